@@ -1,0 +1,284 @@
+"""One HTTP request to Kapso and its answer: how it is sent, and how every failure is named."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import re
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests import exceptions
+from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+from kapso_inbox import __version__
+from kapso_inbox.origins import is_loopback
+
+from .errors import ConfigurationError, KapsoError, UncertainError, UnreachableError, error_for
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 1024 * 1024
+#: How often a GET is tried, the first time included.
+TRIES = 3
+_RETRY_STATUSES = frozenset({502, 503, 504})
+_CHUNK = 64 * 1024
+
+#: A connection pool for each thread (requests.Session is not documented as safe to share).
+_pools = threading.local()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A 2xx: its status and its body as JSON, None where it was empty."""
+
+    status: int
+    data: Any
+
+
+class Transport:
+    """Sends requests to one Kapso project.
+
+    Args:
+        api_key: the project's API key.
+        base_url: the API's address; https, or http on loopback.
+        timeout: seconds to wait for the connection and for each piece of the answer.
+        deadline: seconds that a request may take with all its tries.
+        proxies: as `requests` takes them. None: no proxy, also where the environment names one.
+        ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
+
+    Raises:
+        ConfigurationError: the key or the address cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        *,
+        timeout: tuple[float, float] = (3.05, 10),
+        deadline: float = 20,
+        proxies: Mapping[str, str] | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._api_key = checked_api_key(api_key)
+        self.base_url = checked_base_url(base_url)
+        self.timeout = timeout
+        self.deadline = deadline
+        self._proxies = dict(proxies or {})
+        self._ca_bundle = ca_bundle
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.base_url}>"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        payload: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Send one request. A GET is repeated where that can help; nothing else ever is.
+
+        Args:
+            method: `GET`, `POST`, `PATCH` or `DELETE`.
+            path: below the base URL, from the slash on, already quoted.
+            params: the query.
+            payload: sent as JSON.
+
+        Raises:
+            KapsoError: the subclass says what is known of the outcome.
+        """
+        ends_at = time.monotonic() + self.deadline
+        for pause in _pauses(TRIES if method == "GET" else 1):
+            error: KapsoError
+            try:
+                return self._send(method, path, params, payload, ends_at)
+            except (UnreachableError, UncertainError) as failure:
+                error = failure
+            if error.status is not None and error.status not in _RETRY_STATUSES:
+                break
+            if pause is None or time.monotonic() + pause >= ends_at:
+                break
+            time.sleep(pause)
+        raise error from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        payload: Mapping[str, Any] | None,
+        ends_at: float,
+    ) -> Answer:
+        started = time.monotonic()
+        outcome: object = "failed"
+        left = max(ends_at - started, 0.001)
+        connect, read = self.timeout
+        try:
+            with closing(
+                self._session().request(
+                    method,
+                    self.base_url + path,
+                    params=params,
+                    json=payload,
+                    headers=self._headers(),
+                    timeout=(min(connect, left), min(read, left)),
+                    allow_redirects=False,
+                    stream=True,
+                )
+            ) as response:
+                outcome = response.status_code
+                headers = response.headers
+                body = _read_body(response, ends_at)
+        except (exceptions.RequestException, HTTPError, OSError) as failure:
+            # `from None`: the exceptions of requests hold the request, and so the key.
+            raise _failure(failure) from None
+        finally:
+            logger.debug(
+                "%s %s: %s in %.0f ms", method, path, outcome, (time.monotonic() - started) * 1000
+            )
+        data = _parse(body)
+        if not 200 <= response.status_code < 300:
+            raise error_for(response.status_code, headers, body, data, api_key=self._api_key)
+        if data is None and body.strip():
+            raise UncertainError("Kapso's answer is not JSON", status=response.status_code)
+        return Answer(response.status_code, data)
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Accept": "application/json",
+            "X-API-Key": self._api_key,
+            # Cloudflare refuses some clients' default with 403 "error 1010" (say integrators).
+            "User-Agent": f"django-kapso-inbox/{__version__}",
+        }
+
+    def _session(self) -> requests.Session:
+        # The process id, because a forked worker must not go on with its parent's sockets.
+        key = (os.getpid(), tuple(sorted(self._proxies.items())), self._ca_bundle)
+        sessions: dict[Any, requests.Session] | None = getattr(_pools, "sessions", None)
+        if sessions is None:
+            sessions = _pools.sessions = {}
+        if key not in sessions:
+            session = requests.Session()
+            # A .netrc can inject an Authorization header, the environment a proxy (measured).
+            session.trust_env = False
+            session.proxies = dict(self._proxies)
+            session.verify = self._ca_bundle or True
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            sessions[key] = session
+        return sessions[key]
+
+
+def checked_api_key(api_key: str) -> str:
+    """Return the key without surrounding white space.
+
+    Raises:
+        ConfigurationError: it is blank, or cannot stand in a header.
+    """
+    api_key = api_key.strip()
+    if not re.fullmatch(r"[!-~]+", api_key):
+        raise ConfigurationError(
+            "The Kapso API key is blank, or holds white space or characters that are not ASCII."
+        )
+    return api_key
+
+
+def checked_base_url(base_url: str) -> str:
+    """Return the address of the API without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is not https (or http on loopback), or has a query or a user in it.
+    """
+    base_url = base_url.strip().rstrip("/")
+    try:
+        parts = urlsplit(base_url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if (
+        not host
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+        or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    ):
+        raise ConfigurationError(
+            "The Kapso base URL must be an https address (http only on this machine), "
+            "without a query, a fragment or a user."
+        )
+    return base_url
+
+
+def _pauses(tries: int) -> Iterator[float | None]:
+    """The pause after each try, in seconds, with jitter; None after the last."""
+    for number in range(tries - 1):
+        yield random.uniform(0.05, 0.25) * 2**number  # noqa: S311 (spreads load, guards nothing)
+    yield None
+
+
+def _read_body(response: requests.Response, ends_at: float) -> bytes:
+    """Read an answer piece by piece, so that neither its length nor its slowness is the sender's.
+
+    Raises:
+        UncertainError: it is longer than `MAX_BODY`, or not complete by `ends_at`.
+    """
+    body = b""
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise UncertainError("Kapso's answer is too long", status=response.status_code)
+        if time.monotonic() > ends_at:
+            raise UncertainError("Kapso's answer took too long", status=response.status_code)
+    return body
+
+
+def _parse(body: bytes) -> Any:
+    """The body as JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _failure(failure: BaseException) -> KapsoError:
+    """Name what happened: surely nothing was sent, or perhaps Kapso has it."""
+    if isinstance(failure, exceptions.ConnectTimeout):
+        return UnreachableError("Kapso did not answer the connection in time; nothing was sent")
+    if isinstance(failure, exceptions.ProxyError):
+        return UnreachableError("The proxy could not be reached; nothing was sent")
+    if isinstance(failure, exceptions.SSLError) and _caused_by(
+        failure, ssl.SSLCertVerificationError
+    ):
+        return UnreachableError("Kapso's TLS certificate is not trusted; nothing was sent")
+    if isinstance(failure, exceptions.ConnectionError) and _caused_by(failure, NewConnectionError):
+        return UnreachableError()
+    if isinstance(failure, (exceptions.Timeout, TimeoutError)):
+        return UncertainError("Kapso did not answer in time; it may have done what was asked")
+    return UncertainError("The connection to Kapso broke; it may have done what was asked")
+
+
+def _caused_by(failure: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an exception of requests stands for one of that kind (urllib3 nests them in args)."""
+    reason: object = failure
+    for _ in range(5):
+        if isinstance(reason, kind):
+            return True
+        if isinstance(reason, MaxRetryError):
+            reason = reason.reason
+        elif isinstance(reason, BaseException) and reason.args:
+            reason = reason.args[0]
+        else:
+            return False
+    return False
