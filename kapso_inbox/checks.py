@@ -1,0 +1,237 @@
+"""System checks: each wrong setting is one finding, with what to do. No query, no request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error
+from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
+
+from . import conf
+from .encryption import KeyConfigurationError, Keyring
+from .origins import is_allowed_origin, is_inbox_origin
+
+_ALIAS = re.compile(r"[A-Za-z0-9_-]{1,50}")
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Return a finding for each setting that is missing or malformed."""
+    configured = getattr(settings, "KAPSO_INBOX", None)
+    if not isinstance(configured, Mapping):
+        return [
+            Error(
+                "The setting KAPSO_INBOX is missing or is no dictionary.",
+                hint='KAPSO_INBOX = {"API_KEY": ..., "ENCRYPTION_KEYS": {...}}; see the README.',
+                id="kapso_inbox.E001",
+            )
+        ]
+    findings: list[CheckMessage] = [
+        checks.Warning(
+            f'KAPSO_INBOX["{name}"] is no setting of kapso_inbox.',
+            hint=f"It has: {', '.join((*conf.REQUIRED, *conf.DEFAULTS))}.",
+            id="kapso_inbox.W001",
+        )
+        for name in configured
+        if name not in conf.DEFAULTS and name not in conf.REQUIRED
+    ]
+    for name, (number, is_right, hint) in _RULES.items():
+        if not is_right(conf.value(name)):
+            findings.append(_wrong(f'KAPSO_INBOX["{name}"]', number, hint))
+    findings += _check_api_key()
+    findings += _check_encryption_keys()
+    findings += _check_projects()
+    return findings
+
+
+def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return a finding if the launch address is nowhere in the URLconf."""
+    try:
+        reverse("kapso_inbox:launch", kwargs={"slug": "x"})
+    except NoReverseMatch:
+        return [
+            Error(
+                "kapso_inbox.urls is not included in the URLconf.",
+                hint='Add path("kapso-inbox/", include("kapso_inbox.urls")) to urlpatterns.',
+                id="kapso_inbox.E016",
+            )
+        ]
+    return []
+
+
+def _wrong(setting: str, number: str, hint: str) -> Error:
+    return Error(f"{setting} is not in order.", hint=hint, id=f"kapso_inbox.{number}")
+
+
+def _check_api_key() -> Iterator[CheckMessage]:
+    key = conf.value("API_KEY")
+    if not key and not conf.value("PROJECTS"):
+        yield Error(
+            'KAPSO_INBOX["API_KEY"] is missing.',
+            hint="Create an API key in the Kapso project and give it here, from the environment.",
+            id="kapso_inbox.E002",
+        )
+    elif key and not _is_api_key(key):
+        yield _wrong('KAPSO_INBOX["API_KEY"]', "E002", _API_KEY_HINT)
+
+
+def _check_encryption_keys() -> Iterator[CheckMessage]:
+    keys = conf.value("ENCRYPTION_KEYS")
+    hint = (
+        "A dictionary: key id -> url-safe base64 of 32 random bytes. Make one with: python -c "
+        '"from kapso_inbox.encryption import generate_key; print(generate_key())". Keep it as '
+        "safe as a password, and as long as links exist: without it their addresses are lost."
+    )
+    if not keys:
+        yield Error('KAPSO_INBOX["ENCRYPTION_KEYS"] is missing.', hint=hint, id="kapso_inbox.E003")
+        return
+    try:
+        Keyring(keys)
+    except KeyConfigurationError as error:
+        yield Error(
+            f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not in order. {error}',
+            hint=hint,
+            id="kapso_inbox.E003",
+        )
+    except (AttributeError, TypeError):
+        yield _wrong('KAPSO_INBOX["ENCRYPTION_KEYS"]', "E003", hint)
+
+
+def _check_projects() -> Iterator[CheckMessage]:
+    projects = conf.value("PROJECTS")
+    hint = f"A dictionary: alias -> dictionary of {', '.join(conf.PROJECT_KEYS)}."
+    if not isinstance(projects, Mapping):
+        yield _wrong('KAPSO_INBOX["PROJECTS"]', "E006", hint)
+        return
+    for alias, own in projects.items():
+        setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
+        if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+            yield _wrong(setting, "E006", "An alias is made of letters, digits, hyphens and _.")
+        elif alias == conf.DEFAULT_PROJECT:
+            yield _wrong(setting, "E006", "The key of this project is KAPSO_INBOX['API_KEY'].")
+        elif not isinstance(own, Mapping) or set(own) - set(conf.PROJECT_KEYS):
+            yield _wrong(setting, "E006", hint)
+        elif not _is_api_key(own.get("API_KEY")):
+            yield _wrong(f'{setting}["API_KEY"]', "E002", _API_KEY_HINT)
+        else:
+            for name in ("BASE_URL", "INBOX_ORIGINS"):
+                number, is_right, rule_hint = _RULES[name]
+                if name in own and not is_right(own[name]):
+                    yield _wrong(f'{setting}["{name}"]', number, rule_hint)
+
+
+def _is_api_key(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[!-~]+", value))
+
+
+def _is_base_url(value: Any) -> bool:
+    # Not at import: requests is only loaded in a process that really talks to Kapso.
+    from .kapso.errors import ConfigurationError
+    from .kapso.transport import checked_base_url
+
+    try:
+        return bool(isinstance(value, str) and checked_base_url(value))
+    except ConfigurationError:
+        return False
+
+
+def _list_of(is_right: Callable[[str], bool], *, least: int = 0) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        return (
+            isinstance(value, (list, tuple))
+            and len(value) >= least
+            and all(isinstance(item, str) and is_right(item) for item in value)
+        )
+
+    return check
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_timeout(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(_is_number(part) and part > 0 for part in value)
+    )
+
+
+def _is_proxies(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, Mapping)
+        and all(isinstance(item, str) for pair in value.items() for item in pair)
+    )
+
+
+def _is_importable(value: Any) -> bool:
+    try:
+        return callable(import_string(value))
+    except (ImportError, TypeError, AttributeError):
+        return False
+
+
+_API_KEY_HINT = "A key is one line of ASCII without white space. Was it pasted with something else?"
+
+#: setting -> number of its check, whether a value is in order, what would be.
+_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "BASE_URL": (
+        "E004",
+        _is_base_url,
+        "An https address (http only on this machine) without query, fragment and user.",
+    ),
+    "INBOX_ORIGINS": (
+        "E005",
+        _list_of(is_inbox_origin, least=1),
+        'A list of origins without a path, such as "https://inbox.kapso.ai".',
+    ),
+    "TIMEOUT": (
+        "E007",
+        _is_timeout,
+        "Two numbers of seconds: to wait for the connection, and for the answer.",
+    ),
+    "PROXIES": (
+        "E008",
+        _is_proxies,
+        'None, or a dictionary such as {"https": "http://proxy.example.com:3128"}.',
+    ),
+    "CA_BUNDLE": (
+        "E009",
+        lambda value: value is None or (isinstance(value, str) and bool(value)),
+        "None, or the path of a file or folder of certificates.",
+    ),
+    "ALLOWED_ORIGINS": (
+        "E010",
+        _list_of(is_allowed_origin),
+        'A list such as ["https://crm.example.com", "*.example.com"], each without a path.',
+    ),
+    "DELIVERY": ("E011", lambda value: value in ("launch", "direct"), '"launch" or "direct".'),
+    "REQUIRE_FETCH_METADATA": (
+        "E012",
+        lambda value: isinstance(value, bool),
+        "True or False.",
+    ),
+    "ACCESS_POLICY": (
+        "E013",
+        _is_importable,
+        "The dotted path of a subclass of kapso_inbox.access.AccessPolicy.",
+    ),
+    "USER_PARAMS": (
+        "E014",
+        lambda value: value is None or _is_importable(value),
+        "None, or the dotted path of a function that takes request and embed.",
+    ),
+    "VERIFY_AFTER": (
+        "E015",
+        lambda value: _is_number(value) and value >= 0,
+        "A number of seconds; 0 never asks Kapso at a launch.",
+    ),
+}

@@ -1,0 +1,152 @@
+"""The `KAPSO_INBOX` setting: read at use, so that `override_settings` simply works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .encryption import KeyConfigurationError, Keyring
+
+if TYPE_CHECKING:
+    from .access import AccessPolicy
+    from .kapso import KapsoClient
+
+DEFAULT_PROJECT = "default"
+
+#: Every key of KAPSO_INBOX that has a default. API_KEY and ENCRYPTION_KEYS have none.
+DEFAULTS: dict[str, Any] = {
+    "BASE_URL": "https://api.kapso.ai/platform/v1",
+    "INBOX_ORIGINS": ["https://inbox.kapso.ai"],
+    "PROJECTS": {},
+    "TIMEOUT": (3.05, 10),
+    "PROXIES": None,
+    "CA_BUNDLE": None,
+    "ALLOWED_ORIGINS": [],
+    "DELIVERY": "launch",
+    "REQUIRE_FETCH_METADATA": True,
+    "ACCESS_POLICY": "kapso_inbox.access.AccessPolicy",
+    "USER_PARAMS": None,
+    "VERIFY_AFTER": 300,
+}
+REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
+PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
+
+Delivery = Literal["launch", "direct"]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Kapso project as configured: where it is, its key, and where its inboxes live."""
+
+    alias: str
+    api_key: str = field(repr=False)
+    base_url: str
+    inbox_origins: tuple[str, ...]
+
+    def client(self, **options: Any) -> KapsoClient:
+        """Return a client for this project.
+
+        Args:
+            options: `timeout` or `deadline`, in seconds, in place of the configured ones.
+
+        Raises:
+            kapso_inbox.kapso.ConfigurationError: the key or the address cannot be used.
+        """
+        # Not at import: requests is only loaded in a process that really talks to Kapso.
+        from .kapso import KapsoClient
+
+        configured = {
+            "timeout": tuple(value("TIMEOUT")),
+            "proxies": value("PROXIES"),
+            "ca_bundle": value("CA_BUNDLE"),
+        }
+        return KapsoClient(self.api_key, self.base_url, **{**configured, **options})
+
+
+def value(name: str) -> Any:
+    """Return a key of `KAPSO_INBOX`, or its default; text without surrounding white space."""
+    configured = getattr(settings, "KAPSO_INBOX", None)
+    if not isinstance(configured, Mapping):
+        configured = {}
+    return _stripped(configured.get(name, DEFAULTS.get(name)))
+
+
+def project_aliases() -> list[str]:
+    """Return the aliases of all configured projects, `default` first where it has a key."""
+    default = [DEFAULT_PROJECT] if value("API_KEY") else []
+    return default + [alias for alias in value("PROJECTS") if alias != DEFAULT_PROJECT]
+
+
+def project(alias: str = DEFAULT_PROJECT) -> Project:
+    """Return a configured project.
+
+    Raises:
+        ImproperlyConfigured: there is none of that alias, or it has no API key.
+    """
+    if alias == DEFAULT_PROJECT:
+        own: Mapping[str, Any] = {"API_KEY": value("API_KEY")}
+        missing = 'Set KAPSO_INBOX["API_KEY"].'
+    else:
+        own = value("PROJECTS").get(alias) or {}
+        missing = f'Set KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"].'
+    if not own.get("API_KEY"):
+        raise ImproperlyConfigured(f"The Kapso project {alias!r} has no API key. {missing}")
+    return Project(
+        alias=alias,
+        api_key=own["API_KEY"],
+        base_url=own.get("BASE_URL") or value("BASE_URL"),
+        inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS")),
+    )
+
+
+def inbox_origins() -> list[str]:
+    """Return every origin an inbox of any configured project may live at, each once."""
+    return list(
+        dict.fromkeys(
+            origin for alias in project_aliases() for origin in project(alias).inbox_origins
+        )
+    )
+
+
+def keyring() -> Keyring:
+    """Return the encryption keys.
+
+    Raises:
+        ImproperlyConfigured: there is none, or one is malformed.
+    """
+    try:
+        return Keyring(value("ENCRYPTION_KEYS") or {})
+    except KeyConfigurationError as error:
+        raise ImproperlyConfigured(f'{error} See KAPSO_INBOX["ENCRYPTION_KEYS"].') from None
+
+
+def delivery() -> Delivery:
+    """Return how the template tag hands out an inbox: `launch`, or `direct` where so configured."""
+    return "direct" if value("DELIVERY") == "direct" else "launch"
+
+
+def access_policy() -> AccessPolicy:
+    """Return the policy that says who may see, open and manage what."""
+    return cast("AccessPolicy", import_string(value("ACCESS_POLICY"))())
+
+
+def user_params() -> Callable[..., Mapping[str, Any]] | None:
+    """Return the host's function that gives a user's theme and filters, or None."""
+    path = value("USER_PARAMS")
+    return cast("Callable[..., Mapping[str, Any]]", import_string(path)) if path else None
+
+
+def _stripped(value: Any) -> Any:
+    """Text without the newline that was pasted with it, also inside lists and dictionaries."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, Mapping):
+        return {_stripped(key): _stripped(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_stripped(item) for item in value)
+    return value

@@ -1,0 +1,127 @@
+"""Secrets at rest: AES-256-GCM under one of several keys, bound to the row they belong to.
+
+An envelope is `v1.<key id>.<base64url(nonce + ciphertext)>`, with a fresh 12-byte nonce. Its
+context (which app, field and row) is authenticated: moved to another row, it does not open.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_VERSION = "v1"
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+class EncryptionError(Exception):
+    """A secret cannot be stored or revealed. Never holds a key, plaintext or ciphertext."""
+
+
+class KeyConfigurationError(EncryptionError):
+    """The keys themselves cannot be used: none, a malformed id, not 32 bytes."""
+
+
+class UnknownKeyError(EncryptionError):
+    """The key that an envelope names is not among the configured ones. Put it back.
+
+    Attributes:
+        key_id: the id that the envelope names.
+    """
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"The encryption key {key_id!r} is not among the configured ones.")
+        self.key_id = key_id
+
+
+class UnreadableSecretError(EncryptionError):
+    """An envelope does not open: altered, cut, another row's, or its key id names another key."""
+
+
+class Keyring:
+    """The keys of an installation.
+
+    Args:
+        keys: key id -> url-safe base64 of 32 bytes, with or without padding. The first encrypts,
+            all decrypt.
+
+    Raises:
+        KeyConfigurationError: there is no key, or one is malformed.
+    """
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        if not keys:
+            raise KeyConfigurationError("There is no encryption key.")
+        self._ciphers = {key_id: AESGCM(_decode_key(key_id, key)) for key_id, key in keys.items()}
+        self.current = next(iter(self._ciphers))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(self._ciphers)}>"
+
+    def encrypt(self, plaintext: str, *, context: str) -> str:
+        """Return an envelope that only opens for the same context.
+
+        Args:
+            plaintext: the secret.
+            context: what it belongs to; stored nowhere, given again to `decrypt`.
+        """
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self.current].encrypt(nonce, plaintext.encode(), context.encode())
+        encoded = base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return f"{_VERSION}.{self.current}.{encoded}"
+
+    def decrypt(self, envelope: str, *, context: str) -> str:
+        """Return the secret in an envelope.
+
+        Raises:
+            UnknownKeyError: its key is not configured (any more).
+            UnreadableSecretError: it is no envelope, or does not open for this context.
+        """
+        version, _, rest = envelope.partition(".")
+        key_id, _, encoded = rest.partition(".")
+        if version != _VERSION or not _KEY_ID.fullmatch(key_id):
+            raise UnreadableSecretError("This is no envelope of a known version.")
+        if key_id not in self._ciphers:
+            raise UnknownKeyError(key_id)
+        try:
+            sealed = _decode(encoded)
+            nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+            plaintext = self._ciphers[key_id].decrypt(nonce, ciphertext, context.encode())
+            return plaintext.decode()
+        except (InvalidTag, ValueError):
+            raise UnreadableSecretError(
+                "The secret does not open: it was altered, belongs to another row, "
+                "or its key id now names another key."
+            ) from None
+
+
+def generate_key() -> str:
+    """Return a new random key as `Keyring` takes it."""
+    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _decode_key(key_id: str, key: str) -> bytes:
+    if not _KEY_ID.fullmatch(key_id):
+        raise KeyConfigurationError(
+            "An encryption key's id must be 1 to 32 letters, digits, hyphens or underscores."
+        )
+    try:
+        raw = _decode(key.strip().rstrip("="))
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != _KEY_BYTES:
+        raise KeyConfigurationError(
+            f"The encryption key {key_id!r} is not the url-safe base64 of {_KEY_BYTES} bytes."
+        )
+    return raw
