@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+from django.db.models.signals import pre_delete
+from django.utils.translation import gettext_lazy as _
+
+
+class KapsoInboxConfig(AppConfig):
+    name = "kapso_inbox"
+    verbose_name = _("Kapso inbox")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .checks import check_settings, check_urls
+        from .models import AccessLink, refuse_to_delete_live_links
+
+        checks.register(check_settings, "kapso_inbox")
+        checks.register(check_urls, checks.Tags.urls)
+        pre_delete.connect(
+            refuse_to_delete_live_links,
+            sender=AccessLink,
+            dispatch_uid="kapso_inbox.refuse_to_delete_live_links",
+        )

@@ -1,0 +1,54 @@
+"""A new link in the place of the current one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox.models import InboxEmbed
+
+from . import links
+
+logger = logging.getLogger(__name__)
+
+
+@sensitive_variables()
+def rotate_link(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
+    """Give the embed a new link, then revoke the one it had. At every instant one of them works.
+
+    Also brings back an embed that was revoked, and gives one to an embed whose making failed.
+
+    Args:
+        embed: it is read again from the database.
+        actor: the user who asks for it, for the log.
+
+    Returns:
+        The embed, with its new link.
+
+    Raises:
+        ValidationError: its expiry has passed; change that first.
+        BusyError: another process is making its link right now.
+        InsideTransactionError: there is a transaction around the call; nothing was done.
+        KapsoError: Kapso refused, or its answer is uncertain. The old link stays the current one;
+            or the new one works, and the old one waits as `revoking`.
+    """
+    links.refuse_inside_transaction()
+    embed = InboxEmbed.objects.get(pk=embed.pk)
+    if embed.expires_at and embed.expires_at <= timezone.now():
+        raise ValidationError(
+            {"expires_at": _("The expiry has passed. Change it, then rotate the link.")}
+        )
+    client = links.client_for(embed)
+    with transaction.atomic(using=links.database(), durable=True):
+        links.lock(embed)
+        link = links.begin(embed)
+    logger.info("The link of %r is rotated by %r.", embed.slug, getattr(actor, "pk", actor))
+    links.issue(link, client)
+    embed.refresh_from_db()
+    return embed

@@ -1,0 +1,223 @@
+"""The settings of an embed: checked before anything is sent, and mirrored from Kapso's answers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Field
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from kapso_inbox import conf
+from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType, name_without_reference
+from kapso_inbox.origins import is_allowed_origin
+
+if TYPE_CHECKING:
+    from kapso_inbox.kapso import Embed
+
+#: Settings that Kapso takes in a PATCH, settings that no one can change, and what is ours alone.
+MUTABLE = ("name", "allowed_origins", "default_mode", "language", "expires_at")
+FIXED = ("project", "scope_type", "scope_id", "assigned_user_id")
+LOCAL = ("slug", "groups")
+
+_MIRRORED = (
+    *MUTABLE,
+    "scope_type",
+    "scope_id",
+    "scope_name",
+    "assigned_user_id",
+    "assigned_user_name",
+    "last_used_at",
+)
+_SCOPE_KEYS = {"scope_type", "scope_id"}
+
+
+def clean(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of an embed as the model stores them.
+
+    Args:
+        values: any of `MUTABLE`, `FIXED` and `LOCAL`; `scope_type` and `scope_id` go together.
+
+    Raises:
+        ValidationError: with a text for each field that is not in order.
+    """
+    cleaned: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            cleaned[name] = _clean_one(name, value)
+        except ValidationError as error:
+            errors[name] = error
+    if cleaned.keys() >= _SCOPE_KEYS:
+        try:
+            cleaned["scope_id"] = _clean_scope_id(cleaned["scope_type"], cleaned["scope_id"])
+        except ValidationError as error:
+            errors["scope_id"] = error
+    if errors:
+        raise ValidationError(errors)
+    return cleaned
+
+
+def for_kapso(value: Any) -> Any:
+    """Return a setting as the client takes it: a time with its zone, the rest as it is."""
+    if isinstance(value, datetime) and timezone.is_naive(value):
+        return timezone.make_aware(value)
+    return value
+
+
+def mirror(embed: InboxEmbed, answer: Embed) -> list[str]:
+    """Take over what Kapso answered; a field that the answer lacks changes nothing.
+
+    Args:
+        embed: gets the values; is not saved.
+        answer: what Kapso says of the embed's current link.
+
+    Returns:
+        The names of the fields that now differ from before.
+    """
+    return [name for name in _MIRRORED if _take_over(embed, answer, name)]
+
+
+def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
+    """Say whether Kapso's answer holds all of these settings, with these values."""
+    wanted = InboxEmbed(**changes)
+    return changes.keys() <= answer.present and not changes.keys() & set(mirror(wanted, answer))
+
+
+def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:
+    """Set one field as answered; say whether that changed it."""
+    if name not in answer.present:
+        return False
+    value = getattr(answer, name)
+    if name == "name":
+        value = name_without_reference(value)
+    if isinstance(value, tuple):
+        value = list(value)
+    elif isinstance(value, str):
+        value = value[: _field(name).max_length]
+    elif isinstance(value, datetime) and not settings.USE_TZ:
+        value = timezone.make_naive(value)
+    if getattr(embed, name) == value:
+        return False
+    setattr(embed, name, value)
+    return True
+
+
+def _field(name: str) -> Field[Any, Any]:
+    field = InboxEmbed._meta.get_field(name)
+    assert isinstance(field, Field)  # noqa: S101 (for the type checker: none of ours is a relation)
+    return field
+
+
+def _clean_one(name: str, value: Any) -> Any:
+    if name == "groups":
+        return list(value)
+    if name == "allowed_origins":
+        return _clean_origins(value)
+    if name not in (*MUTABLE, *FIXED, *LOCAL):
+        raise ValidationError(_("An embed has no such setting."))
+    if isinstance(value, str):
+        value = value.strip()
+    value = _field(name).clean(value, None)
+    check = _CHECKS.get(name)
+    return check(value) if check else value
+
+
+def _clean_name(name: str) -> str:
+    if not name.isprintable():
+        raise ValidationError(_("A name is one line of text."))
+    if name_without_reference(name) != name:
+        raise ValidationError(_("A name cannot end in a reference such as #ki-0123456789."))
+    return name
+
+
+def _clean_project(alias: str) -> str:
+    if alias not in conf.project_aliases():
+        raise ValidationError(
+            _("There is no Kapso project “%(alias)s” in the settings."), params={"alias": alias}
+        )
+    return alias
+
+
+def _clean_scope_id(scope_type: str, scope_id: str) -> str:
+    if scope_type == ScopeType.PROJECT:
+        if scope_id:
+            raise ValidationError(_("The whole project needs no scope id: leave it blank."))
+        return ""
+    if scope_type == ScopeType.CUSTOMER:
+        return _clean_uuid(scope_id)
+    if not (scope_id.isascii() and scope_id.isdigit()):
+        raise ValidationError(
+            _("The scope id of a phone number is its WhatsApp phone_number_id, a row of digits.")
+        )
+    return scope_id
+
+
+def _clean_uuid(value: str) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise ValidationError(
+            _("Enter a UUID such as 123e4567-e89b-12d3-a456-426614174000.")
+        ) from None
+
+
+def _clean_assigned_user_id(value: str) -> str:
+    return _clean_uuid(value) if value else ""
+
+
+def _clean_origins(value: Iterable[str]) -> list[str]:
+    if isinstance(value, str) or not all(isinstance(origin, str) for origin in value):
+        raise ValidationError(_("Give the origins as a list."))
+    origins = list(dict.fromkeys(origin.strip() for origin in value))
+    for origin in origins:
+        if not is_allowed_origin(origin):
+            raise ValidationError(
+                _("“%(origin)s” is no origin. Write https://crm.example.com or *.example.com."),
+                params={"origin": origin},
+            )
+    return origins
+
+
+def _clean_choice(choices: Iterable[str], value: str) -> str:
+    if value not in choices:
+        raise ValidationError(
+            _("“%(value)s” is none of: %(choices)s."),
+            params={"value": value, "choices": ", ".join(choices)},
+        )
+    return value
+
+
+def _clean_default_mode(value: str) -> str:
+    return _clean_choice(Mode.values, value)
+
+
+def _clean_language(value: str) -> str:
+    return _clean_choice(Language.values, value) if value else ""
+
+
+def _clean_expires_at(value: datetime | None) -> datetime | None:
+    if value is None:
+        return None
+    if settings.USE_TZ and timezone.is_naive(value):
+        value = timezone.make_aware(value)
+    if not settings.USE_TZ and timezone.is_aware(value):
+        value = timezone.make_naive(value)
+    if value <= timezone.now():
+        raise ValidationError(_("This time has passed already."))
+    return value
+
+
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "name": _clean_name,
+    "project": _clean_project,
+    "assigned_user_id": _clean_assigned_user_id,
+    "default_mode": _clean_default_mode,
+    "language": _clean_language,
+    "expires_at": _clean_expires_at,
+}

@@ -1,0 +1,309 @@
+"""What the CRM keeps of Kapso's inbox embeds. Nothing here speaks HTTP."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import ProtectedError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import conf
+from .encryption import UnreadableSecretError
+
+RESERVED_SLUGS = frozenset({"sync"})
+
+_REFERENCE_IN_NAME = re.compile(r"\s*#ki-[0-9a-f]{10}$")
+
+
+def new_reference() -> str:
+    """Return a random reference for a link: ten hexadecimal digits."""
+    return secrets.token_hex(5)
+
+
+def name_without_reference(name: str) -> str:
+    """Return an embed's name at Kapso as people should see it."""
+    return _REFERENCE_IN_NAME.sub("", name)
+
+
+def validate_slug_is_free(slug: str) -> None:
+    """Refuse a slug that is a word of the API's addresses (`embeds/sync/`)."""
+    if slug in RESERVED_SLUGS:
+        raise ValidationError(
+            _("“%(slug)s” is a word of our own addresses."), params={"slug": slug}
+        )
+
+
+class ScopeType(models.TextChoices):
+    """What an embed shows, in Kapso's words."""
+
+    PROJECT = "project", _("Whole project")
+    CUSTOMER = "customer", _("Customer")
+    PHONE_NUMBER = "phone_number", _("Phone number")
+
+
+class Mode(models.TextChoices):
+    """The inbox's theme."""
+
+    SYSTEM = "system", _("As the device")
+    LIGHT = "light", _("Light")
+    DARK = "dark", _("Dark")
+
+
+class Language(models.TextChoices):
+    """The languages that Kapso's inbox speaks."""
+
+    ENGLISH = "en", _("English")
+    SPANISH = "es", _("Spanish")
+
+
+class Outcome(models.TextChoices):
+    """How an attempt to open an inbox ended. Every one but OPENED is a page of ours."""
+
+    OPENED = "opened", _("Opened")
+    NOT_IN_FRAME = "not_in_frame", _("Not asked for by a frame of this site")
+    SIGNED_OUT = "signed_out", _("Signed out")
+    BAD_PARAMETER = "bad_parameter", _("Wrong parameter")
+    NOT_AVAILABLE = "not_available", _("Not allowed, or no such inbox")
+    NOT_READY = "not_ready", _("No working link yet")
+    REVOKED = "revoked", _("Revoked")
+    EXPIRED = "expired", _("Expired")
+    SECRET_LOST = "secret_lost", _("Secret lost")
+    NOT_RECORDED = "not_recorded", _("Could not be recorded")
+
+
+class InboxEmbed(models.Model):
+    """What the CRM shows: a slug, who may open it, and a mirror of Kapso's settings for it.
+
+    Stable: pages, permissions, preferences and the audit trail point at it, while its access links
+    come and go. Change it through `kapso_inbox.lifecycle`, which keeps Kapso in step.
+    """
+
+    slug = models.SlugField(
+        _("slug"),
+        unique=True,
+        validators=[validate_slug_is_free],
+        help_text=_("The name that templates use."),
+    )
+    name = models.CharField(_("name"), max_length=120)
+    project = models.CharField(
+        _("Kapso project"), max_length=50, default=conf.DEFAULT_PROJECT, editable=False
+    )
+    scope_type = models.CharField(
+        _("shows"), max_length=20, choices=ScopeType.choices, default=ScopeType.PROJECT
+    )
+    scope_id = models.CharField(_("scope id"), max_length=64, blank=True)
+    scope_name = models.CharField(_("scope name"), max_length=255, blank=True, editable=False)
+    assigned_user_id = models.CharField(_("only assigned to"), max_length=64, blank=True)
+    assigned_user_name = models.CharField(
+        _("name of the team member"), max_length=255, blank=True, editable=False
+    )
+    allowed_origins = models.JSONField(_("allowed origins"), default=list, blank=True)
+    # No choices on these two: Kapso may answer with values that no document names yet.
+    default_mode = models.CharField(_("theme"), max_length=20, default=Mode.SYSTEM)
+    language = models.CharField(_("language"), max_length=20, blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    groups = models.ManyToManyField(
+        Group,
+        verbose_name=_("groups"),
+        blank=True,
+        related_name="+",
+        help_text=_("Who of those with the permission may open it; none chosen: all of them."),
+    )
+    current_link = models.ForeignKey(
+        "AccessLink",
+        verbose_name=_("current link"),
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("inbox embed")
+        verbose_name_plural = _("inbox embeds")
+        ordering = ["name", "pk"]
+        permissions = [("open_inboxembed", _("Can open inboxes and read their conversations"))]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def obstacle(self) -> Outcome | None:
+        """Say what keeps this inbox from opening for anyone; None where nothing does."""
+        link = self.current_link
+        if link is None:
+            return Outcome.NOT_READY
+        if link.state in (AccessLink.State.REVOKING, AccessLink.State.REVOKED):
+            return Outcome.REVOKED
+        if link.state != AccessLink.State.ACTIVE:
+            return Outcome.SECRET_LOST
+        if self.expires_at and self.expires_at <= timezone.now():
+            return Outcome.EXPIRED
+        return None
+
+
+class AccessLink(models.Model):
+    """One token at Kapso: its id there, its state, its secret address encrypted."""
+
+    class State(models.TextChoices):
+        CREATING = "creating", _("Being created")
+        ACTIVE = "active", _("Active")
+        FAILED = "failed", _("Failed: surely nothing at Kapso")
+        UNKNOWN = "unknown", _("Unknown: perhaps something at Kapso")
+        SECRET_LOST = "secret_lost", _("Secret lost: lives at Kapso, unusable here")
+        REVOKING = "revoking", _("Being revoked")
+        REVOKED = "revoked", _("Revoked")
+
+    #: States in which something may live at Kapso. A row in one of them cannot be deleted.
+    LIVE = frozenset(
+        {State.CREATING, State.ACTIVE, State.UNKNOWN, State.SECRET_LOST, State.REVOKING}
+    )
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    embed = models.ForeignKey(
+        InboxEmbed, verbose_name=_("embed"), on_delete=models.CASCADE, related_name="links"
+    )
+    kapso_id = models.CharField(_("id at Kapso"), max_length=64, blank=True, db_index=True)
+    reference = models.CharField(
+        _("reference"), max_length=10, unique=True, default=new_reference, editable=False
+    )
+    state = models.CharField(
+        _("state"), max_length=20, choices=State.choices, default=State.CREATING, db_index=True
+    )
+    reason = models.CharField(_("reason"), max_length=255, blank=True)
+    # An envelope of `encryption`. Deliberately no field type that decrypts: it would put the
+    # address into every queryset, dump and serializer.
+    sealed_url = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    state_changed_at = models.DateTimeField(_("in this state since"), default=timezone.now)
+    checked_at = models.DateTimeField(
+        _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")
+    )
+
+    class Meta:
+        verbose_name = _("access link")
+        verbose_name_plural = _("access links")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"#ki-{self.reference}"
+
+    def __repr__(self) -> str:
+        return f"<AccessLink {self} {self.state}>"
+
+    @property
+    def name_at_kapso(self) -> str:
+        """What Kapso lists it under: the embed's name and the reference to find it by."""
+        return f"{self.embed.name} #ki-{self.reference}"
+
+    def store_url(self, url: str) -> None:
+        """Keep the secret address, encrypted; saves nothing.
+
+        Raises:
+            ImproperlyConfigured: there are no encryption keys, or they are malformed.
+        """
+        self.sealed_url = conf.keyring().encrypt(url, context=self._context())
+
+    def reveal_url(self) -> str:
+        """Return the secret address. Whoever holds it reads customers' conversations.
+
+        Raises:
+            EncryptionError: the key is missing, or the stored text does not open.
+            ImproperlyConfigured: there are no encryption keys, or they are malformed.
+        """
+        if not self.sealed_url:
+            raise UnreadableSecretError("No secret is stored.")
+        return conf.keyring().decrypt(self.sealed_url, context=self._context())
+
+    def _context(self) -> str:
+        return f"kapso_inbox:AccessLink.sealed_url:{self.pk}"
+
+
+def refuse_to_delete_live_links(sender: Any, instance: AccessLink, **kwargs: Any) -> None:
+    """Keep a row that accounts for something at Kapso (`pre_delete`: also in bulk and by cascade).
+
+    Raises:
+        ProtectedError: the link is in a live state.
+    """
+    if instance.state in AccessLink.LIVE:
+        raise ProtectedError(
+            f"{instance} may still work at Kapso. Revoke the embed first, then delete it.",
+            {instance},
+        )
+
+
+class InboxPreference(models.Model):
+    """A user's own theme and filters for one embed."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="+"
+    )
+    embed = models.ForeignKey(
+        InboxEmbed, verbose_name=_("embed"), on_delete=models.CASCADE, related_name="preferences"
+    )
+    params = models.JSONField(_("theme and filters"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("inbox preference")
+        verbose_name_plural = _("inbox preferences")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "embed"], name="kapso_inbox_one_preference_for_user_and_embed"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.embed}"
+
+
+class InboxOpening(models.Model):
+    """One attempt of a signed-in user to open an inbox, and how it ended.
+
+    It outlives the user, the embed and the link: their names stay.
+    """
+
+    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    username = models.CharField(_("user name"), max_length=254)
+    embed = models.ForeignKey(
+        InboxEmbed,
+        verbose_name=_("embed"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="openings",
+    )
+    slug = models.CharField(_("slug"), max_length=50)
+    link = models.ForeignKey(
+        AccessLink,
+        verbose_name=_("access link"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="openings",
+    )
+    outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("inbox opening")
+        verbose_name_plural = _("inbox openings")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.username} · {self.slug} · {self.get_outcome_display()}"

@@ -1,0 +1,397 @@
+"""Updating, rotating and revoking."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connection, transaction
+from django.db.models import ProtectedError
+from requests.exceptions import ConnectTimeout
+
+from kapso_inbox.kapso import InvalidRequestError, NotFoundError, UncertainError, UnreachableError
+from kapso_inbox.lifecycle import (
+    BusyError,
+    InsideTransactionError,
+    create_embed,
+    revoke_embed,
+    rotate_link,
+    update_embed,
+)
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+
+pytestmark = pytest.mark.django_db
+
+State = AccessLink.State
+
+
+def sent(sandbox: Sandbox) -> list[str]:
+    """What was asked of Kapso since the embed was made."""
+    return [request.method for request in sandbox.requests][1:]
+
+
+def states(embed: InboxEmbed) -> list[str]:
+    return sorted(embed.links.values_list("state", flat=True))
+
+
+def link_of(embed: InboxEmbed) -> AccessLink:
+    embed.refresh_from_db()
+    assert embed.current_link is not None
+    return embed.current_link
+
+
+# update_embed
+
+
+def test_an_update_is_one_patch_of_what_differs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
+    changed = update_embed(embed, name="Verkauf", default_mode="system", expires_at=moment)
+    (request,) = kapso_sandbox.requests[1:]
+    assert request.method == "PATCH"
+    assert request.json == {
+        "inbox_embed": {
+            "name": f"Verkauf #ki-{link_of(embed).reference}",
+            "expires_at": moment.isoformat(),
+        }
+    }
+    assert (changed.name, changed.expires_at) == ("Verkauf", moment)
+    assert update_embed(embed, expires_at=None).expires_at is None
+
+
+def test_what_is_ours_alone_is_saved_without_kapso(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    group = Group.objects.create(name="Support")
+    update_embed(embed, slug="verkauf", groups=[group])
+    embed.refresh_from_db()
+    assert (embed.slug, list(embed.groups.all())) == ("verkauf", [group])
+    assert sent(kapso_sandbox) == []
+
+
+def test_kapsos_answer_is_what_is_stored(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    answer = {"data": {"id": link_of(embed).kapso_id, "default_mode": "sepia"}}
+    kapso_sandbox.fail_next(answer=Answer(200, answer))
+    changed = update_embed(embed, default_mode="dark", language="es")
+    assert (changed.default_mode, changed.language) == ("sepia", "es")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"scope_type": "phone_number", "scope_id": "1"}, "scope_id"),
+        ({"project": "other"}, "project"),
+        ({"assigned_user_id": "123e4567-e89b-12d3-a456-426614174000"}, "assigned_user_id"),
+        ({"language": "xx"}, "language"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_cannot_be_changed_is_named(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, change: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        update_embed(embed, **change)
+    assert field in caught.value.message_dict
+    assert sent(kapso_sandbox) == []
+
+
+def test_a_slug_that_is_taken_is_named(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    create_embed(slug="other", name="Other")
+    with pytest.raises(ValidationError) as caught:
+        update_embed(embed, slug="other")
+    assert list(caught.value.message_dict) == ["slug"]
+
+
+def test_the_same_fixed_values_and_none_for_no_assignment_are_no_change(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    update_embed(embed, scope_type="project", scope_id="", assigned_user_id=None, project="default")
+    assert sent(kapso_sandbox) == []
+
+
+def test_an_expiry_that_has_passed_since_does_not_hinder_another_change(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    past = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    InboxEmbed.objects.update(expires_at=past)
+    kapso_sandbox.project().expire(link_of(embed).kapso_id)
+    assert update_embed(embed, expires_at=past, name="New").name == "New"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(answer=Answer(422, {"errors": {"name": ["too long"]}})), InvalidRequestError),
+        (Fault(error=ConnectTimeout()), UnreachableError),
+        (Fault(drop="before"), UncertainError),
+    ],
+    ids=["refused", "unreachable", "uncertain and not taken"],
+)
+def test_nothing_changes_here_when_kapso_did_not_take_it(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, fault: Fault, error: type[Exception]
+) -> None:
+    kapso_sandbox.order(fault)
+    with pytest.raises(error):
+        update_embed(embed, name="New", slug="new", groups=[])
+    embed.refresh_from_db()
+    assert (embed.name, embed.slug, embed.groups.count()) == ("Sales inbox", "sales", 1)
+
+
+def test_after_an_uncertain_patch_kapso_is_asked_and_never_patched_twice(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    assert update_embed(embed, name="New").name == "New"
+    assert sent(kapso_sandbox) == ["PATCH", "GET"]
+    embed.refresh_from_db()
+    assert embed.name == "New"
+
+
+def test_an_uncertain_patch_stays_uncertain_when_kapso_cannot_be_asked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    kapso_sandbox.fail_next(answer=Answer(404, {}))
+    with pytest.raises(UncertainError):
+        update_embed(embed, name="New")
+
+
+def test_without_a_link_that_lives_an_update_waits_for_the_next_one(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    revoke_embed(embed)
+    assert update_embed(embed, default_mode="dark").default_mode == "dark"
+    assert sent(kapso_sandbox) == ["DELETE"]
+    rotate_link(embed)
+    (record,) = kapso_sandbox.project().active_embeds()
+    assert record["default_mode"] == "dark"
+
+
+# rotate_link
+
+
+def test_a_rotated_embed_has_one_link_and_it_is_new(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    old = link_of(embed)
+    rotated = rotate_link(embed)
+    assert sent(kapso_sandbox) == ["POST", "DELETE"]
+    (record,) = kapso_sandbox.project().active_embeds()
+    assert link_of(rotated).kapso_id == record["id"] != old.kapso_id
+    old.refresh_from_db()
+    assert (old.state, old.sealed_url) == (State.REVOKED, "")
+
+
+def test_the_old_link_works_until_the_new_one_does(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    old = link_of(embed)
+    kapso_sandbox.fail_next(answer=Answer(503, "maintenance"))
+    with pytest.raises(UncertainError):
+        rotate_link(embed)
+    assert link_of(embed) == old
+    assert states(embed) == [State.ACTIVE, State.UNKNOWN]
+    assert sent(kapso_sandbox) == ["POST"]
+
+
+def test_an_old_link_that_cannot_be_revoked_stays_on_record(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    old = link_of(embed)
+    kapso_sandbox.order(Fault(method="DELETE", answer=Answer(503, "maintenance")))
+    with pytest.raises(UncertainError):
+        rotate_link(embed)
+    old.refresh_from_db()
+    assert (old.state, old.sealed_url) == (State.REVOKING, "")
+    assert old.reason
+    assert link_of(embed).state == State.ACTIVE
+    revoke_embed(embed)
+    assert states(embed) == [State.REVOKED, State.REVOKED]
+
+
+def test_a_rotation_sends_the_embeds_settings(kapso_sandbox: Sandbox) -> None:
+    customer = kapso_sandbox.project().customers[0]["id"]
+    embed = create_embed(
+        slug="acme",
+        name="Acme",
+        scope_type="customer",
+        scope_id=customer,
+        allowed_origins=["*.example.com"],
+        default_mode="dark",
+        language="es",
+    )
+    rotate_link(embed)
+    first, second = kapso_sandbox.requests[0].json, kapso_sandbox.requests[1].json
+    first["inbox_embed"].pop("name")
+    second["inbox_embed"].pop("name")
+    assert first == second
+
+
+def test_an_embed_whose_expiry_has_passed_is_not_rotated_into_a_refusal(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    InboxEmbed.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    with pytest.raises(ValidationError) as caught:
+        rotate_link(embed)
+    assert list(caught.value.message_dict) == ["expires_at"]
+    assert sent(kapso_sandbox) == []
+
+
+def test_two_rotations_at_once_are_a_clear_conflict(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    AccessLink.objects.create(embed=embed)
+    with pytest.raises(BusyError):
+        rotate_link(embed)
+    assert sent(kapso_sandbox) == []
+
+
+# revoke_embed
+
+
+def test_a_revoked_embed_has_no_link_at_kapso(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKED
+    assert link_of(embed).sealed_url == ""
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_launches_stop_before_kapso_is_asked(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    kapso_sandbox.fail_next(drop="before")
+    with pytest.raises(UncertainError):
+        revoke_embed(embed)
+    link = link_of(embed)
+    assert (link.state, link.sealed_url) == (State.REVOKING, "")
+    assert link.reason
+    revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKED
+
+
+def test_revoking_twice_asks_once(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    revoke_embed(embed)
+    revoke_embed(embed)
+    assert sent(kapso_sandbox) == ["DELETE"]
+
+
+def test_a_404_alone_does_not_prove_that_a_link_is_revoked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    """The key may be another project's: the link would live on."""
+    kapso_sandbox.order(Fault(answer=Answer(404, {"error": "Not found"}), times=2))
+    with pytest.raises(NotFoundError):
+        revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKING
+
+
+def test_a_404_with_kapsos_word_that_it_is_revoked_does(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.order(
+        Fault(method="DELETE", answer=Answer(404, {"error": "Not found"}), process=True)
+    )
+    revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKED
+
+
+def test_what_is_made_while_its_embed_is_revoked_is_revoked_too(
+    kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    """The revocation comes while Kapso is at work on the creation."""
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        answer = original(request, **kw)
+        if request.method == "POST":
+            revoke_embed(InboxEmbed.objects.get())
+        return answer
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
+    with pytest.raises(BusyError):
+        create_embed(slug="sales", name="Sales")
+    assert kapso_sandbox.project().active_embeds() == []
+    embed = InboxEmbed.objects.get()
+    assert (embed.current_link, states(embed)) == (None, [State.REVOKED])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_none_of_them_begins_inside_a_transaction(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    for change in (revoke_embed, rotate_link, update_embed):
+        with transaction.atomic(), pytest.raises(InsideTransactionError):
+            change(embed)
+    assert sent(kapso_sandbox) == []
+
+
+# The write after the 201
+
+
+class _Broken:
+    """Lets writes of an access link's secret fail, at the database's edge."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("UPDATE") and "sealed_url" in sql and self.times:
+            self.times -= 1
+            raise DatabaseError("the connection is gone")
+        return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_write_that_fails_after_the_creation_is_tried_again(kapso_sandbox: Sandbox) -> None:
+    with connection.execute_wrapper(_Broken(1)):
+        embed = create_embed(slug="support", name="Support")
+    assert link_of(embed).reveal_url()
+    assert sent(kapso_sandbox) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_written_down_is_revoked(kapso_sandbox: Sandbox) -> None:
+    with connection.execute_wrapper(_Broken(2)), pytest.raises(DatabaseError):
+        create_embed(slug="support", name="Support")
+    assert kapso_sandbox.project().active_embeds() == []
+    assert AccessLink.objects.get().state == State.CREATING
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_can_be_neither_written_down_nor_revoked_is_cried_out_without_the_url(
+    kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    kapso_sandbox.order(Fault(method="DELETE", drop="before"))
+    with connection.execute_wrapper(_Broken(2)), pytest.raises(DatabaseError):
+        create_embed(slug="support", name="Support")
+    (record,) = kapso_sandbox.project().active_embeds()
+    (cry,) = [entry for entry in caplog.records if entry.levelno == logging.CRITICAL]
+    assert record["id"] in cry.getMessage()
+    assert AccessLink.objects.get().reference in cry.getMessage()
+    assert record["token"] not in caplog.text
+
+
+# Deleting
+
+
+@pytest.mark.parametrize("state", sorted(AccessLink.LIVE))
+def test_a_link_that_may_live_cannot_be_deleted_in_any_way(embed: InboxEmbed, state: str) -> None:
+    AccessLink.objects.update(state=state)
+    for delete in (
+        AccessLink.objects.get().delete,
+        AccessLink.objects.all().delete,
+        embed.delete,
+        InboxEmbed.objects.all().delete,
+    ):
+        with pytest.raises(ProtectedError, match="Revoke the embed first"), transaction.atomic():
+            delete()
+    assert AccessLink.objects.count() == InboxEmbed.objects.count() == 1
+
+
+@pytest.mark.parametrize("state", [State.REVOKED, State.FAILED])
+def test_an_embed_whose_links_are_over_can_be_deleted(embed: InboxEmbed, state: str) -> None:
+    AccessLink.objects.update(state=state)
+    embed.delete()
+    assert not AccessLink.objects.exists()

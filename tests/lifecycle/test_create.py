@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import connection, transaction
+from django.test import override_settings
+from django.utils import timezone as django_timezone
+from requests.exceptions import ConnectTimeout
+
+from kapso_inbox.kapso import (
+    CredentialsError,
+    InvalidRequestError,
+    KapsoError,
+    NotFoundError,
+    RateLimitedError,
+    UncertainError,
+    UnreachableError,
+)
+from kapso_inbox.lifecycle import (
+    BusyError,
+    InsideTransactionError,
+    RevokedError,
+    create_embed,
+    ensure_embed,
+    revoke_embed,
+)
+from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+
+pytestmark = pytest.mark.django_db
+
+State = AccessLink.State
+
+
+def posts(sandbox: Sandbox) -> list[Any]:
+    return [request for request in sandbox.requests if request.method == "POST"]
+
+
+def states(embed: InboxEmbed) -> list[str]:
+    return sorted(embed.links.values_list("state", flat=True))
+
+
+def test_an_embed_is_created_in_exactly_one_post(kapso_sandbox: Sandbox) -> None:
+    number = kapso_sandbox.project().phone_numbers[0]
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    group = Group.objects.create(name="Support")
+    embed = create_embed(
+        slug="support",
+        name="Support inbox",
+        scope_type="phone_number",
+        scope_id=number["phone_number_id"],
+        allowed_origins=["https://crm.example.com"],
+        default_mode="dark",
+        language="es",
+        expires_at=moment,
+        assigned_user_id=kapso_sandbox.project().users[0]["user_id"],
+        groups=[group],
+    )
+    (request,) = kapso_sandbox.requests
+    assert (request.method, request.path) == ("POST", "/inbox_embeds")
+    (record,) = kapso_sandbox.project().active_embeds()
+    link = embed.current_link
+    assert link is not None
+    assert (link.state, link.kapso_id) == (State.ACTIVE, record["id"])
+    assert link.reveal_url() == record["embed_url"]
+    assert record["name"] == f"Support inbox #ki-{link.reference}"
+    stored = InboxEmbed.objects.get(slug="support")
+    assert stored.name == "Support inbox"
+    assert stored.scope_name == number["name"]
+    assert stored.assigned_user_name == kapso_sandbox.project().users[0]["name"]
+    assert (stored.allowed_origins, stored.default_mode, stored.language, stored.expires_at) == (
+        ["https://crm.example.com"],
+        "dark",
+        "es",
+        moment,
+    )
+    assert list(stored.groups.all()) == [group]
+
+
+def test_the_mirror_stores_what_kapso_answered(kapso_sandbox: Sandbox) -> None:
+    embed = create_embed(slug="support", name="Support")
+    assert embed.language == "en"  # left to Kapso
+    assert embed.scope_name == kapso_sandbox.project().name
+
+
+def test_the_intent_is_committed_before_kapso_is_asked(kapso_sandbox: Sandbox) -> None:
+    seen = []
+
+    def sleep_is_a_look(*args: Any) -> None:
+        link = AccessLink.objects.select_related("embed").get()
+        seen.append((link.embed.slug, link.state, link.name_at_kapso, link.sealed_url))
+
+    kapso_sandbox.order(Fault(answer=None, delay=0.001))
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        return original(request, sleep=sleep_is_a_look)
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
+    create_embed(slug="support", name="Support")
+    (looked,) = seen
+    assert looked[:2] == ("support", State.CREATING)
+    assert looked[2] == posts(kapso_sandbox)[0].json["inbox_embed"]["name"]
+    assert looked[3] == ""
+
+
+def test_a_taken_slug_is_named_and_nothing_is_sent(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        create_embed(slug=embed.slug, name="Another")
+    assert list(caught.value.message_dict) == ["slug"]
+    assert len(posts(kapso_sandbox)) == 1
+    embed.refresh_from_db()
+    assert embed.name == "Sales inbox"
+
+
+REFUSED: list[tuple[Fault, type[KapsoError]]] = [
+    (Fault(answer=Answer(400, {"error": "Bad"})), InvalidRequestError),
+    (Fault(answer=Answer(401, {"error": "Invalid API key"})), CredentialsError),
+    (Fault(answer=Answer(403, "<html>error code: 1010</html>")), CredentialsError),
+    (Fault(answer=Answer(404, {"error": "Phone number not found"})), NotFoundError),
+    (Fault(answer=Answer(422, {"errors": {"name": ["is odd"]}})), InvalidRequestError),
+    (Fault(answer=Answer(429, {}, {"Retry-After": "60"})), RateLimitedError),
+    (Fault(error=ConnectTimeout()), UnreachableError),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), REFUSED, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_what_kapso_refuses_is_failed_with_the_reason_in_words(
+    kapso_sandbox: Sandbox, fault: Fault, error: type[KapsoError]
+) -> None:
+    kapso_sandbox.order(fault)
+    with pytest.raises(error):
+        create_embed(slug="support", name="Support")
+    link = AccessLink.objects.get()
+    assert link.state == State.FAILED
+    assert link.reason
+    assert len(posts(kapso_sandbox)) == 1
+    assert InboxEmbed.objects.get().current_link is None
+
+
+UNCERTAIN = [
+    Fault(drop="before"),
+    Fault(drop="after"),
+    Fault(delay=60),
+    Fault(answer=Answer(500, {"error": "oops"}), process=True),
+    Fault(answer=Answer(502, "<html>Bad gateway</html>")),
+    Fault(answer=Answer(302, "", {"Location": "https://elsewhere.example/"})),
+    Fault(answer=Answer(409, {"error": "conflict"})),
+    Fault(answer=Answer(201, "not json"), process=True),
+    Fault(answer=Answer(201, {"data": {"embed_url": "https://inbox.kapso.ai/embed/t"}})),
+    Fault(answer=Answer(201, {"data": {"id": "1"}})),
+    Fault(answer=Answer(201, {"data": {"id": "1", "embed_url": "https://evil.example/embed/t"}})),
+    Fault(answer=Answer(201, {"data": {"id": "1", "embed_url": "http://inbox.kapso.ai/embed/t"}})),
+]
+
+
+@pytest.mark.parametrize("fault", UNCERTAIN, ids=range(len(UNCERTAIN)))
+def test_what_is_uncertain_is_unknown_and_never_sent_again(
+    kapso_sandbox: Sandbox, fault: Fault
+) -> None:
+    kapso_sandbox.order(fault)
+    with pytest.raises(UncertainError):
+        create_embed(slug="support", name="Support")
+    link = AccessLink.objects.get()
+    assert (link.state, link.sealed_url) == (State.UNKNOWN, "")
+    assert link.reason
+    assert len(posts(kapso_sandbox)) == 1
+
+
+def test_a_refused_creation_can_be_repeated_with_what_was_wrong_put_right(
+    kapso_sandbox: Sandbox,
+) -> None:
+    with pytest.raises(NotFoundError):
+        create_embed(slug="support", name="Supprt", scope_type="phone_number", scope_id="999")
+    number = kapso_sandbox.project().phone_numbers[0]["phone_number_id"]
+    embed = create_embed(slug="support", name="Support", scope_type="phone_number", scope_id=number)
+    assert (embed.name, states(embed)) == ("Support", [State.ACTIVE, State.FAILED])
+    assert InboxEmbed.objects.count() == 1
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_an_uncertain_creation_is_not_repeated_by_creating_again(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    with pytest.raises(UncertainError):
+        create_embed(slug="support", name="Support")
+    with pytest.raises(ValidationError):
+        create_embed(slug="support", name="Support")
+    assert len(posts(kapso_sandbox)) == 1
+
+
+def test_keys_that_cannot_store_a_secret_stop_before_anything_is_sent(
+    kapso_sandbox: Sandbox,
+) -> None:
+    for keys in ({}, {"k": "short"}):
+        with (
+            override_settings(KAPSO_INBOX={"API_KEY": "k", "ENCRYPTION_KEYS": keys}),
+            pytest.raises(ImproperlyConfigured, match="ENCRYPTION_KEYS"),
+        ):
+            create_embed(slug="support", name="Support")
+    assert kapso_sandbox.requests == []
+    assert not InboxEmbed.objects.exists()
+
+
+def test_who_asked_stands_in_the_log(
+    kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kapso_inbox")
+    create_embed(slug="support", name="Support", actor="ana")
+    assert "'support' is created by 'ana'" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_transaction_it_refuses_and_says_what_to_do(kapso_sandbox: Sandbox) -> None:
+    with transaction.atomic(), pytest.raises(InsideTransactionError, match="non_atomic_requests"):
+        create_embed(slug="support", name="Support")
+    connection.set_autocommit(False)
+    try:
+        with pytest.raises(InsideTransactionError):
+            create_embed(slug="support", name="Support")
+    finally:
+        connection.set_autocommit(True)
+    assert kapso_sandbox.requests == []
+    assert not InboxEmbed.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_intent_survives_the_end_of_the_process(kapso_sandbox: Sandbox) -> None:
+    """What follows the POST never runs: the row that accounts for it is committed already."""
+    kapso_sandbox.fail_next(error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        create_embed(slug="support", name="Support")
+    connection.close()
+    assert AccessLink.objects.get().state == State.CREATING
+
+
+# ensure_embed
+
+
+def test_ensuring_twice_changes_nothing_and_sends_nothing(kapso_sandbox: Sandbox) -> None:
+    first = ensure_embed("acme", name="Acme", language="es")
+    sent = len(kapso_sandbox.requests)
+    second = ensure_embed("acme", name="Acme", language="es")
+    assert second == first
+    assert second.current_link == first.current_link
+    assert len(kapso_sandbox.requests) == sent == 1
+
+
+def test_ensuring_leaves_alone_what_is_not_given(kapso_sandbox: Sandbox) -> None:
+    create_embed(slug="acme", name="Acme", allowed_origins=["https://crm.example.com"])
+    assert ensure_embed("acme").allowed_origins == ["https://crm.example.com"]
+    assert len(kapso_sandbox.requests) == 1
+
+
+def test_ensuring_other_values_changes_what_can_be_changed(kapso_sandbox: Sandbox) -> None:
+    ensure_embed("acme", name="Acme")
+    embed = ensure_embed("acme", name="Acme Inc", default_mode="dark")
+    assert (embed.name, embed.default_mode) == ("Acme Inc", "dark")
+    assert [request.method for request in kapso_sandbox.requests] == ["POST", "PATCH"]
+
+
+def test_ensuring_another_scope_is_refused(kapso_sandbox: Sandbox) -> None:
+    ensure_embed("acme", name="Acme")
+    customer = kapso_sandbox.project().customers[0]["id"]
+    with pytest.raises(ValidationError) as caught:
+        ensure_embed("acme", scope_type="customer", scope_id=customer)
+    assert set(caught.value.message_dict) == {"scope_type", "scope_id"}
+    assert len(kapso_sandbox.requests) == 1
+
+
+def test_ensuring_after_a_failure_makes_the_link(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
+    with pytest.raises(CredentialsError):
+        ensure_embed("acme", name="Acme")
+    embed = ensure_embed("acme", name="Acme")
+    assert states(embed) == [State.ACTIVE, State.FAILED]
+
+
+def test_ensuring_after_an_uncertain_creation_makes_a_new_link_and_keeps_the_old_on_record(
+    kapso_sandbox: Sandbox,
+) -> None:
+    kapso_sandbox.fail_next(drop="before")
+    with pytest.raises(UncertainError):
+        ensure_embed("acme", name="Acme")
+    embed = ensure_embed("acme", name="Acme")
+    assert states(embed) == [State.ACTIVE, State.UNKNOWN]
+
+
+def test_ensuring_while_another_process_makes_the_link_is_a_clear_conflict(
+    kapso_sandbox: Sandbox,
+) -> None:
+    embed = InboxEmbed.objects.create(slug="acme", name="Acme")
+    AccessLink.objects.create(embed=embed)
+    with pytest.raises(BusyError, match="acme"):
+        ensure_embed("acme", name="Acme")
+    assert kapso_sandbox.requests == []
+
+
+def test_a_making_that_was_abandoned_holds_nobody_up(kapso_sandbox: Sandbox) -> None:
+    embed = InboxEmbed.objects.create(slug="acme", name="Acme")
+    stale = django_timezone.now() - STALE_AFTER
+    AccessLink.objects.create(embed=embed, state_changed_at=stale)
+    assert states(ensure_embed("acme")) == [State.ACTIVE, State.UNKNOWN]
+
+
+def test_ensuring_never_brings_back_what_was_revoked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    revoke_embed(embed)
+    with pytest.raises(RevokedError, match="rotate_link"):
+        ensure_embed(embed.slug)
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_ensuring_gives_a_new_link_where_the_secret_is_lost(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    AccessLink.objects.update(state=State.SECRET_LOST)
+    ensured = ensure_embed(embed.slug)
+    assert states(ensured) == [State.ACTIVE, State.REVOKED]
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_each_project_is_asked_with_its_own_key(db: None) -> None:
+    keys = {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}
+    projects = {"clinic": {"API_KEY": "clinic-key", "INBOX_ORIGINS": ["https://inbox.example"]}}
+    from kapso_inbox.sandbox.interception import intercepted
+
+    with (
+        override_settings(
+            KAPSO_INBOX={"API_KEY": "shop-key", "ENCRYPTION_KEYS": keys, "PROJECTS": projects}
+        ),
+        intercepted() as sandbox,
+    ):
+        embed = create_embed(slug="clinic", name="Clinic", project="clinic")
+        assert len(sandbox.project("clinic-key").active_embeds()) == 1
+        assert sandbox.project("shop-key").active_embeds() == []
+        assert embed.current_link is not None
+        assert embed.current_link.reveal_url().startswith("https://inbox.example/embed/")
