@@ -1,0 +1,155 @@
+"""Theme and filters of an inbox: validated, merged, and put on an address.
+
+The names and values are those of Kapso's embedded inbox (its query parameters). They are its
+initial state only: a user can clear a filter, so none of them separates tenants. The scope does.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from .models import Language, Mode
+
+MAX_SEARCH = 100
+STATUSES = ("active", "ended", "all")
+
+_FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
+
+
+class ParameterError(ValueError):
+    """A parameter has a wrong value, or is none.
+
+    Attributes:
+        name: the parameter.
+        expected: in words, what would have been right.
+    """
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(name, expected)
+        self.name = name
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.expected}"
+
+
+def clean(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return theme and filters as Kapso takes them.
+
+    Args:
+        params: name -> value, from a template, an address, a preference or a host's function.
+            None and "" count as left out, and so does a false `unread` or `handoff`.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    cleaned = {}
+    for name, value in params.items():
+        read = PARAMETERS.get(name)
+        if read is None:
+            raise ParameterError(name, _("is none of %s") % ", ".join(PARAMETERS))
+        value = "" if value is None else read(name, value)
+        if value:
+            cleaned[name] = value
+    return cleaned
+
+
+def clean_query(query: QueryDict) -> dict[str, str]:
+    """Return theme and filters from an address; each may stand in it once.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    for name, values in query.lists():
+        if len(values) > 1:
+            raise ParameterError(name, _("may be given once"))
+    return clean(query.dict())
+
+
+def merge(*sources: Mapping[str, str]) -> dict[str, str]:
+    """Return all parameters of all sources; the first source that has one decides it."""
+    merged: dict[str, str] = {}
+    for source in reversed(sources):
+        merged.update(source)
+    return merged
+
+
+def with_params(url: str, params: Mapping[str, str]) -> str:
+    """Return an address with these parameters; a query that it has already is kept.
+
+    Args:
+        url: an embed's secret address, or one of our own.
+        params: cleaned parameters; one replaces another of its name in the address.
+    """
+    parts = urlsplit(url)
+    own = [
+        piece
+        for piece in parts.query.split("&")
+        if piece and unquote_plus(piece.partition("=")[0]) not in params
+    ]
+    return urlunsplit(parts._replace(query="&".join([*own, *filter(None, [urlencode(params)])])))
+
+
+def frame_permissions(origins: Iterable[str]) -> str:
+    """Return the `allow` attribute of the iframe.
+
+    It names the inbox origins, since after the launch's redirect the default would still be our own
+    origin (measured in Chromium 156).
+    """
+    named = " ".join(origins)
+    return "; ".join(f"{feature} {named}" for feature in _FRAME_FEATURES)
+
+
+def _choice(*choices: str) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        text = str(value)
+        if text and text not in choices:
+            raise ParameterError(name, _("is one of %s") % ", ".join(choices))
+        return text
+
+    return read
+
+
+def _flag(name: str, value: Any) -> str:
+    text = str(value).lower()
+    if text in ("1", "true"):
+        return "1"
+    if text in ("", "0", "false"):
+        return ""
+    raise ParameterError(name, _("is 1, true, 0, false or left out"))
+
+
+def _search(name: str, value: Any) -> str:
+    text = str(value).strip()
+    if len(text) > MAX_SEARCH or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+        raise ParameterError(name, _("is one line of at most %d characters") % MAX_SEARCH)
+    return text
+
+
+def _config_id(name: str, value: Any) -> str:
+    text = str(value)
+    if text in ("", "all"):
+        return text
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ParameterError(name, _("is a UUID or all")) from None
+
+
+#: The one allow-list: parameter -> what reads its value, as text that Kapso takes, "" = left out.
+PARAMETERS: dict[str, Callable[[str, Any], str]] = {
+    "mode": _choice(*Mode.values),
+    "language": _choice(*Language.values),
+    "status": _choice(*STATUSES),
+    "search": _search,
+    "whatsapp_config_id": _config_id,
+    "unread": _flag,
+    "handoff": _flag,
+}
