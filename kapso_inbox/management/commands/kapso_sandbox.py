@@ -1,0 +1,83 @@
+"""`manage.py kapso_sandbox`: a fake Kapso on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from kapso_inbox.sandbox.engine import Sandbox
+from kapso_inbox.sandbox.server import SandboxServer
+
+
+class Command(BaseCommand):
+    """Serve the sandbox until ctrl-C; needs neither a database nor a complete configuration."""
+
+    help = "Run a fake Kapso on this machine, with made-up conversations."
+    # It is what one starts before the settings are right.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--port", type=int, default=8801, help="of the API (8801)")
+        parser.add_argument("--inbox-port", type=int, default=8802, help="of the inbox (8802)")
+        parser.add_argument("--api-key", default="sandbox-key", help="of the project (sandbox-key)")
+        parser.add_argument("--state", type=Path, help="file that keeps embeds over a restart")
+        parser.add_argument(
+            "--rate-limit", type=int, default=1000, help="requests per key and minute (1000)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Serve until SIGINT or SIGTERM; verbosity 2 shows requests, without tokens."""
+        api_key: str = options["api_key"]
+        try:
+            sandbox = Sandbox(rate_limit=options["rate_limit"], state_file=options["state"])
+            sandbox.add_project(api_key)
+        except (OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        log = self.stdout.write if options["verbosity"] > 1 else None
+        try:
+            server = SandboxServer(
+                sandbox, api_port=options["port"], inbox_port=options["inbox_port"], log=log
+            )
+        except (OSError, OverflowError) as error:
+            raise CommandError(
+                f"Port {options['port']} or {options['inbox_port']} cannot be used: {error}."
+                " Choose others with --port and --inbox-port."
+            ) from error
+        finished = threading.Event()
+        before = {
+            number: signal.signal(number, lambda *_: finished.set())
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            with server:
+                self.stdout.write(_introduction(server, api_key))
+                self.stdout.flush()
+                finished.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self.stdout.write("Stopped.")
+
+
+def _introduction(server: SandboxServer, api_key: str) -> str:
+    return f"""A fake Kapso is running, with made-up conversations. Stop it with ctrl-C.
+
+  API      {server.base_url}
+  API key  {api_key}
+  Inbox    {server.inbox_origin}
+
+In the settings:
+
+KAPSO_INBOX = {{
+    "API_KEY": "{api_key}",
+    "BASE_URL": "{server.base_url}",
+    "INBOX_ORIGINS": ["{server.inbox_origin}"],
+    # and your ENCRYPTION_KEYS
+}}
+"""

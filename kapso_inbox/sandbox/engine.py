@@ -1,0 +1,312 @@
+"""The fake Kapso: the Platform API and the embedded inbox, without any transport.
+
+:mod:`.server` puts it behind real HTTP, :mod:`.pytest_plugin` behind the ``responses`` library.
+Where Kapso's documentation is silent the stricter behaviour is chosen, and error bodies come in all
+the shapes that were seen of Kapso.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from . import embeds as rules
+from . import state
+from .inbox import InboxPage, page_for
+from .project import SandboxProject
+from .seed import Seed, seed_for
+from .wire import (
+    Answer,
+    DroppedConnection,
+    Fault,
+    JsonDict,
+    RecordedRequest,
+    Refusal,
+    Request,
+)
+
+__all__ = [
+    "Answer",
+    "DroppedConnection",
+    "Fault",
+    "InboxPage",
+    "RecordedRequest",
+    "Request",
+    "Sandbox",
+    "SandboxProject",
+]
+
+_EMBED_PATH = re.compile(r"/inbox_embeds/([^/]+)")
+_FILTERS = ("status", "scope_type", "scope_id", "assigned_user_id")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class Sandbox:
+    """A Kapso with any number of projects, safe to use from many threads.
+
+    ``clock`` returns the present as an aware datetime; ``rate_limit`` is the number of requests per
+    API key and minute; ``state_file`` keeps the embeds over a restart (raises ``ValueError`` where
+    the file holds something else). ``max_per_page`` may be lowered to see a client follow ``meta``.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        rate_limit: int = 1000,
+        state_file: Path | None = None,
+    ) -> None:
+        self.projects: dict[str, SandboxProject] = {}
+        self.requests: list[RecordedRequest] = []
+        self.rate_limit = rate_limit
+        self.max_per_page = 100
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._faults: list[Fault] = []
+        self._used: dict[str, tuple[datetime, int]] = {}
+        self._state_file = state_file
+        self._state = state.read(state_file) if state_file else {}
+
+    def add_project(
+        self, api_key: str, *, inbox_origin: str = "https://inbox.kapso.ai", seed: bool = True
+    ) -> SandboxProject:
+        """Add a project behind ``api_key`` and return it.
+
+        The first and the second have people and conversations of their own; with ``seed`` false it
+        begins empty. Raises ``ValueError`` for a key that is taken or empty.
+        """
+        with self._lock:
+            if not api_key or api_key in self.projects:
+                raise ValueError("each project needs an API key of its own")
+            index = len(self.projects)
+            project = SandboxProject(
+                inbox_origin=inbox_origin,
+                seed=lambda: seed_for(index, self._clock()) if seed else Seed("Empty project"),
+                clock=self._clock,
+                lock=self._lock,
+                save=self._save,
+            )
+            project.embeds.update(self._state.get(state.fingerprint(api_key), {}))
+            self.projects[api_key] = project
+            return project
+
+    def project(self, api_key: str | None = None) -> SandboxProject:
+        """Return the project of ``api_key``, or the first; raises ``KeyError``."""
+        if api_key is not None:
+            return self.projects[api_key]
+        for project in self.projects.values():
+            return project
+        raise KeyError("the sandbox has no project")
+
+    def order(self, fault: Fault) -> None:
+        """Let ``fault`` befall the next requests that fit; faults are used in the order given."""
+        with self._lock:
+            self._faults.append(dataclasses.replace(fault))
+
+    def fail_next(self, **fault: Any) -> None:
+        """Order a :class:`Fault` with these fields."""
+        self.order(Fault(**fault))
+
+    def reset(self) -> None:
+        """Go back to the seeds: no embeds, no faults, no recorded requests, a fresh rate limit."""
+        with self._lock:
+            for project in self.projects.values():
+                project.reset()
+            self.requests.clear()
+            self._faults.clear()
+            self._used.clear()
+            self._state.clear()
+            self._save()
+
+    def handle(self, request: Request, *, sleep: Callable[[float], None] = time.sleep) -> Answer:
+        """Return Kapso's answer to ``request``.
+
+        A fault's delay is passed to ``sleep`` in seconds, after the work was done and with no lock
+        held. Raises :class:`DroppedConnection`, or the error a fault names.
+        """
+        with self._lock:
+            self.requests.append(_record(request))
+            fault = self._take_fault(request)
+        if fault is None:
+            return _complete(self._process(request))
+        answer = self._process(request) if fault.processes else None
+        if fault.delay:
+            sleep(fault.delay)
+        if fault.error is not None:
+            raise fault.error
+        answer = fault.answer or answer
+        if fault.drop or answer is None:
+            raise DroppedConnection
+        return _complete(answer)
+
+    def open_inbox(self, token: str, query: Mapping[str, str]) -> InboxPage:
+        """Open the embedded inbox as a browser does that follows an ``embed_url``.
+
+        Answers 401 for a token that is unknown, revoked or expired.
+        """
+        with self._lock:
+            for project in self.projects.values():
+                embed = project.find_token(token)
+                if embed is None:
+                    continue
+                if embed["status"] != "active" or rules.has_expired(embed, self._clock()):
+                    break
+                project.touch(embed)
+                return page_for(project, embed, query)
+            return InboxPage(401, {})
+
+    def _take_fault(self, request: Request) -> Fault | None:
+        for fault in self._faults:
+            fits = not fault.method or fault.method.upper() == request.method.upper()
+            if fits and re.search(fault.path, request.path):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    def _process(self, request: Request) -> Answer:
+        with self._lock:
+            try:
+                api_key = request.header("X-API-Key")
+                project = self.projects.get(api_key)
+                if project is None:
+                    raise Refusal(401, {"error": "Invalid or missing API key"})
+                limits = self._count(api_key)
+                answer = self._route(project, request)
+            except Refusal as refusal:
+                return refusal.answer
+            return dataclasses.replace(answer, headers={**limits, **answer.headers})
+
+    def _count(self, api_key: str) -> dict[str, str]:
+        minute = self._clock().replace(second=0, microsecond=0)
+        since, used = self._used.get(api_key, (minute, 0))
+        if since != minute:
+            used = 0
+        remaining = self.rate_limit - used - 1
+        limits = {
+            "X-RateLimit-Limit": str(self.rate_limit),
+            "X-RateLimit-Remaining": str(max(remaining, 0)),
+        }
+        if remaining < 0:
+            body = {"error": {"message": "Rate limit exceeded", "code": "rate_limited"}}
+            raise Refusal(429, body, {**limits, "Retry-After": "60"})
+        self._used[api_key] = (minute, used + 1)
+        return limits
+
+    def _route(self, project: SandboxProject, request: Request) -> Answer:
+        path = "/" + request.path.strip("/")
+        calls: dict[str, Callable[[SandboxProject, Request], Answer]]
+        if path == "/inbox_embeds":
+            calls = {"GET": self._list_embeds, "POST": self._create}
+        elif match := _EMBED_PATH.fullmatch(path):
+            calls = {
+                method: functools.partial(call, match[1])
+                for method, call in (("GET", _show), ("PATCH", _update), ("DELETE", _revoke))
+            }
+        elif path == "/whatsapp/phone_numbers":
+            calls = {"GET": lambda project, request: self._page(project.phone_numbers, request)}
+        elif path == "/customers":
+            calls = {"GET": lambda project, request: self._page(project.customers, request)}
+        elif path == "/users":
+            calls = {"GET": lambda project, request: self._page(project.users, request)}
+        else:
+            raise Refusal(404, {"message": "Not found"})
+        call = calls.get(request.method.upper())
+        if call is None:
+            raise Refusal(405, {"message": "Method not allowed"}, {"Allow": ", ".join(calls)})
+        return call(project, request)
+
+    def _list_embeds(self, project: SandboxProject, request: Request) -> Answer:
+        wanted = {name: request.query[name] for name in _FILTERS if request.query.get(name)}
+        rows = [
+            rules.public(embed)
+            for embed in project.links()
+            if all(embed[name] == value for name, value in wanted.items())
+        ]
+        return self._page(rows, request)
+
+    def _create(self, project: SandboxProject, request: Request) -> Answer:
+        return Answer(201, {"data": dict(project.create(_settings_in(request)))})
+
+    def _page(self, rows: list[JsonDict], request: Request) -> Answer:
+        page = _positive(request.query.get("page"), 1)
+        per_page = min(_positive(request.query.get("per_page"), 20), self.max_per_page)
+        start = (page - 1) * per_page
+        meta = {
+            "page": page,
+            "per_page": per_page,
+            "total_pages": -(-len(rows) // per_page),
+            "total_count": len(rows),
+        }
+        return Answer(200, {"data": rows[start : start + per_page], "meta": meta})
+
+    def _save(self) -> None:
+        if self._state_file is None:
+            return
+        for api_key, project in self.projects.items():
+            self._state[state.fingerprint(api_key)] = project.embeds
+        state.write(self._state_file, self._state)
+
+
+def _show(embed_id: str, project: SandboxProject, request: Request) -> Answer:
+    return Answer(200, {"data": rules.public(_known(embed_id, project))})
+
+
+def _update(embed_id: str, project: SandboxProject, request: Request) -> Answer:
+    _known(embed_id, project)
+    return Answer(200, {"data": rules.public(project.update(embed_id, _settings_in(request)))})
+
+
+def _revoke(embed_id: str, project: SandboxProject, request: Request) -> Answer:
+    _known(embed_id, project)
+    return Answer(200, {"data": rules.public(project.revoke(embed_id))})
+
+
+def _known(embed_id: str, project: SandboxProject) -> JsonDict:
+    try:
+        return project.find(embed_id)
+    except KeyError:
+        raise Refusal(404, {"error": "Inbox embed not found"}) from None
+
+
+def _settings_in(request: Request) -> JsonDict:
+    try:
+        body = request.json()
+    except ValueError:
+        error = {"message": "The body is not JSON", "code": "bad_request"}
+        raise Refusal(400, {"error": error}) from None
+    settings = body.get("inbox_embed") if isinstance(body, dict) else None
+    if not isinstance(settings, dict):
+        error = {"message": "inbox_embed is missing", "code": "bad_request"}
+        raise Refusal(400, {"error": error})
+    return settings
+
+
+def _record(request: Request) -> RecordedRequest:
+    try:
+        body = request.json()
+    except ValueError:
+        body = None
+    return RecordedRequest(request.method.upper(), request.path, dict(request.query), body)
+
+
+def _complete(answer: Answer) -> Answer:
+    own = {"Content-Type": answer.media_type} if answer.body is not None else {}
+    headers = {"X-Request-Id": str(uuid.uuid4()), **own, **answer.headers}
+    return dataclasses.replace(answer, headers=headers)
+
+
+def _positive(text: str | None, otherwise: int) -> int:
+    return int(text) if text and re.fullmatch(r"0*[1-9][0-9]{0,8}", text) else otherwise

@@ -1,0 +1,181 @@
+"""One Kapso project: its numbers, customers, users, conversations and inbox embeds."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from . import embeds as rules
+from .seed import Seed
+from .wire import JsonDict, Refusal
+
+
+class SandboxProject:
+    """A project behind one API key.
+
+    The lists are plain and may be changed by a test. ``embeds`` maps an id to the whole record,
+    with its token; the API shows less of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox_origin: str,
+        seed: Callable[[], Seed],
+        clock: Callable[[], datetime],
+        lock: threading.RLock,
+        save: Callable[[], None],
+    ) -> None:
+        self.inbox_origin = inbox_origin
+        self.embeds: dict[str, JsonDict] = {}
+        self._seed, self._clock, self._lock, self._save = seed, clock, lock, save
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the seeds, without any embed."""
+        with self._lock:
+            seed = self._seed()
+            self.name = seed.name
+            self.phone_numbers = seed.phone_numbers
+            self.customers = seed.customers
+            self.users = seed.users
+            self.conversations = seed.conversations
+            self.embeds.clear()
+
+    def links(self, *, active_only: bool = False) -> list[JsonDict]:
+        """Return the embeds' records, the most recent first."""
+        with self._lock:
+            newest_first = reversed(self.embeds.values())
+            return [one for one in newest_first if not active_only or one["status"] == "active"]
+
+    def active_embeds(self) -> list[JsonDict]:
+        """Return the records that are not revoked, the most recent first; expired ones are among
+        them, as in the API.
+        """
+        return self.links(active_only=True)
+
+    def find(self, embed_id: str) -> JsonDict:
+        """Return the record; raises ``KeyError``."""
+        return self.embeds[embed_id]
+
+    def find_token(self, token: str) -> JsonDict | None:
+        """Return the record ``token`` opens, whatever its state, or ``None``."""
+        return next((one for one in self.links() if one["token"] == token), None)
+
+    def create(self, settings: JsonDict) -> JsonDict:
+        """Create an embed and return its record; raises :class:`~.wire.Refusal` (422, 404)."""
+        with self._lock:
+            now = self._clock()
+            self._check(settings, now, creating=True)
+            token = secrets.token_urlsafe(32)
+            embed: JsonDict = {
+                "id": str(uuid.uuid4()),
+                "name": "",
+                "scope_type": settings["scope_type"],
+                "scope_id": settings.get("scope_id") or None,
+                "scope_name": self._scope_name(settings["scope_type"], settings.get("scope_id")),
+                "assigned_user_id": None,
+                "assigned_user_name": None,
+                "status": "active",
+                "allowed_origins": [],
+                "default_mode": "system",
+                "language": "en",
+                "expires_at": None,
+                "last_used_at": None,
+                "created_at": rules.to_iso(now),
+                "updated_at": rules.to_iso(now),
+                "token": token,
+                "embed_url": f"{self.inbox_origin}/embed/{token}",
+            }
+            self._apply(embed, settings)
+            self.embeds[embed["id"]] = embed
+            self._save()
+            return embed
+
+    def update(self, embed_id: str, settings: JsonDict) -> JsonDict:
+        """Change an embed's settings and return its record; raises ``KeyError``,
+        :class:`~.wire.Refusal` (422, 404).
+        """
+        with self._lock:
+            embed, now = self.embeds[embed_id], self._clock()
+            self._check(settings, now, creating=False)
+            self._apply(embed, settings)
+            embed["updated_at"] = rules.to_iso(now)
+            self._save()
+            return embed
+
+    def revoke(self, embed_id: str) -> JsonDict:
+        """Revoke the token at once and return the record, which stays listed; raises ``KeyError``.
+
+        Doing it again changes nothing.
+        """
+        with self._lock:
+            embed = self.embeds[embed_id]
+            if embed["status"] != "revoked":
+                embed.update(status="revoked", updated_at=rules.to_iso(self._clock()))
+                self._save()
+            return embed
+
+    def expire(self, embed_id: str) -> JsonDict:
+        """Let the embed's time be over and return the record; raises ``KeyError``."""
+        with self._lock:
+            embed = self.embeds[embed_id]
+            embed["expires_at"] = rules.to_iso(self._clock() - timedelta(minutes=1))
+            self._save()
+            return embed
+
+    def touch(self, embed: JsonDict) -> None:
+        """Note that the inbox was opened with this embed."""
+        with self._lock:
+            embed["last_used_at"] = rules.to_iso(self._clock())
+            self._save()
+
+    def visible_conversations(self, embed: JsonDict) -> list[JsonDict]:
+        """Return the conversations within the embed's scope and assignment, the latest first."""
+        rows = self.conversations
+        if embed["scope_type"] == "customer":
+            rows = [row for row in rows if row["customer_id"] == embed["scope_id"]]
+        elif embed["scope_type"] == "phone_number":
+            numbers = {one["internal_id"] for one in self.visible_numbers(embed)}
+            rows = [row for row in rows if row["whatsapp_config_id"] in numbers]
+        if embed["assigned_user_id"]:
+            rows = [row for row in rows if row["assigned_user_id"] == embed["assigned_user_id"]]
+        return sorted(rows, key=lambda row: str(row["last_active_at"]), reverse=True)
+
+    def visible_numbers(self, embed: JsonDict) -> list[JsonDict]:
+        """Return the phone numbers within the embed's scope."""
+        if embed["scope_type"] != "phone_number":
+            return self.phone_numbers
+        return [one for one in self.phone_numbers if one["phone_number_id"] == embed["scope_id"]]
+
+    def _check(self, settings: JsonDict, now: datetime, *, creating: bool) -> None:
+        errors = rules.errors_in(settings, now, creating=creating)
+        if errors:
+            raise Refusal(422, {"errors": errors})
+        if settings.get("assigned_user_id") is not None:
+            self._user_name(settings["assigned_user_id"])
+
+    def _apply(self, embed: JsonDict, settings: JsonDict) -> None:
+        embed.update(rules.normalised(settings))
+        user_id = embed["assigned_user_id"]
+        embed["assigned_user_name"] = None if user_id is None else self._user_name(user_id)
+
+    def _scope_name(self, scope_type: str, scope_id: str | None) -> str:
+        if scope_type == "project":
+            return self.name
+        if scope_type == "customer":
+            return _name_of(self.customers, "id", scope_id, "Customer not found")
+        return _name_of(self.phone_numbers, "phone_number_id", scope_id, "Phone number not found")
+
+    def _user_name(self, user_id: object) -> str:
+        return _name_of(self.users, "user_id", user_id, "User not found")
+
+
+def _name_of(rows: list[JsonDict], key: str, wanted: object, otherwise: str) -> str:
+    for row in rows:
+        if row[key] == wanted:
+            return str(row["name"])
+    raise Refusal(404, {"error": otherwise})

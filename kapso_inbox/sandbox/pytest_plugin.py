@@ -1,0 +1,37 @@
+"""The fixture ``kapso_sandbox``: a fake Kapso for a host's own tests.
+
+pytest imports this module in every project that has the app installed, so all it needs is imported
+inside the fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .engine import Sandbox
+
+
+@pytest.fixture
+def kapso_sandbox() -> Iterator[Sandbox]:
+    """Answer every request below the configured ``BASE_URL`` from a sandbox, and yield it.
+
+    The sandbox has one project for each one in ``settings.KAPSO_INBOX``. Nothing reaches the
+    network and nothing sleeps: a fault's delay beyond the request's read timeout is raised as
+    ``requests.exceptions.ReadTimeout``, and a dropped connection as ``ConnectionError``.
+    """
+    try:
+        from .interception import intercepted
+    except ModuleNotFoundError as missing:
+        if missing.name != "responses":
+            raise
+        pytest.fail(
+            "The kapso_sandbox fixture needs the responses library:"
+            " install django-kapso-inbox[testing].",
+            pytrace=False,
+        )
+    with intercepted() as sandbox:
+        yield sandbox

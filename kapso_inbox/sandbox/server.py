@@ -1,0 +1,262 @@
+"""The fake Kapso behind real HTTP on loopback: the API on one port, the inbox on another."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from . import page
+from .engine import Answer, DroppedConnection, Fault, Request, Sandbox
+
+BASE_PATH = "/platform/v1"
+CONTROL_PATH = "/_sandbox"
+_LARGEST_BODY = 1024 * 1024
+_EMBED_PATH = re.compile(r"/embed/([^/]+)/?")
+_ASSET_PATH = re.compile(r"/assets/([a-z]+\.(?:css|js))")
+
+
+class SandboxServer:
+    """Serves a :class:`~.engine.Sandbox` at ``base_url`` and its inboxes at ``inbox_origin``.
+
+    ``host`` must be a loopback address (raises ``ValueError``); port 0 takes a free one. Raises
+    ``OSError`` where a port is in use. From then on the sandbox's projects, also those added later,
+    hand out embed URLs of this server. ``log`` receives a line for each request; none holds a
+    token, a key or a query.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        host: str = "127.0.0.1",
+        api_port: int = 0,
+        inbox_port: int = 0,
+        *,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        if not _is_loopback(host):
+            raise ValueError(f"the sandbox serves on loopback only, not on {host!r}")
+        self.sandbox = sandbox
+        self._api = _Listener((host, api_port), _ApiHandler, sandbox, log)
+        try:
+            self._inbox = _Listener((host, inbox_port), _InboxHandler, sandbox, log)
+        except OSError:
+            self._api.server_close()
+            raise
+        self.base_url = f"http://{host}:{self._api.server_port}{BASE_PATH}"
+        self.inbox_origin = f"http://{host}:{self._inbox.server_port}"
+        self._api.inbox_origin = self.inbox_origin
+        self._api.adopt_projects()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> SandboxServer:
+        """Begin to answer, in threads that do not keep the process alive; returns itself."""
+        for listener in (self._api, self._inbox):
+            # The poll interval is how long a stop takes.
+            thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def stop(self) -> None:
+        """Stop answering and give the ports back."""
+        for listener in (self._api, self._inbox):
+            if self._threads:
+                listener.shutdown()
+            listener.server_close()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def __enter__(self) -> SandboxServer:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    # A stop must not wait for connections that a client's pool keeps open.
+    block_on_close = False
+    inbox_origin = ""
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[_Handler],
+        sandbox: Sandbox,
+        log: Callable[[str], None] | None,
+    ) -> None:
+        self.sandbox, self.log = sandbox, log
+        self.adopted: set[str] = set()
+        super().__init__(address, handler)
+
+    def adopt_projects(self) -> None:
+        """Let the projects hand out this server's origin; one a test sets later is left alone."""
+        for api_key, project in list(self.sandbox.projects.items()):
+            if api_key not in self.adopted:
+                self.adopted.add(api_key)
+                project.inbox_origin = self.inbox_origin
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that gave up waiting is what some tests are about, not a fault of the server.
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """What both ports have in common. ``answer_to`` does the work of one request."""
+
+    server: _Listener
+    protocol_version = "HTTP/1.1"
+    server_version = "KapsoSandbox"
+    sys_version = ""
+    # Headers and body go out in two writes; without this the second waits for an ACK (40 ms).
+    disable_nagle_algorithm = True
+
+    def answer_to(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+        raise NotImplementedError
+
+    def handle_one(self) -> None:
+        target = urlsplit(self.path)
+        length = self.headers.get("Content-Length", "0")
+        if not _names_loopback(self.headers.get("Host", "")):
+            # A page of another site whose name was made to point here.
+            self.close_connection = True
+            self.send(Answer(403, "Only for loopback."))
+        elif not length.isdecimal() or int(length) > _LARGEST_BODY:
+            self.close_connection = True
+            self.send(Answer(413, "Too large."))
+        else:
+            query = dict(parse_qsl(target.query, keep_blank_values=True))
+            body = self.rfile.read(int(length))
+            try:
+                self.send(self.answer_to(self.command, target.path, query, body))
+            except DroppedConnection:
+                self.close_connection = True
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_one  # noqa: N815
+
+    def send(self, answer: Answer) -> None:
+        content = answer.content
+        self.send_response(answer.status)
+        own = {"Content-Type": answer.media_type} if content else {}
+        for name, value in {**own, **answer.headers}.items():
+            self.send_header(name, value)
+        if answer.status not in (204, 304):
+            self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD" and answer.status not in (204, 304):
+            self.wfile.write(content)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        if self.server.log:
+            path = urlsplit(self.path).path
+            path = "/embed/…" if path.startswith("/embed/") else path
+            self.server.log(f"{self.command} {path} {code}")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing: the base class would print the request line, and with it a token."""
+
+
+class _ApiHandler(_Handler):
+    def answer_to(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+        if path.startswith(f"{CONTROL_PATH}/"):
+            return self.control(method, path[len(CONTROL_PATH) :], body)
+        if not path.startswith(f"{BASE_PATH}/"):
+            return Answer(404, {"message": "Not found"})
+        self.server.adopt_projects()
+        below = unquote(path[len(BASE_PATH) :])
+        request = Request(method, below, query, dict(self.headers.items()), body)
+        try:
+            return self.server.sandbox.handle(request)
+        except DroppedConnection:
+            raise
+        except Exception as error:
+            raise DroppedConnection from error
+
+    def control(self, method: str, path: str, body: bytes) -> Answer:
+        sandbox = self.server.sandbox
+        if (method, path) == ("POST", "/faults"):
+            try:
+                sandbox.order(_fault_in(json.loads(body)))
+            except (TypeError, ValueError, re.error) as error:
+                return Answer(400, {"error": str(error)})
+            return Answer(204)
+        if (method, path) == ("POST", "/reset"):
+            sandbox.reset()
+            return Answer(204)
+        if (method, path) == ("GET", "/requests"):
+            received = [dict(vars(request)) for request in list(sandbox.requests)]
+            return Answer(200, {"data": received})
+        if (method, path) == ("GET", "/embeds"):
+            links = [link for one in list(sandbox.projects.values()) for link in one.links()]
+            return Answer(200, {"data": links})
+        return Answer(404, {"error": "faults (POST), reset (POST), requests, embeds (GET)"})
+
+
+class _InboxHandler(_Handler):
+    assets: ClassVar[Mapping[str, str]] = {"css": "text/css", "js": "text/javascript"}
+
+    def answer_to(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+        if method not in ("GET", "HEAD"):
+            return Answer(405, "Method not allowed", {"Allow": "GET, HEAD"})
+        if match := _ASSET_PATH.fullmatch(path):
+            content = page.asset(match[1])
+            if content is not None:
+                kind = self.assets[match[1].rpartition(".")[2]]
+                headers = {"Content-Type": f"{kind}; charset=utf-8", "Cache-Control": "no-cache"}
+                return Answer(200, content, headers)
+        if match := _EMBED_PATH.fullmatch(path):
+            opened = self.server.sandbox.open_inbox(unquote(match[1]), query)
+            return page.render(opened)
+        # Browsers ask for it by themselves; a 404 would be noise in the console.
+        return Answer(204) if path == "/favicon.ico" else Answer(404, "Not found")
+
+
+def _names_loopback(authority: str) -> bool:
+    try:
+        return _is_loopback(urlsplit(f"//{authority}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    # Names below "localhost" resolve to loopback and to nothing else (RFC 6761).
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _fault_in(given: Any) -> Fault:
+    """Return the fault a control request describes; raises ``TypeError``, ``ValueError``."""
+    if not isinstance(given, dict):
+        raise TypeError("a fault is an object")
+    fields = dict(given)
+    if fields.get("error") is not None:
+        raise ValueError("an error cannot be sent over HTTP: use drop")
+    if fields.get("answer") is not None:
+        fields["answer"] = Answer(**fields["answer"])
+    fault = Fault(**fields)
+    if fault.drop not in (None, "before", "after"):
+        raise ValueError("drop is before or after")
+    re.compile(fault.path)
+    return fault
