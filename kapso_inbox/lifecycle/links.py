@@ -50,18 +50,18 @@ def refuse_inside_transaction() -> None:
     """
     using = database()
     connection = transaction.get_connection(using)
-    open_ended = not connection.in_atomic_block and not connection.get_autocommit()
+    refusal = InsideTransactionError(
+        "This talks to Kapso and has to commit before it does. Call it outside of "
+        "transaction.atomic(); in a project with ATOMIC_REQUESTS, mark the view with "
+        "@transaction.non_atomic_requests."
+    )
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise refusal
     try:
         with transaction.atomic(using=using, durable=True):
             pass
     except RuntimeError:
-        open_ended = True
-    if open_ended:
-        raise InsideTransactionError(
-            "This talks to Kapso and has to commit before it does. Call it outside of "
-            "transaction.atomic(); in a project with ATOMIC_REQUESTS, mark the view with "
-            "@transaction.non_atomic_requests."
-        )
+        raise refusal from None
 
 
 def client_for(embed: InboxEmbed) -> KapsoClient:

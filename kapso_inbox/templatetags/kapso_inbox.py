@@ -167,7 +167,7 @@ def _parse(
         raise template.TemplateSyntaxError(f"{tag!r} needs the slug of an embed.")
     slug = parser.compile_filter(bits.pop(0))
     known, literal = _literal(slug)
-    if known and not _SLUG.fullmatch(str(literal)):
+    if known and not _SLUG.fullmatch(str(literal or "")):
         raise template.TemplateSyntaxError(f"{tag!r}: {literal!r} is not the slug of an embed.")
     options: dict[str, FilterExpression] = token_kwargs(bits, parser)
     if bits:

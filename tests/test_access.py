@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.db.models import QuerySet
+from django.test import override_settings
+
+from kapso_inbox import conf
+from kapso_inbox.access import AccessPolicy
+from kapso_inbox.models import InboxEmbed
+
+pytestmark = pytest.mark.django_db
+
+
+class Lenient(AccessPolicy):
+    superusers_open_everything = True
+
+
+class Tenants(AccessPolicy):
+    """An organisation's people know of its own embeds alone: those that begin with its name."""
+
+    def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:  # type: ignore[override]
+        return embeds.filter(slug__startswith=user.last_name)
+
+
+@pytest.fixture
+def embeds(sales: Group) -> list[InboxEmbed]:
+    for_all, for_sales, for_both = (
+        InboxEmbed.objects.create(slug=slug, name=slug) for slug in ("all", "sales", "both")
+    )
+    for_sales.groups.set([sales])
+    for_both.groups.set([sales, Group.objects.create(name="Support")])
+    return [for_all, for_sales, for_both]
+
+
+def slugs(embeds: QuerySet[InboxEmbed]) -> list[str]:
+    return sorted(embeds.values_list("slug", flat=True))
+
+
+def openable(user: User | AnonymousUser) -> list[str]:
+    return slugs(conf.access_policy().openable(user, InboxEmbed.objects.all()))
+
+
+def test_the_permission_opens_what_has_no_groups(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User]
+) -> None:
+    assert openable(make_agent("bo")) == ["all"]
+
+
+def test_a_member_also_opens_what_their_groups_may_each_once(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User]
+) -> None:
+    agent = make_agent("bo", *Group.objects.all())
+    assert openable(agent) == ["all", "both", "sales"]
+
+
+def test_a_group_may_give_the_permission(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
+) -> None:
+    sales.permissions.add(Permission.objects.get(codename="open_inboxembed"))
+    assert openable(make_agent("bo", sales, may_open=False)) == ["all", "both", "sales"]
+
+
+def test_without_the_permission_nothing_opens(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
+) -> None:
+    assert openable(make_agent("bo", sales, may_open=False)) == []
+
+
+def test_the_right_to_manage_is_not_the_right_to_read(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User]
+) -> None:
+    manager = make_agent("bo", may_open=False)
+    manager.user_permissions.set(
+        Permission.objects.filter(
+            content_type__app_label="kapso_inbox", codename__endswith="_inboxembed"
+        ).exclude(codename="open_inboxembed")
+    )
+    policy = conf.access_policy()
+    for action in ("add", "change", "delete", "view"):
+        assert slugs(policy.manageable(manager, InboxEmbed.objects.all(), action)) == [
+            "all",
+            "both",
+            "sales",
+        ]
+    assert openable(manager) == []
+
+
+def test_the_right_to_read_is_not_the_right_to_manage(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User]
+) -> None:
+    agent = make_agent("bo")
+    policy = conf.access_policy()
+    assert slugs(policy.manageable(agent, InboxEmbed.objects.all(), "view")) == []
+
+
+def test_nobody_else_opens_anything(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
+) -> None:
+    assert openable(AnonymousUser()) == []
+    assert openable(make_agent("bo", sales, is_active=False)) == []
+    policy = conf.access_policy()
+    superuser = make_agent("root", is_superuser=True, is_active=False)
+    assert slugs(policy.manageable(superuser, InboxEmbed.objects.all(), "view")) == []
+
+
+def test_a_superuser_is_bound_by_groups_unless_the_policy_says_otherwise(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User]
+) -> None:
+    superuser = make_agent("root", is_superuser=True, may_open=False)
+    assert openable(superuser) == ["all"]
+    with override_settings(KAPSO_INBOX={"ACCESS_POLICY": "tests.test_access.Lenient"}):
+        assert openable(superuser) == ["all", "both", "sales"]
+
+
+def test_a_policy_of_the_hosts_binds_opening_and_managing_to_its_tenancy(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
+) -> None:
+    agent = make_agent("bo", sales, last_name="sal", is_superuser=True)
+    with override_settings(KAPSO_INBOX={"ACCESS_POLICY": "tests.test_access.Tenants"}):
+        assert openable(agent) == ["sales"]
+        manageable = conf.access_policy().manageable(agent, InboxEmbed.objects.all(), "change")
+        assert slugs(manageable) == ["sales"]

@@ -1,0 +1,484 @@
+"""From the CRM into the inbox, or to a page that says why not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from kapso_inbox.lifecycle import create_embed, revoke_embed
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+
+from .conftest import FRAME
+
+pytestmark = pytest.mark.django_db
+
+LAUNCH = "/kapso-inbox/sales/launch/"
+
+
+def with_settings(**values: Any) -> override_settings:
+    return override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **values})
+
+
+def user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, Any]:
+    return {"mode": "dark", "status": "all", "language": "klingon"}
+
+
+def broken_user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, Any]:
+    raise LookupError("no profile")
+
+
+@pytest.fixture
+def agent(client: Client, ana: User, embed: InboxEmbed) -> Client:
+    """The browser of an agent who may open the embed."""
+    client.force_login(ana)
+    return client
+
+
+def launch(client: Client, query: str = "", **headers: str) -> HttpResponse:
+    return client.get(LAUNCH + query, **(headers or FRAME))  # type: ignore[arg-type, return-value]
+
+
+def params_of(response: HttpResponse) -> dict[str, str]:
+    assert response.status_code == 302, response.content
+    return {k: v[0] for k, v in parse_qs(urlsplit(response["Location"]).query).items()}
+
+
+def outcomes() -> list[str]:
+    return list(InboxOpening.objects.values_list("outcome", flat=True))
+
+
+def stale() -> None:
+    """Let the last word of Kapso be an hour old."""
+    AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
+
+
+def test_an_agent_is_sent_to_the_secret_address(agent: Client, kapso_sandbox: Sandbox) -> None:
+    (record,) = kapso_sandbox.project().active_embeds()
+    response = launch(agent)
+    assert (response.status_code, response["Location"]) == (302, record["embed_url"])
+    assert response.content == b""
+
+
+def test_the_answer_is_kept_nowhere_and_lets_kapso_see_the_origin_alone(agent: Client) -> None:
+    response = launch(agent)
+    assert response["Cache-Control"] == "no-store, private"
+    assert response["Referrer-Policy"] == "strict-origin"
+    assert response["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_theme_and_filters_of_the_address_go_along(agent: Client) -> None:
+    response = launch(agent, "?mode=dark&search=%2B55+11&unread=true&handoff=0&status=all")
+    assert params_of(response) == {
+        "mode": "dark",
+        "search": "+55 11",
+        "unread": "1",
+        "status": "all",
+    }
+
+
+def test_the_page_comes_before_the_preference_and_that_before_the_profile(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "light", "unread": True})
+    with with_settings(USER_PARAMS="tests.test_launch.user_params"):
+        assert params_of(launch(agent)) == {"mode": "light", "unread": "1", "status": "all"}
+        assert params_of(launch(agent, "?mode=system"))["mode"] == "system"
+
+
+def test_another_users_preference_does_not_count(
+    agent: Client, embed: InboxEmbed, make_agent: Callable[..., User]
+) -> None:
+    InboxPreference.objects.create(user=make_agent("bo"), embed=embed, params={"mode": "dark"})
+    assert params_of(launch(agent)) == {}
+
+
+def test_what_is_wrong_in_a_profile_or_preference_is_left_out_and_logged(
+    agent: Client, ana: User, embed: InboxEmbed, caplog: pytest.LogCaptureFixture
+) -> None:
+    InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "x", "unread": "1"})
+    with with_settings(USER_PARAMS="tests.test_launch.user_params"):
+        assert params_of(launch(agent)) == {"unread": "1", "mode": "dark", "status": "all"}
+    assert "saved preference: mode" in caplog.text
+    assert "USER_PARAMS: language" in caplog.text
+
+
+def test_a_mistake_in_the_hosts_function_does_not_close_the_inbox(
+    agent: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with with_settings(USER_PARAMS="tests.test_launch.broken_user_params"):
+        assert launch(agent).status_code == 302
+    assert "no profile" in caplog.text
+
+
+# Refusals
+
+
+def test_only_a_frame_of_this_site_is_sent_on(agent: Client, kapso_sandbox: Sandbox) -> None:
+    token = kapso_sandbox.project().active_embeds()[0]["token"]
+    for dest, site in (
+        ("iframe", "cross-site"),
+        ("iframe", "same-site"),
+        ("empty", "same-origin"),
+        ("document", "same-origin"),
+        ("document", "none"),
+        ("image", "same-origin"),
+    ):
+        response = launch(agent, HTTP_SEC_FETCH_DEST=dest, HTTP_SEC_FETCH_SITE=site)
+        assert response.status_code == 403
+        assert token not in f"{response.headers}{response.content!r}"
+    assert set(outcomes()) == {Outcome.NOT_IN_FRAME}
+
+
+def test_a_browser_that_does_not_say_where_it_asks_from_is_told_what_it_takes(
+    agent: Client,
+) -> None:
+    response = agent.get(LAUNCH)
+    assert response.status_code == 403
+    assert b"https://" in response.content
+    with with_settings(REQUIRE_FETCH_METADATA=False):
+        assert agent.get(LAUNCH).status_code == 302
+
+
+def test_a_visitor_who_is_signed_out_is_shown_the_way_in(client: Client, embed: InboxEmbed) -> None:
+    response = launch(client)
+    assert response.status_code == 403
+    assert b'href="/accounts/login/" target="_blank"' in response.content
+    assert outcomes() == []
+
+
+def test_an_embed_of_others_and_one_that_does_not_exist_look_the_same(
+    client: Client, embed: InboxEmbed, make_agent: Callable[..., User]
+) -> None:
+    client.force_login(make_agent("bo"))
+    others, nobodys = launch(client), client.get("/kapso-inbox/nobodys/launch/", **FRAME)
+    assert others.status_code == nobodys.status_code == 404
+    assert others.content == nobodys.content
+    assert dict(others.headers) == dict(nobodys.headers)
+    for slug in ("sales", "nobodys"):
+        assert client.get(f"/kapso-inbox/{slug}/").status_code == 404
+
+
+@pytest.mark.parametrize("query", ["?mode=black", "?mode=dark&mode=light", "?token=1", "?status="])
+def test_a_wrong_parameter_is_a_page_of_ours_that_lists_the_right_ones(
+    agent: Client, query: str
+) -> None:
+    response = launch(agent, query)
+    if query == "?status=":
+        assert response.status_code == 302
+        return
+    assert response.status_code == 400
+    assert b'data-outcome="bad_parameter"' in response.content
+
+
+def test_a_hostile_parameter_is_escaped(agent: Client) -> None:
+    response = launch(agent, "?%3Cscript%3Ealert(1)%3C/script%3E=1")
+    assert response.status_code == 400
+    assert b"<script" not in response.content
+
+
+STATES = [
+    (AccessLink.State.REVOKING, 410, Outcome.REVOKED),
+    (AccessLink.State.REVOKED, 410, Outcome.REVOKED),
+]
+
+
+@pytest.mark.parametrize(("state", "status", "outcome"), STATES)
+def test_a_link_that_is_over_is_said(
+    agent: Client, state: str, status: int, outcome: Outcome
+) -> None:
+    AccessLink.objects.update(state=state)
+    response = launch(agent)
+    assert response.status_code == status
+    assert f'data-outcome="{outcome.value}"'.encode() in response.content
+    assert outcomes() == [outcome]
+
+
+def test_an_embed_without_a_working_link_is_said(agent: Client) -> None:
+    InboxEmbed.objects.update(current_link=None)
+    response = launch(agent)
+    assert (response.status_code, outcomes()) == (503, [Outcome.NOT_READY])
+
+
+def test_an_expired_embed_is_said(agent: Client) -> None:
+    InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    response = launch(agent)
+    assert (response.status_code, outcomes()) == (410, [Outcome.EXPIRED])
+
+
+OTHER_KEY = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
+
+
+@pytest.mark.parametrize("keys", [OTHER_KEY, {"test": OTHER_KEY["other"]}, {}], ids=str)
+def test_a_secret_that_cannot_be_revealed_is_said_and_found_again_with_its_key(
+    agent: Client, keys: dict[str, str]
+) -> None:
+    with with_settings(ENCRYPTION_KEYS=keys):
+        response = launch(agent)
+        assert (response.status_code, outcomes()) == (503, [Outcome.SECRET_LOST])
+        assert AccessLink.objects.get().state == AccessLink.State.SECRET_LOST
+        assert AccessLink.objects.get().reason
+        assert launch(agent).status_code == 503
+    assert launch(agent).status_code == 302
+    assert AccessLink.objects.get().state == AccessLink.State.ACTIVE
+
+
+def test_a_lost_secret_that_is_found_again_does_not_outlive_its_embed(agent: Client) -> None:
+    with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
+        launch(agent)
+    InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert launch(agent).status_code == 410
+
+
+def test_a_ciphertext_moved_to_another_row_does_not_open(agent: Client) -> None:
+    other = create_embed(slug="other", name="Other")
+    assert other.current_link is not None
+    AccessLink.objects.filter(embed__slug="sales").update(sealed_url=other.current_link.sealed_url)
+    assert launch(agent).status_code == 503
+
+
+def test_our_pages_need_no_more_than_their_stylesheet(agent: Client) -> None:
+    InboxEmbed.objects.update(current_link=None)
+    response = launch(agent)
+    assert response["Content-Security-Policy"] == (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'self'"
+    )
+    assert response["X-Frame-Options"] == "SAMEORIGIN"
+    assert response["Cache-Control"] == "no-store, private"
+    assert b"<style" not in response.content
+    assert b"<script" not in response.content
+    with override_settings(STATIC_URL="https://cdn.example.com/static/"):
+        assert "style-src https://cdn.example.com;" in launch(agent)["Content-Security-Policy"]
+
+
+def test_only_get_launches(agent: Client) -> None:
+    for method in ("post", "put", "head", "options"):
+        assert getattr(agent, method)(LAUNCH, **FRAME).status_code == 405
+    assert outcomes() == []
+
+
+# The record
+
+
+def test_an_opening_is_recorded_with_who_what_when_and_where_from(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    launch(agent)
+    opening = InboxOpening.objects.get()
+    assert (opening.user, opening.username, opening.embed, opening.slug) == (
+        ana,
+        "ana",
+        embed,
+        "sales",
+    )
+    assert (opening.link, opening.outcome) == (embed.current_link, Outcome.OPENED)
+    assert opening.address == "127.0.0.1"
+    assert timezone.now() - opening.created_at < timedelta(minutes=1)
+
+
+def test_the_record_outlives_user_embed_and_link(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    launch(agent)
+    revoke_embed(embed)
+    embed.delete()
+    ana.delete()
+    opening = InboxOpening.objects.get()
+    assert (opening.username, opening.slug) == ("ana", "sales")
+    assert opening.user is opening.embed is opening.link is None
+
+
+def _refuse_to_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    if sql.startswith("INSERT") and "inboxopening" in sql:
+        raise DatabaseError("disk full")
+    return execute(sql, params, many, context)
+
+
+def test_an_opening_that_cannot_be_recorded_does_not_launch(agent: Client) -> None:
+    with connection.execute_wrapper(_refuse_to_record):
+        response = launch(agent)
+    assert response.status_code == 503
+    assert b'data-outcome="not_recorded"' in response.content
+
+
+def test_a_refusal_that_cannot_be_recorded_is_still_a_page_of_ours(agent: Client) -> None:
+    InboxEmbed.objects.update(current_link=None)
+    with connection.execute_wrapper(_refuse_to_record):
+        assert launch(agent).status_code == 503
+
+
+# What a launch costs
+
+
+def own_queries(queries: list[dict[str, str]]) -> list[str]:
+    """Leaves out Django's own: the session and the user, which any view behind a login has."""
+    return [
+        query["sql"]
+        for query in queries
+        if "django_session" not in query["sql"]
+        and 'FROM "auth_user" WHERE' not in query["sql"].replace("`", '"')
+        and "SAVEPOINT" not in query["sql"]
+    ]
+
+
+def test_a_launch_costs_at_most_four_queries_permissions_included(
+    agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    sent = len(kapso_sandbox.requests)
+    with django_assert_max_num_queries(100) as captured:
+        assert launch(agent).status_code == 302
+    assert len(own_queries(captured.captured_queries)) == 4
+    assert len(kapso_sandbox.requests) == sent
+
+
+def test_a_launch_that_asks_kapso_costs_four_queries_on_our_own_tables(
+    agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    stale()
+    embed_id = AccessLink.objects.get().kapso_id
+    kapso_sandbox.project().find(embed_id)["name"] = "Renamed at Kapso"
+    with django_assert_max_num_queries(100) as captured:
+        assert launch(agent).status_code == 302
+    ours = [sql for sql in own_queries(captured.captured_queries) if "kapso_inbox_" in sql]
+    assert len(ours) == 4
+    assert InboxEmbed.objects.get().name == "Renamed at Kapso"
+
+
+# Verified launches
+
+
+def test_kapso_is_asked_once_in_a_while_and_not_more_often(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    sent = len(kapso_sandbox.requests)
+    launch(agent)
+    assert len(kapso_sandbox.requests) == sent
+    stale()
+    for _ in range(3):
+        assert launch(agent).status_code == 302
+    assert [request.method for request in kapso_sandbox.requests[sent:]] == ["GET"]
+
+
+def test_zero_means_never(agent: Client, kapso_sandbox: Sandbox) -> None:
+    stale()
+    sent = len(kapso_sandbox.requests)
+    with with_settings(VERIFY_AFTER=0):
+        assert launch(agent).status_code == 302
+    assert len(kapso_sandbox.requests) == sent
+
+
+def test_a_link_revoked_at_kapso_is_found_out_and_said(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    link = AccessLink.objects.get()
+    kapso_sandbox.project().revoke(link.kapso_id)
+    stale()
+    response = launch(agent)
+    assert (response.status_code, outcomes()) == (410, [Outcome.REVOKED])
+    link.refresh_from_db()
+    assert (link.state, link.sealed_url) == (AccessLink.State.REVOKED, "")
+
+
+def test_a_link_that_kapso_says_has_expired_is_found_out(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.project().expire(AccessLink.objects.get().kapso_id)
+    stale()
+    assert launch(agent).status_code == 410
+    assert outcomes() == [Outcome.EXPIRED]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"answer": Answer(500, "oops"), "times": 9},
+        {"answer": Answer(401, {"error": "no"})},
+        {"answer": Answer(404, {"error": "no"})},
+        {"drop": "before", "times": 9},
+        {"delay": 30, "times": 9},
+        {"answer": Answer(200, "not json"), "times": 9},
+    ],
+    ids=str,
+)
+def test_a_launch_goes_on_when_kapso_does_not_answer(
+    agent: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    stale()
+    kapso_sandbox.fail_next(**fault)
+    assert launch(agent).status_code == 302
+    assert "could not be verified" in caplog.text
+    assert AccessLink.objects.get().state == AccessLink.State.ACTIVE
+
+
+@pytest.fixture
+def silent_kapso() -> Iterator[str]:
+    """A server that takes the connection and never says a word."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_launch_waits_for_a_silent_kapso_no_longer_than_about_a_second(
+    ana: User, client: Client, sales: Group, silent_kapso: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through real HTTP; the bound is a second, and the rest is this machine's."""
+    caplog.set_level(logging.WARNING)
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    link = AccessLink(embed=embed, state=AccessLink.State.ACTIVE, kapso_id="1")
+    link.store_url("https://inbox.kapso.ai/embed/t")
+    link.save()
+    InboxEmbed.objects.update(current_link=link)
+    client.force_login(ana)
+    with with_settings(BASE_URL=silent_kapso):
+        started = time.monotonic()
+        assert launch(client).status_code == 302
+        waited = time.monotonic() - started
+    assert 0.5 < waited < 2
+    assert "could not be verified" in caplog.text
+
+
+# The whole page
+
+
+def test_the_whole_page_shows_the_inbox_with_the_pages_parameters(agent: Client) -> None:
+    response = agent.get("/kapso-inbox/sales/?unread=1&search=%2B55")
+    assert response.status_code == 200
+    assert b'src="/kapso-inbox/sales/launch/?search=%2B55&amp;unread=1"' in response.content
+    assert b"<title>Sales inbox</title>" in response.content
+    assert "no-store" in response["Cache-Control"]
+
+
+def test_the_whole_page_asks_to_sign_in_first(client: Client, embed: InboxEmbed) -> None:
+    response = client.get("/kapso-inbox/sales/")
+    assert response["Location"] == "/accounts/login/?next=/kapso-inbox/sales/"
+
+
+def test_a_wrong_parameter_of_the_whole_page_is_a_400_of_ours(agent: Client) -> None:
+    response = agent.get("/kapso-inbox/sales/?mode=black")
+    assert response.status_code == 400
+    assert b"system, light, dark" in response.content
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_it_works_with_and_without_atomic_requests(
+    agent: Client, atomic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
+    assert agent.get("/kapso-inbox/sales/").status_code == 200
+    assert launch(agent).status_code == 302
+    assert outcomes() == [Outcome.OPENED]

@@ -1,0 +1,352 @@
+"""The secret address, the API key and the encryption keys are nowhere they should not be.
+
+Each test takes one way out of the process and looks for all of them in it.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core import mail, serializers
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.test import Client, RequestFactory, override_settings
+from django.views.debug import ExceptionReporter
+
+from kapso_inbox import conf, launch, lifecycle
+from kapso_inbox.encryption import generate_key
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+
+from .conftest import FRAME
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def secrets_of(kapso_sandbox: Sandbox) -> Callable[[], list[str]]:
+    """All that must not be found: of every embed at Kapso, and of the settings."""
+
+    def collect() -> list[str]:
+        records = kapso_sandbox.project().links()
+        assert records, "there is no secret to look for"
+        return [
+            *(record["token"] for record in records),
+            settings.KAPSO_INBOX["API_KEY"],
+            *settings.KAPSO_INBOX["ENCRYPTION_KEYS"].values(),
+        ]
+
+    return collect
+
+
+def assert_free_of(secrets: list[str], text: str) -> None:
+    assert text
+    found = [number for number, secret in enumerate(secrets) if secret in text]
+    assert not found, "a secret leaked"  # without the text: this is test output, too
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """All that any logger says, at DEBUG."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    names = ("django", "django.db.backends", "django.request", "urllib3", "requests")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    yield stream
+    for name, old in levels.items():
+        logging.getLogger(name).setLevel(old)
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+@override_settings(DEBUG=True)  # Django then logs its queries, too
+def test_no_log_at_debug_level(
+    logged: io.StringIO,
+    client: Client,
+    ana: User,
+    embed: InboxEmbed,
+    kapso_sandbox: Sandbox,
+    secrets_of: Callable[[], list[str]],
+) -> None:
+    client.force_login(ana)
+    client.get("/kapso-inbox/sales/?mode=dark")
+    client.get("/kapso-inbox/sales/launch/?mode=dark", **FRAME)  # type: ignore[arg-type]
+    client.get("/kapso-inbox/sales/launch/")
+    lifecycle.update_embed(embed, name="New")
+    kapso_sandbox.fail_next(drop="after")
+    with pytest.raises(KapsoError):
+        lifecycle.rotate_link(embed)
+    lifecycle.rotate_link(embed)
+    lifecycle.revoke_embed(embed)
+    text = logged.getvalue()
+    assert "POST /inbox_embeds" in text
+    assert "kapso_inbox_accesslink" in text
+    assert_free_of(secrets_of(), text)
+
+
+def test_no_log_of_a_real_connection(tmp_path: Path) -> None:
+    """Through real HTTP, where urllib3 logs as well; in a process of its own."""
+    script = textwrap.dedent("""
+        import logging, sys
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
+        import django
+        django.setup()
+        from kapso_inbox.kapso import KapsoClient
+        from kapso_inbox.sandbox.engine import Sandbox
+        from kapso_inbox.sandbox.server import SandboxServer
+        sandbox = Sandbox()
+        sandbox.add_project("the-key-of-this-test")
+        with SandboxServer(sandbox) as server:
+            client = KapsoClient("the-key-of-this-test", server.base_url)
+            created = client.inbox_embeds.create(name="Support")
+            print(created, client, client._transport)
+            print("TOKEN", created.embed_url.rsplit("/", 1)[1], file=sys.stderr)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+    )
+    token = done.stderr.split("TOKEN ")[1].strip()
+    assert "POST /inbox_embeds" in done.stdout
+    assert "urllib3" in done.stdout
+    assert_free_of([token, "the-key-of-this-test"], done.stdout)
+
+
+def test_no_repr_or_str_of_anything_we_hold(
+    embed: InboxEmbed, kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
+) -> None:
+    link = AccessLink.objects.get()
+    project = conf.project()
+    client = project.client()
+    created = client.inbox_embeds.create(name="Another")
+    things = [
+        embed,
+        link,
+        list(InboxEmbed.objects.all()),
+        InboxEmbed.objects.values(),
+        list(AccessLink.objects.values()),
+        vars(link),
+        project,
+        conf.keyring(),
+        client,
+        client.inbox_embeds,
+        client._transport,
+        created,
+    ]
+    assert_free_of(secrets_of(), "".join(f"{thing!r}{thing}" for thing in things))
+
+
+def test_no_fixture(embed: InboxEmbed, secrets_of: Callable[[], list[str]]) -> None:
+    out = io.StringIO()
+    call_command("dumpdata", "kapso_inbox", stdout=out)
+    xml = serializers.serialize("xml", AccessLink.objects.all())
+    assert "accesslink" in out.getvalue()
+    assert_free_of(secrets_of(), out.getvalue() + xml)
+
+
+def test_a_pickled_or_copied_row_holds_no_more_than_the_database(
+    embed: InboxEmbed, secrets_of: Callable[[], list[str]]
+) -> None:
+    link = AccessLink.objects.get()
+    link.reveal_url()
+    text = pickle.dumps(link).decode("latin-1") + repr(vars(copy.deepcopy(link)))
+    assert_free_of(secrets_of(), text)
+
+
+FAULTS = [
+    Fault(answer=Answer(401, {"error": "Invalid API key: kapso-key-of-the-tests-0123456789"})),
+    Fault(answer=Answer(422, {"errors": {"name": ["kapso-key-of-the-tests-0123456789"]}})),
+    Fault(answer=Answer(500, "kapso-key-of-the-tests-0123456789")),
+    Fault(drop="after"),
+    Fault(delay=60),
+    Fault(answer=Answer(201, {"data": {"id": 1, "embed_url": "https://e.example/embed/secret-t"}})),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
+def test_no_exception_and_nothing_written_about_it(
+    kapso_sandbox: Sandbox, fault: Fault, logged: io.StringIO
+) -> None:
+    kapso_sandbox.order(copy.copy(fault))
+    with pytest.raises(KapsoError) as caught:
+        lifecycle.create_embed(slug="sales", name="Sales")
+    error = caught.value
+    link = AccessLink.objects.get()
+    text = "".join(traceback.format_exception(error))
+    text += f"{error!r}{error.args}{vars(error)}{link.reason}{logged.getvalue()}"
+    records = kapso_sandbox.project().links()
+    secrets = [*(record["token"] for record in records), settings.KAPSO_INBOX["API_KEY"]]
+    assert_free_of([*secrets, "secret-t"], text)
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+
+
+def _report(error: BaseException) -> str:
+    """Django's error page with DEBUG off, as it is mailed to ADMINS, with all local variables."""
+    request = RequestFactory().get("/")
+    reporter = ExceptionReporter(request, type(error), error, error.__traceback__)
+    return reporter.get_traceback_html() + reporter.get_traceback_text()
+
+
+def _break_writes(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    if sql.startswith("UPDATE") and "sealed_url" in sql:
+        raise DatabaseError("the connection is gone")
+    return execute(sql, params, many, context)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_error_page_about_a_creation_that_cannot_be_written_down(
+    kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
+) -> None:
+    with connection.execute_wrapper(_break_writes), pytest.raises(DatabaseError) as caught:
+        lifecycle.create_embed(slug="sales", name="Sales")
+    report = _report(caught.value)
+    assert "_make_current" in report
+    assert_free_of(secrets_of(), report)
+
+
+def test_no_error_page_about_a_call_that_breaks_midway(
+    kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
+) -> None:
+    kapso_sandbox.fail_next(error=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError) as caught:
+        lifecycle.create_embed(slug="sales", name="Sales")
+    kapso_sandbox.project().create({"name": "x", "scope_type": "project"})
+    report = _report(caught.value)
+    assert "_send" in report
+    assert_free_of(secrets_of(), report)
+
+
+@override_settings(ADMINS=[("Admin", "admin@example.com")])
+def test_no_error_page_or_mail_about_a_launch(
+    client: Client,
+    ana: User,
+    embed: InboxEmbed,
+    secrets_of: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A middleware of the host's fails when the launch is all but done."""
+    monkeypatch.setattr(
+        settings, "MIDDLEWARE", [*settings.MIDDLEWARE, "tests.test_secrets.failing_middleware"]
+    )
+    client = Client(raise_request_exception=False)
+    client.force_login(ana)
+    response = client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
+    assert response.status_code == 500
+    (message,) = mail.outbox
+    html = str(message.alternatives[0][0]) if message.alternatives else ""  # type: ignore[attr-defined]
+    assert "ZeroDivisionError" in message.body
+    assert_free_of(secrets_of(), str(message.body) + html + response.content.decode())
+
+
+def failing_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        assert response.status_code == 302
+        del response
+        raise ZeroDivisionError
+
+    return middleware
+
+
+def test_no_error_page_about_a_failure_inside_the_launch(
+    ana: User, embed: InboxEmbed, secrets_of: Callable[[], list[str]]
+) -> None:
+    request = RequestFactory().get("/")
+    request.user = ana
+
+    def break_the_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("INSERT"):
+            raise ZeroDivisionError
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(break_the_record), pytest.raises(ZeroDivisionError) as caught:
+        launch.open_inbox(request, "sales", {})
+    report = _report(caught.value)
+    assert "open_inbox" in report
+    assert_free_of(secrets_of(), report)
+
+
+def test_no_page_of_the_crm(
+    client: Client, ana: User, embed: InboxEmbed, secrets_of: Callable[[], list[str]]
+) -> None:
+    client.force_login(ana)
+    pages = [client.get("/kapso-inbox/sales/"), client.get("/kapso-inbox/sales/launch/")]
+    for page in pages:
+        assert_free_of(secrets_of(), f"{page.headers}{page.content.decode()}")
+
+
+def test_no_byte_of_the_database_file(tmp_path: Path) -> None:
+    """An embed made through real HTTP, in a process of its own, in a SQLite file."""
+    database = tmp_path / "crm.sqlite3"
+    key = generate_key()
+    script = textwrap.dedent(f"""
+        import django
+        from django.conf import settings
+        from kapso_inbox.sandbox.engine import Sandbox
+        from kapso_inbox.sandbox.server import SandboxServer
+        sandbox = Sandbox()
+        project = sandbox.add_project("the-key-of-this-test")
+        with SandboxServer(sandbox) as server:
+            settings.configure(
+                SECRET_KEY="x", USE_TZ=True,
+                INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes",
+                                "kapso_inbox"],
+                DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3",
+                                         "NAME": {str(database)!r}}}}},
+                KAPSO_INBOX={{"API_KEY": "the-key-of-this-test", "BASE_URL": server.base_url,
+                              "INBOX_ORIGINS": [server.inbox_origin],
+                              "ENCRYPTION_KEYS": {{"k": {key!r}}}}},
+            )
+            django.setup()
+            from django.core.management import call_command
+            call_command("migrate", verbosity=0)
+            from kapso_inbox.lifecycle import create_embed
+            embed = create_embed(slug="support", name="Support")
+            assert [r.method for r in sandbox.requests] == ["POST"], sandbox.requests
+            (record,) = project.active_embeds()
+            assert embed.current_link.reveal_url() == record["embed_url"]
+            print(record["token"])
+    """)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    token = done.stdout.strip()
+    rows = sqlite3.connect(database).execute("select state from kapso_inbox_accesslink").fetchall()
+    assert rows == [("active",)]
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"v1.k." in stored
+    for secret in (token, "the-key-of-this-test", key):
+        assert secret.encode() not in stored
