@@ -1,0 +1,118 @@
+"""People, their teams, and the contacts they look after."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import AbstractUser, Group
+from django.core.validators import RegexValidator
+from django.db import models
+from django.urls import reverse
+from django.utils import timezone
+
+# As many as crm.css has colours for
+TINTS = 6
+
+
+class User(AbstractUser):
+    """Somebody who works in the CRM."""
+
+    class Theme(models.TextChoices):
+        """The words are Kapso's own for the inbox's theme, so one value serves both."""
+
+        SYSTEM = "system", "System"
+        LIGHT = "light", "Light"
+        DARK = "dark", "Dark"
+
+    theme = models.CharField(max_length=6, choices=Theme.choices, default=Theme.SYSTEM)
+
+    def __str__(self) -> str:
+        return self.get_full_name() or self.username
+
+    @property
+    def initials(self) -> str:
+        """Two letters for the avatar."""
+        return initials(str(self))
+
+    @property
+    def tint(self) -> int:
+        """The avatar's colour, of ``TINTS``."""
+        return self.pk % TINTS
+
+    def teams(self) -> models.QuerySet[Team]:
+        """The teams this person works in."""
+        return Team.objects.filter(group__user=self)
+
+
+class Team(models.Model):
+    """A team, the group that makes somebody its member, and the inbox it works in."""
+
+    name = models.CharField(max_length=80)
+    slug = models.SlugField(unique=True)
+    group = models.OneToOneField(Group, on_delete=models.PROTECT, related_name="team")
+    inbox = models.SlugField(help_text="The slug of the inbox embed this team works in.")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """The team's page."""
+        return reverse("team", args=[self.slug])
+
+
+class Contact(models.Model):
+    """A person or company that a team talks to."""
+
+    class Stage(models.TextChoices):
+        """How far the conversation has come."""
+
+        NEW = "new", "New"
+        TALKING = "talking", "In conversation"
+        PROPOSAL = "proposal", "Proposal"
+        CUSTOMER = "customer", "Customer"
+        LOST = "lost", "Lost"
+
+    name = models.CharField(max_length=120)
+    phone = models.CharField(
+        max_length=16,
+        unique=True,
+        validators=[RegexValidator(r"^\+[1-9][0-9]{6,14}$", "A number as +573001234567.")],
+        help_text="In E.164, as +573001234567: what the inbox is searched for.",
+    )
+    email = models.EmailField(blank=True)
+    company = models.CharField(max_length=120, blank=True)
+    city = models.CharField(max_length=80, blank=True)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="contacts")
+    owner = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="contacts"
+    )
+    stage = models.CharField(max_length=10, choices=Stage.choices, default=Stage.NEW)
+    notes = models.TextField(blank=True)
+    created = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        """The contact's page."""
+        return reverse("contact", args=[self.pk])
+
+    @property
+    def initials(self) -> str:
+        """Two letters for the avatar."""
+        return initials(self.name)
+
+    @property
+    def tint(self) -> int:
+        """The avatar's colour, of ``TINTS``."""
+        return self.pk % TINTS
+
+
+def initials(name: str) -> str:
+    """The first letters of the first and the last word, in capitals."""
+    words = name.split()
+    return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()

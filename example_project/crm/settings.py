@@ -1,0 +1,105 @@
+"""Settings of the example CRM.
+
+Importable with nothing configured: without ``KAPSO_API_KEY`` it runs on the sandbox.
+"""
+
+from pathlib import Path
+
+from django.core.management.utils import get_random_secret_key
+
+from crm import configuration
+
+BASE_DIR = configuration.ROOT
+DATA_DIR = configuration.DEFAULT_DATA_DIR
+env = configuration.read(DATA_DIR)
+if env.str("CRM_DATA_DIR", default=""):
+    DATA_DIR = Path(env.str("CRM_DATA_DIR"))
+    env = configuration.read(DATA_DIR)
+
+DEBUG = env.bool("DEBUG", default=True)
+# A random one serves for as long as the process lives; `manage.py demo` writes one that stays.
+SECRET_KEY = env.str("SECRET_KEY", default="") or get_random_secret_key()
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+KAPSO_API_KEY = env.str("KAPSO_API_KEY", default="").strip()
+SANDBOX = not KAPSO_API_KEY
+
+INSTALLED_APPS = [
+    "crm",
+    "kapso_inbox",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "crm.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                # The launch of an inbox is decided by request; the template tag asks for it.
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "crm.context_processors.navigation",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "crm.urls"
+WSGI_APPLICATION = "crm.wsgi.application"
+
+# One file for each side: an inbox of the sandbox is none at Kapso.
+SQLITE = DATA_DIR / ("sandbox.sqlite3" if SANDBOX else "kapso.sqlite3")
+DATABASE_URL = env.str("DATABASE_URL", default="")
+DATABASES = {
+    "default": env.db_url_config(DATABASE_URL)
+    if DATABASE_URL
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": SQLITE}
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "crm.User"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "contacts"
+LOGOUT_REDIRECT_URL = "login"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+
+# -- The inbox ------------------------------------------------------------------------------------
+
+# Where people open this CRM: Kapso shows an inbox only inside the origins it was told of.
+CRM_ORIGINS = env.list("CRM_ORIGINS", default=["http://localhost:8000", "http://127.0.0.1:8000"])
+
+KAPSO_INBOX = {
+    "API_KEY": KAPSO_API_KEY or "sandbox-key",
+    "ENCRYPTION_KEYS": env.dict("KAPSO_INBOX_ENCRYPTION_KEYS", default={}),
+    "BASE_URL": env.str("KAPSO_BASE_URL", default="")
+    or ("http://127.0.0.1:8801/platform/v1" if SANDBOX else "https://api.kapso.ai/platform/v1"),
+    "INBOX_ORIGINS": env.list("KAPSO_INBOX_ORIGINS", default=[])
+    or (["http://127.0.0.1:8802"] if SANDBOX else ["https://inbox.kapso.ai"]),
+    "ALLOWED_ORIGINS": CRM_ORIGINS,
+    # Each agent's own theme goes with them into the inbox.
+    "USER_PARAMS": "crm.inbox.user_params",
+    "VERIFY_AFTER": env.int("KAPSO_INBOX_VERIFY_AFTER", default=300),
+}

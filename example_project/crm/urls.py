@@ -1,0 +1,23 @@
+"""Addresses of the CRM."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.templatetags.static import static
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from crm import views
+
+urlpatterns = [
+    path("", views.contacts, name="contacts"),
+    path("contacts/<int:pk>/", views.contact, name="contact"),
+    path("inbox/", views.inbox, name="inbox"),
+    path("teams/<slug:slug>/", views.team, name="team"),
+    path("theme/", views.theme, name="theme"),
+    path("sign-in/", views.SignIn.as_view(), name="login"),
+    path("sign-out/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+    # Asked for by pages that name no icon of their own, such as the admin's.
+    path("favicon.ico", RedirectView.as_view(url=static("crm/favicon.svg"))),
+    path("kapso-inbox/", include("kapso_inbox.urls")),
+]

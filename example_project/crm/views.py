@@ -1,0 +1,153 @@
+"""The CRM's pages."""
+
+import re
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from crm import people
+from crm.forms import ContactForm, ThemeForm
+from crm.models import Contact, Team, User
+
+CONTACTS_A_PAGE = 12
+# Inbox views an agent can choose from: the word in the address, its label, and the filters it sets
+INBOX_VIEWS: dict[str, tuple[str, dict[str, str]]] = {
+    "all": ("All", {}),
+    "unread": ("Unread", {"unread": "1"}),
+    "handoff": ("Waiting for a human", {"handoff": "1"}),
+}
+
+
+class SignIn(LoginView):
+    """The sign-in page; on the sandbox it offers the demo's log-ins."""
+
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the log-ins that anybody may know."""
+        if settings.DEBUG and settings.SANDBOX:
+            kwargs |= {"accounts": people.ACCOUNTS, "password": people.SANDBOX_PASSWORD}
+        return super().get_context_data(**kwargs)
+
+
+@login_required
+def contacts(request: HttpRequest) -> HttpResponse:
+    """Everybody the teams talk to: searched, narrowed to a stage, in pages."""
+    query = request.GET.get("q", "").strip()
+    found = Contact.objects.filter(_matches(query)) if query else Contact.objects.all()
+    counts = dict(found.order_by().values_list("stage").annotate(Count("pk")))
+    stage = request.GET.get("stage", "")
+    if stage in Contact.Stage.values:
+        found = found.filter(stage=stage)
+    else:
+        stage = ""
+    page = Paginator(found.select_related("team", "owner"), CONTACTS_A_PAGE).get_page(
+        request.GET.get("page")
+    )
+    tabs = [
+        ("", "All", sum(counts.values())),
+        *((value, label, counts.get(value, 0)) for value, label in Contact.Stage.choices),
+    ]
+    return render(
+        request,
+        "crm/contacts.html",
+        {
+            "section": "contacts",
+            "page": page,
+            "query": query,
+            "stage": stage,
+            "tabs": [
+                {
+                    "label": label,
+                    "count": count,
+                    "current": value == stage,
+                    "query": _query(q=query, stage=value),
+                }
+                for value, label, count in tabs
+            ],
+            "page_query": _query(q=query, stage=stage),
+        },
+    )
+
+
+@login_required
+def contact(request: HttpRequest, pk: int) -> HttpResponse:
+    """One contact, beside their conversations in the team's inbox."""
+    person = get_object_or_404(Contact.objects.select_related("team", "owner"), pk=pk)
+    form = ContactForm(request.POST or None, instance=person, label_suffix="")
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved.")
+        return redirect(person)
+    return render(
+        request, "crm/contact.html", {"section": "contacts", "contact": person, "form": form}
+    )
+
+
+@login_required
+def inbox(request: HttpRequest) -> HttpResponse:
+    """The inbox of the user's first team: all of it, the unread, or what waits for a human."""
+    current = next((name for name in INBOX_VIEWS if request.GET.get(name)), "all")
+    return render(
+        request,
+        "crm/inbox.html",
+        {
+            "section": "inbox",
+            "team": _user(request).teams().first(),
+            "filters": INBOX_VIEWS[current][1],
+            "views": [
+                {"label": label, "query": _query(**filters), "current": name == current}
+                for name, (label, filters) in INBOX_VIEWS.items()
+            ],
+        },
+    )
+
+
+@login_required
+def team(request: HttpRequest, slug: str) -> HttpResponse:
+    """A team's page. Everybody may look at it; whether its inbox opens, the inbox decides."""
+    shown = get_object_or_404(Team.objects.annotate(Count("contacts")), slug=slug)
+    members = User.objects.filter(groups=shown.group).order_by("first_name", "pk")
+    return render(request, "crm/team.html", {"section": "team", "team": shown, "members": members})
+
+
+@login_required
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Store the theme on the user, and go back to where they were."""
+    form = ThemeForm(request.POST, instance=_user(request))
+    if form.is_valid():
+        form.save()
+    back = request.POST.get("next", "")
+    safe = url_has_allowed_host_and_scheme(
+        back, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return redirect(back if safe else "contacts")
+
+
+def _user(request: HttpRequest) -> User:
+    """The signed-in user: every view here that asks requires one."""
+    return cast(User, request.user)
+
+
+def _matches(query: str) -> Q:
+    """A name, a company, or a number however it is written."""
+    matches = Q(name__icontains=query) | Q(company__icontains=query)
+    digits = re.sub(r"\D", "", query)
+    return matches | Q(phone__contains=digits) if digits else matches
+
+
+def _query(**values: str) -> str:
+    """``?a=b`` of what has a value, or nothing."""
+    query = QueryDict(mutable=True)
+    query.update({name: value for name, value in values.items() if value})
+    return f"?{query.urlencode()}" if query else "?"

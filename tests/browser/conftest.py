@@ -1,0 +1,244 @@
+"""The demo as a real process, and Chromium to look at it with.
+
+Nothing here uses Django: the tests see what a browser, a file system and Kapso see. The sandbox's
+control surface (`/_sandbox/...`) stands for what somebody at Kapso could look up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:  # the browser tests need it, nothing else does
+    expect = sync_playwright = None
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MANAGE = ROOT / "example_project" / "manage.py"
+START_SECONDS = 90
+STOP_SECONDS = 20
+PASSWORD = "demo"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo."""
+
+    process: subprocess.Popen[bytes]
+    ports: tuple[int, int, int]
+    data_dir: Path
+    console: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.ports[0]}"
+
+    @property
+    def inbox_origin(self) -> str:
+        return f"http://127.0.0.1:{self.ports[2]}"
+
+    @property
+    def sandbox(self) -> str:
+        return f"http://127.0.0.1:{self.ports[1]}"
+
+    def at_kapso(self, method: str, path: str, **options: Any) -> Any:
+        """What the sandbox answers, its `data`."""
+        with requests.Session() as session:
+            session.trust_env = False
+            headers = {"X-API-Key": "sandbox-key"}
+            answer = session.request(
+                method, f"{self.sandbox}{path}", headers=headers, timeout=10, **options
+            )
+        answer.raise_for_status()
+        return answer.json()["data"] if answer.content else None
+
+    def embeds(self) -> list[dict[str, Any]]:
+        """All embeds at Kapso, with their tokens."""
+        return list(self.at_kapso("GET", "/_sandbox/embeds"))
+
+    def tokens(self) -> list[str]:
+        """Every secret there is."""
+        tokens = [embed["token"] for embed in self.embeds()]
+        assert len(tokens) >= 2
+        return tokens
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Signal the demo, and return how it ended."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports nobody uses at this moment."""
+    with ExitStack() as sockets:
+        probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return tuple(probe.getsockname()[1] for probe in probes)
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def demo_command(ports: tuple[int, ...], data_dir: Path) -> list[str]:
+    """The command that starts a demo."""
+    web, sandbox, inbox = ports
+    return [
+        sys.executable,
+        str(MANAGE),
+        "demo",
+        f"--port={web}",
+        f"--sandbox-port={sandbox}",
+        f"--inbox-port={inbox}",
+        f"--data-dir={data_dir}",
+    ]
+
+
+def demo_environment() -> dict[str, str]:
+    """The environment of somebody who has configured nothing, whatever this one holds."""
+    # pytest-django has set the settings of the app's own tests.
+    ours = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    # Empty and not left out: a developer's own example_project/.env must not decide either.
+    blank = {"KAPSO_API_KEY": "", "DATABASE_URL": ""}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**ours, **blank, "DEBUG": "True", "PYTHONPATH": path}
+
+
+@contextmanager
+def running_demo(directory: Path, **environment: str) -> Iterator[Demo]:
+    """Start a demo in `directory`, wait for it to be ready, and see that nothing of it remains."""
+    ports = free_ports(3)
+    console = directory / "console.txt"
+    with console.open("wb") as output:
+        process = subprocess.Popen(
+            demo_command(ports, directory / "data"),
+            cwd=directory,
+            env=demo_environment() | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    web, sandbox, inbox = ports
+    demo = Demo(process, (web, sandbox, inbox), directory / "data", console)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while "ready" not in console.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"The demo did not start:\n{console.read_text()}")
+            time.sleep(0.1)
+        yield demo
+    finally:
+        if process.poll() is None:
+            status = demo.stop()
+            assert status == 0, console.read_text()
+        assert all(is_free(port) for port in ports), "a child of the demo outlived it"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo that most tests share: they read, and change nothing at Kapso."""
+    with running_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser_options() -> list[str]:
+    """More command line options for Chromium; a module may have its own."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def browser(browser_options: list[str]) -> Iterator[Browser]:
+    """Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
+
+    Ends with the module: as long as playwright's loop runs in this thread, Django refuses the
+    database to every other test.
+    """
+    if sync_playwright is None:
+        _without_browser("playwright is not installed")
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    with sync_playwright() as playwright:
+        executable = found or playwright.chromium.executable_path
+        if not Path(executable).exists():
+            _without_browser("Chromium is not installed: set CHROMIUM to its path")
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+                "--disable-quic",
+                *browser_options,
+            ],
+        )
+        yield chromium
+        chromium.close()
+
+
+def _without_browser(reason: str) -> None:
+    """Skip, but not where the tests are all there is between a change and its release."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page in a context of its own: a browser that nobody is signed in to."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        return context.new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def sign_in(demo: Demo, new_page: Callable[..., Page]) -> Callable[..., Page]:
+    """Sign somebody in, as they would, and return their page: the list of contacts."""
+
+    def as_user(username: str, **options: Any) -> Page:
+        page = new_page(**options)
+        enter(page, demo, username)
+        return page
+
+    return as_user
+
+
+def enter(page: Page, demo: Demo, username: str) -> None:
+    """Fill in the sign-in form."""
+    page.goto(f"{demo.url}/")
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url(re.compile(rf"^{re.escape(demo.url)}/$"))

@@ -1,0 +1,104 @@
+"""`manage.py demo`: it starts with nothing configured, says what is wrong, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import (
+    STOP_SECONDS,
+    Demo,
+    demo_command,
+    demo_environment,
+    free_ports,
+    is_free,
+    running_demo,
+)
+
+# None of this needs a browser, but all of it is as slow as what does.
+pytestmark = pytest.mark.browser
+if os.name != "posix":
+    pytest.skip("needs signals and ps", allow_module_level=True)
+
+
+def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
+    """The demo's children: which command each runs -> its process id."""
+    found = {}
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in listed.stdout.splitlines():
+        pid, arguments = line.split(None, 1)
+        found[arguments.split("manage.py ")[1].split()[0]] = int(pid)
+    return found
+
+
+@pytest.mark.parametrize("option", ["--port", "--sandbox-port", "--inbox-port"])
+def test_a_busy_port_is_said_with_the_option_that_names_another(
+    tmp_path: Path, option: str
+) -> None:
+    ports = free_ports(3)
+    place = ("--port", "--sandbox-port", "--inbox-port").index(option)
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", ports[place]))
+        busy.listen()
+        ended = subprocess.run(
+            demo_command(ports, tmp_path),
+            env=demo_environment(),
+            capture_output=True,
+            text=True,
+            timeout=STOP_SECONDS,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert f"Port {ports[place]} cannot be used" in ended.stderr
+    assert f"another with {option}." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
+    file = demo.data_dir / ".env"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(demo.data_dir.stat().st_mode) == 0o700
+    assert {line.split("=")[0] for line in file.read_text().splitlines()} == {
+        "SECRET_KEY",
+        "KAPSO_INBOX_ENCRYPTION_KEYS",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
+    tmp_path: Path, number: int
+) -> None:
+    with running_demo(tmp_path) as demo:
+        assert set(children_of(demo.process)) == {"kapso_sandbox", "runserver"}
+        assert demo.stop(number) == 0
+        assert all(is_free(port) for port in demo.ports)
+
+
+@pytest.mark.parametrize("part", ["kapso_sandbox", "runserver"])
+def test_it_ends_whole_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
+    with running_demo(tmp_path) as demo:
+        os.kill(children_of(demo.process)[part], signal.SIGKILL)
+        assert demo.process.wait(STOP_SECONDS) == 1
+        assert "ended by itself" in demo.console.read_text()
+
+
+def test_a_second_start_on_other_ports_moves_the_links_there(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        before = {embed["id"] for embed in demo.embeds()}
+    with running_demo(tmp_path) as demo:
+        active = {embed["id"] for embed in demo.embeds() if embed["status"] == "active"}
+        assert len(active) == 2
+        assert before.isdisjoint(active)
+        origins = {tuple(embed["allowed_origins"]) for embed in demo.embeds()[:2]}
+        assert origins == {(demo.url, demo.url.replace("localhost", "127.0.0.1"))}
