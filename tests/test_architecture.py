@@ -1,0 +1,110 @@
+"""The house's arrows: who may import whom. `docs/architecture.md` says why."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "kapso_inbox"
+
+BASE = {"conf", "encryption", "origins", "__init__"}
+MODELS = {"models", *BASE}
+
+#: part -> the parts of ours that it may import
+ALLOWED = {
+    "__init__": set(),
+    "origins": set(),
+    "encryption": set(),
+    "kapso": {"origins", "__init__"},
+    # The setting makes the client and the policy, both lazily.
+    "conf": {"encryption", "kapso", "access"},
+    "models": BASE,
+    "access": MODELS,
+    "presentation": MODELS,
+    "lifecycle": {"kapso", *MODELS},
+    "sync": {"kapso", "lifecycle", *MODELS},
+    "launch": {"access", "presentation", "sync", *MODELS},
+    "views": {"launch", "presentation", *MODELS},
+    "urls": {"views"},
+    "templatetags": {"launch", "presentation", *MODELS},
+    "checks": {"kapso", *BASE},
+    "apps": {"checks", "models"},
+    "migrations": {"models"},
+    # The command for the sandbox, and the fixture that reads which projects to stand in for.
+    "management": {"sandbox"},
+    "sandbox": {"conf"},
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> Iterator[str]:
+    """The parts of ours that a file imports, anywhere in it, type checking included."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                here = path.relative_to(PACKAGE.parent).with_suffix("").parts
+                base = ".".join((*here[: depth + 1 - node.level], *filter(None, [base])))
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "kapso_inbox":
+                part = rest.split(".")[0]
+                yield (
+                    part
+                    if (PACKAGE / part).exists() or (PACKAGE / f"{part}.py").exists()
+                    else "__init__"
+                )
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_module_imports_only_what_stands_below_it(path: Path) -> None:
+    part = part_of(path)
+    assert set(imported_parts(path)) - {part} <= ALLOWED[part]
+
+
+def test_the_arrows_are_of_one_direction() -> None:
+    """No part reaches itself through others, but for the setting, whose imports are lazy."""
+    arrows = {part: allowed - {part} for part, allowed in ALLOWED.items() if part != "conf"}
+    arrows["conf"] = {"encryption"}
+
+    def reach(part: str, path: tuple[str, ...]) -> None:
+        assert part not in path, " -> ".join((*path, part))
+        for other in arrows.get(part, ()):
+            reach(other, (*path, part))
+
+    for part in arrows:
+        reach(part, ())
+
+
+def test_the_app_itself_never_imports_the_sandbox() -> None:
+    importers = {part_of(path) for path in FILES if "sandbox" in set(imported_parts(path))}
+    assert importers <= {"management", "sandbox"}
+
+
+def test_the_client_and_the_encryption_know_no_django() -> None:
+    for path in [*(PACKAGE / "kapso").rglob("*.py"), PACKAGE / "encryption.py"]:
+        assert "django" not in {
+            name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
+        }
