@@ -30,15 +30,14 @@ if os.name != "posix":
 def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
     """The demo's children: which command each runs -> its process id."""
     found = {}
+    # -ww: whole lines, however wide this machine thinks its terminal is.
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)],
-        capture_output=True,
-        text=True,
-        check=True,
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
     for line in listed.stdout.splitlines():
-        pid, arguments = line.split(None, 1)
-        found[arguments.split("manage.py ")[1].split()[0]] = int(pid)
+        pid, parent, arguments = line.split(None, 2)
+        if parent == str(process.pid):
+            found[arguments.split("manage.py ")[1].split()[0]] = int(pid)
     return found
 
 
