@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import django
 import environ
 
 env = environ.Env()
@@ -44,6 +45,9 @@ TEMPLATES = [
     }
 ]
 DATABASES = {"default": env.db("DATABASE_URL", default="sqlite:///:memory:")}
+# Pairs are deprecated in Django 6.0, strings unknown to 5.2.
+ADMINS = ["admin@example.com"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.com")]
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 KAPSO_INBOX = {

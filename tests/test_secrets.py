@@ -16,6 +16,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,6 @@ def test_no_error_page_about_a_call_that_breaks_midway(
     assert_free_of(secrets_of(), report)
 
 
-@override_settings(ADMINS=[("Admin", "admin@example.com")])
 def test_no_error_page_or_mail_about_a_launch(
     client: Client,
     ana: User,
@@ -344,7 +344,8 @@ def test_no_byte_of_the_database_file(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     token = done.stdout.strip()
-    rows = sqlite3.connect(database).execute("select state from kapso_inbox_accesslink").fetchall()
+    with closing(sqlite3.connect(database)) as file:
+        rows = file.execute("select state from kapso_inbox_accesslink").fetchall()
     assert rows == [("active",)]
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"v1.k." in stored
