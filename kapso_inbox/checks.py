@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -100,8 +101,6 @@ def _check_encryption_keys() -> Iterator[CheckMessage]:
             hint=hint,
             id="kapso_inbox.E003",
         )
-    except (AttributeError, TypeError):
-        yield _wrong('KAPSO_INBOX["ENCRYPTION_KEYS"]', "E003", hint)
 
 
 def _check_projects() -> Iterator[CheckMessage]:
@@ -172,10 +171,14 @@ def _is_proxies(value: Any) -> bool:
     )
 
 
+def _is_ca_bundle(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, os.PathLike)) and os.path.exists(value))
+
+
 def _is_importable(value: Any) -> bool:
     try:
         return callable(import_string(value))
-    except (ImportError, TypeError, AttributeError):
+    except (ImportError, TypeError, AttributeError, ValueError):
         return False
 
 
@@ -205,8 +208,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "CA_BUNDLE": (
         "E009",
-        lambda value: value is None or (isinstance(value, str) and bool(value)),
-        "None, or the path of a file or folder of certificates.",
+        _is_ca_bundle,
+        "None, or the path of a file or folder of certificates that exists.",
     ),
     "ALLOWED_ORIGINS": (
         "E010",

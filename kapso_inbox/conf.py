@@ -79,7 +79,7 @@ def value(name: str) -> Any:
 def project_aliases() -> list[str]:
     """Return the aliases of all configured projects, `default` first where it has a key."""
     default = [DEFAULT_PROJECT] if value("API_KEY") else []
-    return default + [alias for alias in value("PROJECTS") if alias != DEFAULT_PROJECT]
+    return default + [alias for alias in _projects() if alias != DEFAULT_PROJECT]
 
 
 def project(alias: str = DEFAULT_PROJECT) -> Project:
@@ -89,12 +89,12 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
         ImproperlyConfigured: there is none of that alias, or it has no API key.
     """
     if alias == DEFAULT_PROJECT:
-        own: Mapping[str, Any] = {"API_KEY": value("API_KEY")}
+        own: Any = {"API_KEY": value("API_KEY")}
         missing = 'Set KAPSO_INBOX["API_KEY"].'
     else:
-        own = value("PROJECTS").get(alias) or {}
+        own = _projects().get(alias)
         missing = f'Set KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"].'
-    if not own.get("API_KEY"):
+    if not isinstance(own, Mapping) or not own.get("API_KEY"):
         raise ImproperlyConfigured(f"The Kapso project {alias!r} has no API key. {missing}")
     return Project(
         alias=alias,
@@ -141,6 +141,11 @@ def user_params() -> Callable[..., Mapping[str, Any]] | None:
     return cast("Callable[..., Mapping[str, Any]]", import_string(path)) if path else None
 
 
+def _projects() -> Mapping[str, Any]:
+    projects = value("PROJECTS")
+    return projects if isinstance(projects, Mapping) else {}
+
+
 def _stripped(value: Any) -> Any:
     """Text without the newline that was pasted with it, also inside lists and dictionaries."""
     if isinstance(value, str):
@@ -148,5 +153,6 @@ def _stripped(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_stripped(key): _stripped(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_stripped(item) for item in value)
+        items = [_stripped(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
     return value

@@ -7,7 +7,6 @@ context (which app, field and row) is authenticated: moved to another row, it do
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Mapping
@@ -37,8 +36,11 @@ class UnknownKeyError(EncryptionError):
     """
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"The encryption key {key_id!r} is not among the configured ones.")
+        super().__init__(key_id)
         self.key_id = key_id
+
+    def __str__(self) -> str:
+        return f"The encryption key {self.key_id!r} is not among the configured ones."
 
 
 class UnreadableSecretError(EncryptionError):
@@ -59,6 +61,8 @@ class Keyring:
     def __init__(self, keys: Mapping[str, str]) -> None:
         if not keys:
             raise KeyConfigurationError("There is no encryption key.")
+        if not isinstance(keys, Mapping):
+            raise KeyConfigurationError("The encryption keys are no dictionary.")
         self._ciphers = {key_id: AESGCM(_decode_key(key_id, key)) for key_id, key in keys.items()}
         self.current = next(iter(self._ciphers))
 
@@ -71,11 +75,17 @@ class Keyring:
         Args:
             plaintext: the secret.
             context: what it belongs to; stored nowhere, given again to `decrypt`.
+
+        Raises:
+            EncryptionError: the secret is no valid Unicode.
         """
+        try:
+            secret = plaintext.encode()
+        except UnicodeEncodeError:  # it holds the plaintext
+            raise EncryptionError("The secret is no valid Unicode.") from None
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self.current].encrypt(nonce, plaintext.encode(), context.encode())
-        encoded = base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
-        return f"{_VERSION}.{self.current}.{encoded}"
+        sealed = self._ciphers[self.current].encrypt(nonce, secret, context.encode())
+        return f"{_VERSION}.{self.current}.{_encode(nonce + sealed)}"
 
     def decrypt(self, envelope: str, *, context: str) -> str:
         """Return the secret in an envelope.
@@ -104,21 +114,34 @@ class Keyring:
 
 def generate_key() -> str:
     """Return a new random key as `Keyring` takes it."""
-    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode().rstrip("=")
+    return _encode(os.urandom(_KEY_BYTES))
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _decode(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    """The bytes of `_encode`.
+
+    Raises:
+        ValueError: it is nothing that `_encode` gives, be it only by the last character's spare
+            bits.
+    """
+    raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    if _encode(raw) != text:
+        raise ValueError
+    return raw
 
 
 def _decode_key(key_id: str, key: str) -> bytes:
-    if not _KEY_ID.fullmatch(key_id):
+    if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
         raise KeyConfigurationError(
             "An encryption key's id must be 1 to 32 letters, digits, hyphens or underscores."
         )
     try:
-        raw = _decode(key.strip().rstrip("="))
-    except (binascii.Error, ValueError):
+        raw = _decode(key.strip().rstrip("=")) if isinstance(key, str) else b""
+    except ValueError:
         raw = b""
     if len(raw) != _KEY_BYTES:
         raise KeyConfigurationError(

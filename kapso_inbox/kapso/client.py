@@ -41,9 +41,11 @@ class KapsoClient:
     def __init__(self, api_key: str, base_url: str = BASE_URL, **options: Any) -> None:
         transport = Transport(api_key, base_url, **options)
         self.inbox_embeds = InboxEmbeds(transport)
-        self.phone_numbers = Listing(transport, "/whatsapp/phone_numbers", PhoneNumber.from_json)
+        self.phone_numbers = Listing(
+            transport, "/whatsapp/phone_numbers", PhoneNumber.from_json, key="phone_number_id"
+        )
         self.customers = Listing(transport, "/customers", Customer.from_json)
-        self.users = Listing(transport, "/users", User.from_json)
+        self.users = Listing(transport, "/users", User.from_json, key="user_id")
         self._transport = transport
 
     def __repr__(self) -> str:
@@ -54,11 +56,17 @@ class Listing(Generic[T]):
     """A list of Kapso's, page by page."""
 
     def __init__(
-        self, transport: Transport, path: str, read: Callable[[Mapping[str, Any]], T]
+        self,
+        transport: Transport,
+        path: str,
+        read: Callable[[Mapping[str, Any]], T],
+        *,
+        key: str = "id",
     ) -> None:
         self._transport = transport
         self._path = path
         self._read = read
+        self._key = key
 
     def list(self, **filters: str) -> Iterator[T]:
         """Iterate over every object of every page.
@@ -77,7 +85,7 @@ class Listing(Generic[T]):
     def pages(self, **filters: str) -> Iterator[Sequence[T]]:
         """Iterate over the pages, each a list. As `list`, for those who work in bulk."""
         number = 1
-        previous: Sequence[Mapping[str, Any]] = ()
+        previous: Sequence[Any] | None = None
         while True:
             params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
             answer = self._transport.request(
@@ -87,14 +95,18 @@ class Listing(Generic[T]):
             here, total = _whole(meta, "page", "current_page"), _whole(meta, "total_pages")
             if here is not None and here != number:
                 raise UncertainError("Kapso's list answered another page than the one asked for")
-            if total is None and objects == previous:
+            # By the ids: other values can change between two answers.
+            ids = [item.get(self._key, item) for item in objects]
+            if ids == previous:
+                if total is not None:
+                    raise UncertainError("Kapso's list answered the same page twice")
                 # A list that tells no number of pages ends with an empty page, or is all on one
                 # page that it answers again and again.
                 return
             yield [self._read(item) for item in objects]
-            if (total is not None and number >= total) or not objects:
+            if number >= total if total is not None else not objects:
                 return
-            number, previous = number + 1, objects
+            number, previous = number + 1, ids
 
 
 class InboxEmbeds(Listing[Embed]):
@@ -178,6 +190,9 @@ class InboxEmbeds(Listing[Embed]):
         self._transport.request("DELETE", self._one(embed_id))
 
     def _one(self, embed_id: str) -> str:
+        if embed_id in ("", ".", ".."):
+            # No id of Kapso's: it would address the list itself, or what stands above it.
+            raise ValueError("This is no id of an embed")
         return f"{self._path}/{quote(embed_id, safe='')}"
 
 

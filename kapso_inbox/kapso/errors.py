@@ -11,7 +11,9 @@ from typing import Any
 CREDENTIALS = frozenset({401, 403})
 INVALID = frozenset({400, 422})
 
-_CLOUDFLARE_CODE = re.compile(rb"error(?: code)?:?\s*(?:<[^>]*>\s*)*(1\d{3})\b", re.IGNORECASE)
+_CLOUDFLARE_CODE = re.compile(
+    rb"error(?: code)?:?\s*(?:<[^>]{0,200}>\s*)*(1\d{3})\b", re.IGNORECASE
+)
 _LINK_TOKEN = re.compile(r"/embed/[^\s\"'<>]+")
 _MAX_DETAIL = 500
 
@@ -195,7 +197,12 @@ def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    if value is None or isinstance(value, bool):
+        return ""
+    try:
+        return str(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return ""
 
 
 def _identifier(value: str) -> str:

@@ -138,7 +138,10 @@ _UNREADABLE: Any = object()
 def _read_text(value: Any) -> Any:
     if value is None:
         return ""
-    return str(value) if isinstance(value, (str, int)) else _UNREADABLE
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return _UNREADABLE
+    # Half surrogates and NUL can stand in JSON, and in no database.
+    return str(value).encode(errors="replace").decode().replace("\0", "")
 
 
 def _read_time(value: Any) -> Any:
@@ -150,9 +153,10 @@ def _read_time(value: Any) -> Any:
 def _read_origins(value: Any) -> Any:
     if value is None:
         return ()
-    if not isinstance(value, list):
+    # All or nothing: a part of the list, and more so an empty one, would mean other pages.
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return _UNREADABLE
-    return tuple(item for item in value if isinstance(item, str))
+    return tuple(_read_text(item) for item in value)
 
 
 _EMBED_READERS = {

@@ -15,15 +15,23 @@ from contextlib import closing
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from requests import exceptions
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+)
 
 from kapso_inbox import __version__
-from kapso_inbox.origins import is_loopback
+from kapso_inbox.origins import origin_of
 
+from .deadline import DeadlineAdapter, set_deadline
 from .errors import ConfigurationError, KapsoError, UncertainError, UnreachableError, error_for
 
 logger = logging.getLogger(__name__)
@@ -36,6 +44,17 @@ _CHUNK = 64 * 1024
 
 #: A connection pool for each thread (requests.Session is not documented as safe to share).
 _pools = threading.local()
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects alone."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No redirect is ever one.
+
+        Without this, requests prepares the next request even where it may not follow it: it reads
+        the whole body, however long, and fails on a Location that it cannot parse (2.34).
+        """
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,7 @@ class Transport:
         ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
 
     Raises:
-        ConfigurationError: the key or the address cannot be used.
+        ConfigurationError: the key, the address or the certificates cannot be used.
     """
 
     def __init__(
@@ -69,14 +88,14 @@ class Transport:
         timeout: tuple[float, float] = (3.05, 10),
         deadline: float = 20,
         proxies: Mapping[str, str] | None = None,
-        ca_bundle: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
         self._api_key = checked_api_key(api_key)
         self.base_url = checked_base_url(base_url)
         self.timeout = timeout
         self.deadline = deadline
         self._proxies = dict(proxies or {})
-        self._ca_bundle = ca_bundle
+        self._ca_bundle = checked_ca_bundle(ca_bundle)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"
@@ -112,6 +131,7 @@ class Transport:
             if pause is None or time.monotonic() + pause >= ends_at:
                 break
             time.sleep(pause)
+        error.__context__ = None  # it holds the request, and so the key
         raise error from None
 
     def _send(
@@ -126,6 +146,7 @@ class Transport:
         outcome: object = "failed"
         left = max(ends_at - started, 0.001)
         connect, read = self.timeout
+        set_deadline(ends_at)
         try:
             with closing(
                 self._session().request(
@@ -152,7 +173,7 @@ class Transport:
         data = _parse(body)
         if not 200 <= response.status_code < 300:
             raise error_for(response.status_code, headers, body, data, api_key=self._api_key)
-        if data is None and body.strip():
+        if data is None and body.strip() not in (b"", b"null"):
             raise UncertainError("Kapso's answer is not JSON", status=response.status_code)
         return Answer(response.status_code, data)
 
@@ -167,13 +188,15 @@ class Transport:
     def _session(self) -> requests.Session:
         # The process id, because a forked worker must not go on with its parent's sockets.
         key = (os.getpid(), tuple(sorted(self._proxies.items())), self._ca_bundle)
-        sessions: dict[Any, requests.Session] | None = getattr(_pools, "sessions", None)
+        sessions: dict[Any, _Session] | None = getattr(_pools, "sessions", None)
         if sessions is None:
             sessions = _pools.sessions = {}
         if key not in sessions:
-            session = requests.Session()
+            session = _Session()
             # A .netrc can inject an Authorization header, the environment a proxy (measured).
             session.trust_env = False
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, DeadlineAdapter())
             session.proxies = dict(self._proxies)
             session.verify = self._ca_bundle or True
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -187,7 +210,7 @@ def checked_api_key(api_key: str) -> str:
     Raises:
         ConfigurationError: it is blank, or cannot stand in a header.
     """
-    api_key = api_key.strip()
+    api_key = api_key.strip() if isinstance(api_key, str) else ""
     if not re.fullmatch(r"[!-~]+", api_key):
         raise ConfigurationError(
             "The Kapso API key is blank, or holds white space or characters that are not ASCII."
@@ -201,24 +224,26 @@ def checked_base_url(base_url: str) -> str:
     Raises:
         ConfigurationError: it is not https (or http on loopback), or has a query or a user in it.
     """
-    base_url = base_url.strip().rstrip("/")
-    try:
-        parts = urlsplit(base_url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    if (
-        not host
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-        or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
-    ):
+    base_url = base_url.strip().rstrip("/") if isinstance(base_url, str) else ""
+    if not origin_of(base_url) or re.search(r"[?#]", base_url):
         raise ConfigurationError(
             "The Kapso base URL must be an https address (http only on this machine), "
             "without a query, a fragment or a user."
         )
     return base_url
+
+
+def checked_ca_bundle(path: str | os.PathLike[str] | None) -> str | None:
+    """Return the path as text.
+
+    Raises:
+        ConfigurationError: nothing is there.
+    """
+    if not path:
+        return None
+    if not os.path.exists(path):
+        raise ConfigurationError("The certificates to trust are not where the path says.")
+    return os.fspath(path)
 
 
 def _pauses(tries: int) -> Iterator[float | None]:
@@ -254,31 +279,45 @@ def _parse(body: bytes) -> Any:
 
 def _failure(failure: BaseException) -> KapsoError:
     """Name what happened: surely nothing was sent, or perhaps Kapso has it."""
-    if isinstance(failure, exceptions.ConnectTimeout):
-        return UnreachableError("Kapso did not answer the connection in time; nothing was sent")
+    cause = _cause(failure)
     if isinstance(failure, exceptions.ProxyError):
-        return UnreachableError("The proxy could not be reached; nothing was sent")
-    if isinstance(failure, exceptions.SSLError) and _caused_by(
-        failure, ssl.SSLCertVerificationError
-    ):
+        # Not each of them is about the proxy: urllib3 2.8 also says so where the connection broke
+        # after the request had gone through it.
+        if isinstance(cause, _UNSENT) or str(cause).startswith("Tunnel connection failed"):
+            return UnreachableError("The proxy could not be used; nothing was sent")
+        return UncertainError("The connection to Kapso broke; it may have done what was asked")
+    if isinstance(cause, (exceptions.ConnectTimeout, ConnectTimeoutError)):
+        return UnreachableError("Kapso did not answer the connection in time; nothing was sent")
+    if isinstance(cause, ssl.SSLCertVerificationError):
         return UnreachableError("Kapso's TLS certificate is not trusted; nothing was sent")
-    if isinstance(failure, exceptions.ConnectionError) and _caused_by(failure, NewConnectionError):
+    if isinstance(cause, _UNSENT):
         return UnreachableError()
-    if isinstance(failure, (exceptions.Timeout, TimeoutError)):
+    if isinstance(failure, (exceptions.Timeout, ReadTimeoutError, TimeoutError)):
         return UncertainError("Kapso did not answer in time; it may have done what was asked")
     return UncertainError("The connection to Kapso broke; it may have done what was asked")
 
 
-def _caused_by(failure: BaseException, kind: type[BaseException]) -> bool:
-    """Whether an exception of requests stands for one of that kind (urllib3 nests them in args)."""
+#: What can only happen before a request is sent.
+_UNSENT = (
+    ConnectTimeoutError,
+    NewConnectionError,
+    LocationValueError,
+    exceptions.ConnectTimeout,
+    exceptions.InvalidURL,
+    exceptions.InvalidSchema,
+    ssl.SSLCertVerificationError,
+)
+
+
+def _cause(failure: BaseException) -> BaseException:
+    """The innermost exception that one of requests stands for (urllib3 nests them)."""
     reason: object = failure
-    for _ in range(5):
-        if isinstance(reason, kind):
-            return True
+    while isinstance(reason, BaseException):
+        failure = reason
         if isinstance(reason, MaxRetryError):
             reason = reason.reason
-        elif isinstance(reason, BaseException) and reason.args:
-            reason = reason.args[0]
+        elif isinstance(reason, ProxyError):
+            reason = reason.original_error
         else:
-            return False
-    return False
+            reason = reason.args[0] if reason.args else None
+    return failure

@@ -1,0 +1,356 @@
+"""How a request is sent, repeated and logged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import responses
+from requests import exceptions
+
+from kapso_inbox.kapso import (
+    ConfigurationError,
+    KapsoClient,
+    KapsoError,
+    UncertainError,
+    UnreachableError,
+)
+from kapso_inbox.kapso.transport import TRIES, Transport
+
+from .conftest import API, KEY, Server, answer, answering
+
+ONE = f"{API}/inbox_embeds/e1"
+LIST = f"{API}/inbox_embeds"
+EMBED = {"data": {"id": "e1", "embed_url": "https://inbox.kapso.ai/embed/secret-token"}}
+
+Call = Callable[[KapsoClient], object]
+WRITES: dict[str, tuple[str, Call]] = {
+    "POST": (LIST, lambda client: client.inbox_embeds.create(name="Support")),
+    "PATCH": (ONE, lambda client: client.inbox_embeds.update("e1", {"name": "Support"})),
+    "DELETE": (ONE, lambda client: client.inbox_embeds.revoke("e1")),
+}
+BROKEN = [
+    exceptions.ReadTimeout(),
+    exceptions.ConnectionError("reset"),
+    exceptions.ChunkedEncodingError(),
+    exceptions.SSLError("bad record"),
+    exceptions.ContentDecodingError(),
+    OSError("broken"),
+]
+
+
+def read(client: KapsoClient) -> object:
+    return client.inbox_embeds.get("e1")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 409, 418, 429, 404, 401])
+@pytest.mark.parametrize("method", WRITES)
+def test_a_write_is_sent_once_whatever_the_status(
+    kapso: responses.RequestsMock, client: KapsoClient, method: str, status: int
+) -> None:
+    url, call = WRITES[method]
+    sent = kapso.add(method, url, status=status, headers={"Retry-After": "60"})
+    with pytest.raises(KapsoError):
+        call(client)
+    assert sent.call_count == 1
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, exceptions.ConnectTimeout()])
+@pytest.mark.parametrize("method", WRITES)
+def test_a_write_is_sent_once_however_it_breaks(
+    kapso: responses.RequestsMock, client: KapsoClient, method: str, broken: Exception
+) -> None:
+    url, call = WRITES[method]
+    sent = kapso.add(method, url, body=broken)
+    with pytest.raises(KapsoError):
+        call(client)
+    assert sent.call_count == 1
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_read_is_repeated_where_a_server_in_front_of_kapso_fails(
+    kapso: responses.RequestsMock, client: KapsoClient, status: int
+) -> None:
+    sent = kapso.get(ONE, status=status)
+    with pytest.raises(UncertainError) as caught:
+        read(client)
+    assert caught.value.status == status
+    assert sent.call_count == TRIES
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, exceptions.ConnectTimeout()])
+def test_a_read_is_repeated_where_the_connection_fails(
+    kapso: responses.RequestsMock, client: KapsoClient, broken: Exception
+) -> None:
+    sent = kapso.get(ONE, body=broken)
+    with pytest.raises(KapsoError):
+        read(client)
+    assert sent.call_count == TRIES
+
+
+@pytest.mark.parametrize("status", [500, 404, 401, 403, 400, 422, 302, 409])
+def test_a_read_is_not_repeated_where_that_cannot_help(
+    kapso: responses.RequestsMock, client: KapsoClient, status: int
+) -> None:
+    sent = kapso.get(ONE, status=status)
+    with pytest.raises(KapsoError):
+        read(client)
+    assert sent.call_count == 1
+
+
+def test_a_rate_limit_is_said_and_never_slept_on(
+    kapso: responses.RequestsMock, client: KapsoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    sent = kapso.get(ONE, status=429, headers={"Retry-After": "1"})
+    with pytest.raises(KapsoError):
+        read(client)
+    assert (sent.call_count, slept) == (1, [])
+
+
+def test_a_read_succeeds_after_failures(kapso: responses.RequestsMock, client: KapsoClient) -> None:
+    kapso.get(ONE, status=503)
+    kapso.get(ONE, body=exceptions.ConnectionError("reset"))
+    kapso.get(ONE, json=EMBED)
+    assert client.inbox_embeds.get("e1").id == "e1"
+
+
+def test_the_last_failure_is_the_one_that_is_raised(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    kapso.get(ONE, status=503)
+    kapso.get(ONE, status=404)
+    with pytest.raises(KapsoError) as caught:
+        read(client)
+    assert caught.value.status == 404
+
+
+def test_tries_stop_at_the_deadline(kapso: responses.RequestsMock) -> None:
+    sent = kapso.get(ONE, status=503)
+    with pytest.raises(UncertainError):
+        read(KapsoClient(KEY, deadline=0.04))
+    assert sent.call_count == 1
+
+
+def test_the_timeouts_are_those_given_and_never_beyond_the_deadline(
+    kapso: responses.RequestsMock,
+) -> None:
+    kapso.get(ONE, json=EMBED)
+    read(KapsoClient(KEY, timeout=(1, 2)))
+    read(KapsoClient(KEY, timeout=(1, 2), deadline=0.5))
+    first, second = (call.request.req_kwargs["timeout"] for call in kapso.calls)
+    assert first == (1, 2)
+    assert max(second) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("broken", "kind"),
+    [
+        (exceptions.ConnectTimeout(), UnreachableError),
+        (exceptions.ReadTimeout(), UncertainError),
+        (exceptions.ConnectionError("unknown"), UncertainError),
+        (exceptions.ProxyError("unknown"), UncertainError),
+        (exceptions.SSLError("unknown"), UncertainError),
+        (exceptions.RequestException(), UncertainError),
+    ],
+)
+def test_what_is_not_surely_unsent_is_uncertain(
+    kapso: responses.RequestsMock,
+    client: KapsoClient,
+    broken: Exception,
+    kind: type[KapsoError],
+) -> None:
+    kapso.post(LIST, body=broken)
+    with pytest.raises(KapsoError) as caught:
+        client.inbox_embeds.create(name="Support")
+    assert type(caught.value) is kind
+    assert caught.value.status is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "   ",
+        "a b",
+        "a\nb",
+        "a\r\nX-Evil: 1",
+        "clé",
+        "\u200bkey",
+        "a\x00b",
+        "a\x7f",
+        None,
+        7,
+        b"k",
+    ],
+)
+def test_a_key_that_cannot_stand_in_a_header_is_refused(key: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        KapsoClient(key)
+    assert not isinstance(caught.value, KapsoError)
+    assert not key or str(key) not in str(caught.value) or key == "   "
+
+
+@pytest.mark.parametrize("key", ["\tkey-1\n", "\r\nkey-1", "\u00a0key-1\u2028"])
+def test_white_space_around_a_key_is_stripped(kapso: responses.RequestsMock, key: str) -> None:
+    kapso.get(ONE, json=EMBED)
+    read(KapsoClient(key))
+    assert kapso.calls[0].request.headers["X-API-Key"] == "key-1"
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("https://api.kapso.ai/platform/v1", "https://api.kapso.ai/platform/v1"),
+        (" https://api.kapso.ai/platform/v1//\n", "https://api.kapso.ai/platform/v1"),
+        ("https://api.kapso.ai", "https://api.kapso.ai"),
+        ("https://kapso.example:8443/v1", "https://kapso.example:8443/v1"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.8.9.1", "http://127.8.9.1"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+    ],
+)
+def test_a_base_url_is_https_or_on_this_machine(given: str, used: str) -> None:
+    assert Transport(KEY, given).base_url == used
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "api.kapso.ai",
+        "//api.kapso.ai",
+        "http://api.kapso.ai",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://[::1].evil.example",
+        "http://10.0.0.1",
+        "ftp://localhost",
+        "file:///etc/passwd",
+        "https://",
+        "https:///platform",
+        "https://:443/v1",
+        "https://ana@api.kapso.ai",
+        "https://ana:secret@api.kapso.ai",
+        "https://@api.kapso.ai",
+        "https://api.kapso.ai/v1?x=1",
+        "https://api.kapso.ai/v1?",
+        "https://api.kapso.ai/v1#x",
+        "https://api.kapso.ai/v1#",
+        "https://api.kapso.ai:99999",
+        "https://api.kapso.ai:x",
+        "https://[::1",
+        "https://api.kapso.ai\\@evil.example",
+        "https://evil.example\\.kapso.ai",
+        "https://api.kap\nso.ai",
+        "https://api.kapso.ai/a b",
+        "https://kâpso.example",
+        None,
+        7,
+    ],
+)
+def test_any_other_base_url_is_refused(base_url: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        KapsoClient(KEY, base_url)
+    assert "secret" not in str(caught.value)
+
+
+def test_certificates_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="certificates"):
+        KapsoClient(KEY, ca_bundle=tmp_path / "missing.pem")
+
+
+def test_a_base_url_in_capitals_works(kapso: responses.RequestsMock) -> None:
+    kapso.get(ONE, json=EMBED)
+    read(KapsoClient(KEY, "HTTPS://API.KAPSO.AI/platform/v1"))
+    assert len(kapso.calls) == 1
+
+
+def test_no_repr_holds_the_key(client: KapsoClient) -> None:
+    for thing in (client, client._transport, client.inbox_embeds, client.customers):
+        assert KEY not in repr(thing)
+        assert KEY not in str(thing)
+    assert repr(client) == f"<KapsoClient {API}>"
+    assert repr(client._transport) == f"<Transport {API}>"
+
+
+def _logged(caplog: pytest.LogCaptureFixture, logger: str = "") -> list[str]:
+    formatter = logging.Formatter()
+    return [formatter.format(one) for one in caplog.records if one.name.startswith(logger)]
+
+
+def test_our_log_tells_method_path_status_and_duration_only(
+    kapso: responses.RequestsMock, client: KapsoClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    kapso.get(LIST, json={"data": [], "meta": {"page": 1, "total_pages": 1}})
+    kapso.post(LIST, json=EMBED)
+    kapso.patch(ONE, body=exceptions.ReadTimeout())
+    caplog.set_level(logging.DEBUG)
+    list(client.inbox_embeds.list(scope_id="5511999"))
+    client.inbox_embeds.create(name="Support of Ana")
+    with pytest.raises(UncertainError):
+        client.inbox_embeds.update("e1", {"name": "Support of Ana"})
+    lines = _logged(caplog, "kapso_inbox")
+    assert [line.rpartition(" in ")[0] for line in lines] == [
+        "GET /inbox_embeds: 200",
+        "POST /inbox_embeds: 200",
+        "PATCH /inbox_embeds/e1: failed",
+    ]
+    assert all(line.endswith(" ms") for line in lines)
+    for word in (KEY, "page", "5511999", "Ana", "secret-token"):
+        assert word not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("status", ["201 Created", "401 Unauthorized", "422 No", "500 Oh", "302 F"])
+def test_no_log_of_any_library_holds_the_key_or_a_body(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture, status: str
+) -> None:
+    body = b'{"data": {"id": "e1", "embed_url": "https://inbox.kapso.ai/embed/secret-token"}, '
+    body += b'"error": "%s"}' % KEY.encode()
+    headers = b"Location: /embed/secret-token\r\nBad header line\r\n"
+    server = serve(answering(answer(body, status, headers)))
+    caplog.set_level(logging.DEBUG)
+    name = "Support of {}".format("Ana")  # not in a line of source, which tracebacks quote
+    try:
+        KapsoClient(KEY, server.url).inbox_embeds.create(name=name)
+    except KapsoError as error:
+        logging.getLogger("a.host").exception("failed: %r %s", error, error)
+    everything = "\n".join(_logged(caplog))
+    assert "POST /inbox_embeds" in everything
+    for word in (KEY, "secret-token", "Ana"):
+        assert word not in everything
+
+
+def test_an_answer_of_no_content_or_null_is_none(kapso: responses.RequestsMock) -> None:
+    transport = Transport(KEY, API)
+    for body in (b"", b" \n", b"null", b" null\n"):
+        kapso.upsert("DELETE", ONE, body=body)
+        assert transport.request("DELETE", "/inbox_embeds/e1").data is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"OK", b"\xff\xfe\xfa", b"{", b"[" * 100_000, b"1" * 10_000]
+)
+def test_a_success_that_is_no_json_is_uncertain(
+    kapso: responses.RequestsMock, client: KapsoClient, body: bytes
+) -> None:
+    sent = kapso.get(ONE, body=body)
+    with pytest.raises(UncertainError) as caught:
+        read(client)
+    assert (caught.value.status, sent.call_count) == (200, 1)
+
+
+def test_the_session_ignores_the_environment_and_keeps_no_cookies(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    kapso.get(ONE, json=EMBED, headers={"Set-Cookie": "sid=1; Domain=kapso.ai; Path=/"})
+    read(client)
+    read(client)
+    assert "Cookie" not in kapso.calls[1].request.headers
+    assert isinstance(kapso.calls[1].request, requests.PreparedRequest)

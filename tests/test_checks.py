@@ -1,0 +1,300 @@
+"""The system checks: one finding for each wrong setting, with what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+from django.conf import settings as django_settings
+from django.core import checks as django_checks
+from django.core.checks import CheckMessage
+from django.test import override_settings
+
+from kapso_inbox import checks, conf
+from kapso_inbox.checks import check_settings, check_urls
+from kapso_inbox.encryption import generate_key
+
+KEY = "kapso-key-that-nobody-may-see"
+SECRET = generate_key()
+QUICKSTART: dict[str, Any] = {"API_KEY": KEY, "ENCRYPTION_KEYS": {"k": SECRET}}
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves(django_assert_num_queries: Callable[..., Any], db: None) -> Iterator[None]:
+    """No check makes a query or a request."""
+    with (
+        responses.RequestsMock(assert_all_requests_are_fired=False) as mock,
+        django_assert_num_queries(0),
+    ):
+        yield
+    assert len(mock.calls) == 0
+
+
+def findings(**values: Any) -> list[CheckMessage]:
+    with override_settings(KAPSO_INBOX={**QUICKSTART, **values}):
+        return list(check_settings())
+
+
+def test_the_quickstarts_settings_are_in_order() -> None:
+    assert findings() == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"API_KEY": f"{KEY}\n"},
+        {"API_KEY": "", "PROJECTS": {"clinic": {"API_KEY": KEY}}},
+        {"ENCRYPTION_KEYS": {"new": SECRET, "old": f" {SECRET}=\n"}},
+        {"BASE_URL": "http://localhost:8000/platform/v1"},
+        {"INBOX_ORIGINS": ("https://a.example", "http://localhost:8001")},
+        {"PROJECTS": {"a-B_1": {"API_KEY": KEY, "BASE_URL": "https://kapso.example"}}},
+        {"PROJECTS": {"a": {"API_KEY": KEY, "INBOX_ORIGINS": ["https://inbox.example"]}}},
+        {"TIMEOUT": [1, 2.5]},
+        {"PROXIES": {"https": "http://ana:secret@proxy.example:3128"}},
+        {"CA_BUNDLE": __file__},
+        {"CA_BUNDLE": Path(__file__).parent},
+        {"ALLOWED_ORIGINS": ["*", "*.example.com", "https://crm.example.com"]},
+        {"DELIVERY": "direct"},
+        {"REQUIRE_FETCH_METADATA": False},
+        {"USER_PARAMS": "tests.test_checks.findings"},
+        {"VERIFY_AFTER": 0},
+        {"VERIFY_AFTER": 0.5},
+    ],
+)
+def test_what_the_documents_allow_is_in_order(values: dict[str, Any]) -> None:
+    assert findings(**values) == []
+
+
+WRONG: list[tuple[str, str, Any]] = [
+    # id, the words of the message that name the setting, the settings
+    ("E002", '["API_KEY"]', {"API_KEY": None}),
+    ("E002", '["API_KEY"]', {"API_KEY": ""}),
+    ("E002", '["API_KEY"]', {"API_KEY": " \n"}),
+    ("E002", '["API_KEY"]', {"API_KEY": f"{KEY} {KEY}"}),
+    ("E002", '["API_KEY"]', {"API_KEY": f"{KEY}\n{KEY}"}),
+    ("E002", '["API_KEY"]', {"API_KEY": f"{KEY}é"}),
+    ("E002", '["API_KEY"]', {"API_KEY": KEY.encode()}),
+    ("E002", '["PROJECTS"]["a"]["API_KEY"]', {"PROJECTS": {"a": {}}}),
+    ("E002", '["PROJECTS"]["a"]["API_KEY"]', {"PROJECTS": {"a": {"API_KEY": f"{KEY} {KEY}"}}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": None}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": SECRET}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": [SECRET]}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {SECRET: "k"}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {"k": SECRET[:-2]}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {"k": SECRET, "l": None}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {"k": SECRET, 7: SECRET}}),
+    ("E004", '["BASE_URL"]', {"BASE_URL": None}),
+    ("E004", '["BASE_URL"]', {"BASE_URL": ""}),
+    ("E004", '["BASE_URL"]', {"BASE_URL": "http://api.kapso.ai"}),
+    ("E004", '["BASE_URL"]', {"BASE_URL": f"https://{KEY}@api.kapso.ai"}),
+    ("E004", '["BASE_URL"]', {"BASE_URL": f"https://api.kapso.ai?key={KEY}"}),
+    (
+        "E004",
+        '["PROJECTS"]["a"]["BASE_URL"]',
+        {"PROJECTS": {"a": {"API_KEY": KEY, "BASE_URL": "http://api.kapso.ai"}}},
+    ),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": []}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": [""]}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": None}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": "https://inbox.kapso.ai"}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": ["https://inbox.kapso.ai/"]}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": ["https://*.kapso.ai"]}),
+    ("E005", '["INBOX_ORIGINS"]', {"INBOX_ORIGINS": ["http://inbox.kapso.ai"]}),
+    (
+        "E005",
+        '["PROJECTS"]["a"]["INBOX_ORIGINS"]',
+        {"PROJECTS": {"a": {"API_KEY": KEY, "INBOX_ORIGINS": ["*"]}}},
+    ),
+    ("E006", '["PROJECTS"]', {"PROJECTS": None}),
+    ("E006", '["PROJECTS"]', {"PROJECTS": ["a"]}),
+    ("E006", '["PROJECTS"]["a"]', {"PROJECTS": {"a": KEY}}),
+    ("E006", '["PROJECTS"]["a"]', {"PROJECTS": {"a": {"API_KEY": KEY, "DELIVERY": "launch"}}}),
+    ("E006", '["PROJECTS"]["a"]', {"PROJECTS": {"a": {"API_KEY": KEY, 7: 7}}}),
+    ("E006", '["PROJECTS"]["a b"]', {"PROJECTS": {"a b": {"API_KEY": KEY}}}),
+    ("E006", '["PROJECTS"][""]', {"PROJECTS": {"": {"API_KEY": KEY}}}),
+    ("E006", '["PROJECTS"]["7"]', {"PROJECTS": {7: {"API_KEY": KEY}}}),
+    ("E006", '["PROJECTS"]["default"]', {"PROJECTS": {"default": {"API_KEY": KEY}}}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": None}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": 10}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (10,)}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (0, 10)}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (3, -1)}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (3, None)}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (3, True)}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": (3, float("nan"))}),
+    ("E007", '["TIMEOUT"]', {"TIMEOUT": ("3", "10")}),
+    ("E008", '["PROXIES"]', {"PROXIES": f"http://ana:{KEY}@proxy.example"}),
+    ("E008", '["PROXIES"]', {"PROXIES": {"https": None}}),
+    ("E008", '["PROXIES"]', {"PROXIES": [f"http://ana:{KEY}@proxy.example"]}),
+    ("E009", '["CA_BUNDLE"]', {"CA_BUNDLE": ""}),
+    ("E009", '["CA_BUNDLE"]', {"CA_BUNDLE": True}),
+    ("E009", '["CA_BUNDLE"]', {"CA_BUNDLE": "/nowhere/at/all.pem"}),
+    ("E009", '["CA_BUNDLE"]', {"CA_BUNDLE": "a\0b"}),
+    ("E010", '["ALLOWED_ORIGINS"]', {"ALLOWED_ORIGINS": None}),
+    ("E010", '["ALLOWED_ORIGINS"]', {"ALLOWED_ORIGINS": "https://crm.example.com"}),
+    ("E010", '["ALLOWED_ORIGINS"]', {"ALLOWED_ORIGINS": ["https://crm.example.com/"]}),
+    ("E010", '["ALLOWED_ORIGINS"]', {"ALLOWED_ORIGINS": [None]}),
+    ("E011", '["DELIVERY"]', {"DELIVERY": None}),
+    ("E011", '["DELIVERY"]', {"DELIVERY": "iframe"}),
+    ("E011", '["DELIVERY"]', {"DELIVERY": ["launch"]}),
+    ("E012", '["REQUIRE_FETCH_METADATA"]', {"REQUIRE_FETCH_METADATA": None}),
+    ("E012", '["REQUIRE_FETCH_METADATA"]', {"REQUIRE_FETCH_METADATA": "False"}),
+    ("E012", '["REQUIRE_FETCH_METADATA"]', {"REQUIRE_FETCH_METADATA": 0}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": None}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ""}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "AccessPolicy"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ".AccessPolicy"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "..AccessPolicy"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "no.such.Policy"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "kapso_inbox.access.NoSuch"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "kapso_inbox.__version__"}),
+    ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "a\0b.Policy"}),
+    ("E014", '["USER_PARAMS"]', {"USER_PARAMS": ""}),
+    ("E014", '["USER_PARAMS"]', {"USER_PARAMS": "no.such.function"}),
+    ("E014", '["USER_PARAMS"]', {"USER_PARAMS": findings}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": None}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": -1}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": "300"}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": True}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": float("nan")}),
+    ("W001", '["API_KEYS"]', {"API_KEYS": KEY}),
+    ("W001", '["timeout"]', {"timeout": (1, 2)}),
+    ("W001", '["7"]', {7: KEY}),
+]
+
+
+@pytest.mark.parametrize(("number", "words", "values"), WRONG)
+def test_a_wrong_setting_is_one_finding_with_what_to_do(
+    number: str, words: str, values: dict[Any, Any]
+) -> None:
+    with override_settings(KAPSO_INBOX={**QUICKSTART, **values}):
+        [finding] = check_settings()
+    assert finding.id == f"kapso_inbox.{number}"
+    assert f"KAPSO_INBOX{words}" in finding.msg
+    assert len(finding.hint or "") > 10
+    assert finding.level == (django_checks.WARNING if number == "W001" else django_checks.ERROR)
+    for secret in (KEY, SECRET[:-2], "proxy.example"):
+        assert secret not in f"{finding.msg}"
+        assert secret == "proxy.example" or secret not in f"{finding.hint}"
+
+
+@pytest.mark.parametrize("setting", [None, [], "text", 7, object(), ...])
+def test_a_setting_that_is_missing_or_no_dictionary_is_one_finding(setting: Any) -> None:
+    with override_settings(KAPSO_INBOX=setting):
+        if setting is ...:
+            del django_settings.KAPSO_INBOX
+        [finding] = check_settings()
+    assert finding.id == "kapso_inbox.E001"
+    assert "KAPSO_INBOX" in finding.msg
+    assert "ENCRYPTION_KEYS" in (finding.hint or "")
+
+
+def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
+    source = Path(checks.__file__).read_text()
+    numbers = set(re.findall(r"\b[EW]0\d\d\b", source))
+    assert numbers == {number for number, _, _ in WRONG} | {"E001", "E016"}
+    assert {f"E{number:03}" for number in range(1, 17)} | {"W001"} == numbers
+
+
+def test_an_id_belongs_to_one_setting_only() -> None:
+    numbers = [number for number, _, _ in checks._RULES.values()]
+    assert len(numbers) == len(set(numbers))
+    settings_of: dict[str, set[str]] = {}
+    for number, words, _ in WRONG:
+        if number != "W001":
+            settings_of.setdefault(number, set()).add(words.split('"')[-2])
+    named = {
+        number: names - {"a", "a b", "", "7", "default"} for number, names in settings_of.items()
+    }
+    assert all(len(names) == 1 for names in named.values()), named
+
+
+def test_every_setting_has_a_check() -> None:
+    checked = {words.split('"')[1] for _, words, _ in WRONG}
+    assert checked >= {*conf.REQUIRED, *conf.DEFAULTS}
+
+
+class Strange:
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        0,
+        7,
+        -1.5,
+        10**400,
+        float("inf"),
+        float("nan"),
+        True,
+        b"bytes",
+        "",
+        "\0",
+        "\ud800",
+        "https://[::1",
+        [],
+        [None],
+        [[]],
+        (),
+        {},
+        {"a": None},
+        {None: {}},
+        {(): ()},
+        {"a": {"API_KEY": object()}},
+        set(),
+        {"a"},
+        object(),
+        Strange(),
+        object,
+        lambda: 1,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("name", [*conf.REQUIRED, *conf.DEFAULTS])
+def test_no_value_makes_a_check_fail_itself(name: str, value: Any) -> None:
+    for finding in findings(**{name: value}):
+        assert name in finding.msg or finding.id == "kapso_inbox.E002"
+        assert finding.hint
+    with override_settings(KAPSO_INBOX={name: value}):
+        assert check_settings()
+
+
+def test_several_wrong_settings_are_as_many_findings() -> None:
+    found = findings(API_KEY="", TIMEOUT=3, DELIVERY="x", NONSENSE=1)
+    assert sorted(str(one.id)[-4:] for one in found) == ["E002", "E007", "E011", "W001"]
+
+
+def test_the_app_registers_both_checks() -> None:
+    registered = django_checks.registry.registry.get_checks()
+    assert check_settings in registered
+    assert check_urls in registered
+    with override_settings(KAPSO_INBOX={**QUICKSTART, "TIMEOUT": 3}):
+        assert [one.id for one in django_checks.run_checks(tags=["kapso_inbox"])] == [
+            "kapso_inbox.E007"
+        ]
+
+
+def test_addresses_that_are_included_are_in_order() -> None:
+    assert check_urls() == []
+
+
+def test_addresses_that_are_not_included_are_a_finding() -> None:
+    with override_settings(ROOT_URLCONF="tests.urls_without_inbox"):
+        [finding] = check_urls()
+    assert finding.id == "kapso_inbox.E016"
+    assert "kapso_inbox.urls" in finding.msg
+    assert "include(" in (finding.hint or "")
