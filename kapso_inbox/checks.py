@@ -182,6 +182,17 @@ def _is_importable(value: Any) -> bool:
         return False
 
 
+def _is_policy(value: Any) -> bool:
+    # Not at import: apps.ready() comes first, and the policy speaks of models.
+    from .access import AccessPolicy
+
+    if not _is_importable(value):
+        return False
+    policy = import_string(value)
+    return isinstance(policy, type) and issubclass(policy, AccessPolicy)
+
+
+_YEAR = 365 * 24 * 60 * 60
 _API_KEY_HINT = "A key is one line of ASCII without white space. Was it pasted with something else?"
 
 #: setting -> number of its check, whether a value is in order, what would be.
@@ -224,7 +235,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "ACCESS_POLICY": (
         "E013",
-        _is_importable,
+        _is_policy,
         "The dotted path of a subclass of kapso_inbox.access.AccessPolicy.",
     ),
     "USER_PARAMS": (
@@ -234,7 +245,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "VERIFY_AFTER": (
         "E015",
-        lambda value: _is_number(value) and value >= 0,
-        "A number of seconds; 0 never asks Kapso at a launch.",
+        lambda value: _is_number(value) and 0 <= value <= _YEAR,
+        "A number of seconds, at most a year's; 0 never asks Kapso at a launch.",
     ),
 }

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
 from .encryption import KeyConfigurationError, Keyring
+from .secret import Secret
 
 if TYPE_CHECKING:
     from .access import AccessPolicy
@@ -48,6 +50,7 @@ class Project:
     base_url: str
     inbox_origins: tuple[str, ...]
 
+    @sensitive_variables()
     def client(self, **options: Any) -> KapsoClient:
         """Return a client for this project.
 
@@ -98,7 +101,7 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
         raise ImproperlyConfigured(f"The Kapso project {alias!r} has no API key. {missing}")
     return Project(
         alias=alias,
-        api_key=own["API_KEY"],
+        api_key=_hidden(own["API_KEY"]),
         base_url=own.get("BASE_URL") or value("BASE_URL"),
         inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS")),
     )
@@ -106,11 +109,13 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
 
 def inbox_origins() -> list[str]:
     """Return every origin an inbox of any configured project may live at, each once."""
-    return list(
-        dict.fromkeys(
-            origin for alias in project_aliases() for origin in project(alias).inbox_origins
-        )
-    )
+    origins: dict[str, None] = {}
+    for alias in project_aliases():
+        try:
+            origins |= dict.fromkeys(project(alias).inbox_origins)
+        except ImproperlyConfigured:
+            continue  # a check names it; it has no inbox
+    return list(origins)
 
 
 def keyring() -> Keyring:
@@ -144,6 +149,10 @@ def user_params() -> Callable[..., Mapping[str, Any]] | None:
 def _projects() -> Mapping[str, Any]:
     projects = value("PROJECTS")
     return projects if isinstance(projects, Mapping) else {}
+
+
+def _hidden(value: Any) -> Any:
+    return Secret(value) if isinstance(value, str) else value  # what it is else, a check names
 
 
 def _stripped(value: Any) -> Any:

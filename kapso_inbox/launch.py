@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +11,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import conf, presentation, sync
@@ -93,38 +92,22 @@ def _reveal(embed: InboxEmbed, *, verify: bool) -> str:
         sync.verify(embed)
         obstacle = embed.obstacle()
     link = embed.current_link
-    # A secret that was lost with its key is found again when the key is put back.
-    if link is None or (obstacle and not (obstacle == Outcome.SECRET_LOST and link.sealed_url)):
+    if obstacle == Outcome.SECRET_LOST and link is not None and link.recover_secret():
+        obstacle = embed.obstacle()
+    if obstacle is not None or link is None:
         raise RefusedError(obstacle or Outcome.NOT_READY)
     try:
-        url = link.reveal_url()
+        return link.reveal_url()
     except (EncryptionError, ImproperlyConfigured) as error:
-        if _move(link, State.ACTIVE, State.SECRET_LOST, str(error)):
-            logger.error("The secret of access link %s cannot be revealed: %s", link, error)
+        link.move(State.SECRET_LOST, expected=[State.ACTIVE], reason=str(error))
+        logger.error("The secret of access link %s cannot be revealed: %s", link, error)
         raise RefusedError(Outcome.SECRET_LOST) from None
-    if obstacle == Outcome.SECRET_LOST:
-        _move(link, State.SECRET_LOST, State.ACTIVE, _("Its encryption key is back."))
-        return _reveal(embed, verify=False)
-    return url
-
-
-def _move(link: AccessLink, old: AccessLink.State, new: AccessLink.State, reason: str) -> bool:
-    if link.state != old:
-        return False
-    link.state = new
-    return bool(
-        AccessLink.objects.filter(pk=link.pk, state=old).update(
-            state=new, state_changed_at=timezone.now(), reason=reason[:255]
-        )
-    )
 
 
 def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
-    function = conf.user_params()
-    if function is None:
-        return {}
     try:
-        return _trusted("USER_PARAMS", function(request, embed))
+        function = conf.user_params()
+        return _trusted("USER_PARAMS", function(request, embed)) if function else {}
     except Exception:
         logger.exception("USER_PARAMS failed; the inbox opens without them.")
         return {}
@@ -133,7 +116,11 @@ def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
 def _trusted(source: str, params: Any) -> dict[str, str]:
     """Clean what no person typed just now; what is wrong in it is left out, and logged."""
     cleaned: dict[str, str] = {}
-    for name, value in (params or {}).items():
+    if not isinstance(params, Mapping):
+        if params is not None:
+            logger.warning("Left out: %s is no dictionary.", source)
+        return cleaned
+    for name, value in params.items():
         try:
             cleaned |= presentation.clean({name: value})
         except presentation.ParameterError as error:
@@ -147,12 +134,12 @@ def _try_to_record(
     user = request.user
     opening = InboxOpening(
         user_id=user.pk,
-        username=user.get_username()[:254],
+        username=str(user.get_username() or user.pk)[:254],
         embed=embed,
         slug=slug[:50],
         link=embed.current_link if embed else None,
         outcome=outcome,
-        address=request.META.get("REMOTE_ADDR") or None,
+        address=_address(request),
     )
     using = router.db_for_write(InboxOpening)
     try:
@@ -166,3 +153,13 @@ def _try_to_record(
         logger.exception("An opening of the inbox %r could not be recorded.", slug)
         return False
     return True
+
+
+def _address(request: HttpRequest) -> str | None:
+    """Where the request comes from; None where a proxy or a socket left no address."""
+    try:
+        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
+    except ValueError:
+        return None
+    # Without the zone of a link-local address, which no database takes.
+    return str(address).partition("%")[0]

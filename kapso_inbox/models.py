@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
-from django.db import models
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import models, router
 from django.db.models import ProtectedError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from . import conf
-from .encryption import UnreadableSecretError
+from .encryption import EncryptionError, UnreadableSecretError
+from .secret import Secret
 
+MAX_REASON = 255
 RESERVED_SLUGS = frozenset({"sync"})
 
 _REFERENCE_IN_NAME = re.compile(r"\s*#ki-[0-9a-f]{10}$")
@@ -181,7 +184,7 @@ class AccessLink(models.Model):
     state = models.CharField(
         _("state"), max_length=20, choices=State.choices, default=State.CREATING, db_index=True
     )
-    reason = models.CharField(_("reason"), max_length=255, blank=True)
+    reason = models.CharField(_("reason"), max_length=MAX_REASON, blank=True)
     # An envelope of `encryption`. Deliberately no field type that decrypts: it would put the
     # address into every queryset, dump and serializer.
     sealed_url = models.TextField(blank=True, editable=False)
@@ -202,10 +205,9 @@ class AccessLink(models.Model):
     def __repr__(self) -> str:
         return f"<AccessLink {self} {self.state}>"
 
-    @property
-    def name_at_kapso(self) -> str:
-        """What Kapso lists it under: the embed's name and the reference to find it by."""
-        return f"{self.embed.name} #ki-{self.reference}"
+    def name_for_kapso(self, name: str) -> str:
+        """Return what Kapso shall list the embed of that name under: with the link's reference."""
+        return f"{name} {self}"
 
     def store_url(self, url: str) -> None:
         """Keep the secret address, encrypted; saves nothing.
@@ -224,7 +226,38 @@ class AccessLink(models.Model):
         """
         if not self.sealed_url:
             raise UnreadableSecretError("No secret is stored.")
-        return conf.keyring().decrypt(self.sealed_url, context=self._context())
+        return Secret(conf.keyring().decrypt(self.sealed_url, context=self._context()))
+
+    def move(
+        self, state: AccessLink.State, *, expected: Iterable[AccessLink.State], **fields: Any
+    ) -> bool:
+        """Change the state, here and in the database, unless another process did so before.
+
+        Args:
+            state: the new one.
+            expected: the states that it may be in until now.
+            fields: what else changes with it; `reason` becomes blank if not given.
+
+        Returns:
+            Whether it was in one of the expected states, and now is in the new one.
+        """
+        changes = {"reason": "", **fields, "state": state, "state_changed_at": timezone.now()}
+        changes["reason"] = changes["reason"][:MAX_REASON]
+        using = router.db_for_write(AccessLink, instance=self)
+        links = AccessLink.objects.using(using).filter(pk=self.pk, state__in=list(expected))
+        if not links.update(**changes):
+            return False
+        for name, value in changes.items():
+            setattr(self, name, value)
+        return True
+
+    def recover_secret(self) -> bool:
+        """Take a lost secret for found if it can be revealed: its encryption key was put back."""
+        try:
+            self.reveal_url()
+        except (EncryptionError, ImproperlyConfigured):
+            return False
+        return self.move(self.State.ACTIVE, expected=[self.State.SECRET_LOST])
 
     def _context(self) -> str:
         return f"kapso_inbox:AccessLink.sealed_url:{self.pk}"

@@ -55,7 +55,7 @@ def clean(params: Mapping[str, Any]) -> dict[str, str]:
         read = PARAMETERS.get(name)
         if read is None:
             raise ParameterError(name, _("is none of %s") % ", ".join(PARAMETERS))
-        value = "" if value is None else read(name, value)
+        value = read(name, text(value))
         if value:
             cleaned[name] = value
     return cleaned
@@ -107,44 +107,52 @@ def frame_permissions(origins: Iterable[str]) -> str:
     return "; ".join(f"{feature} {named}" for feature in _FRAME_FEATURES)
 
 
-def _choice(*choices: str) -> Callable[[str, Any], str]:
-    def read(name: str, value: Any) -> str:
-        text = str(value)
-        if text and text not in choices:
+def text(value: Any) -> str:
+    """Return a value as text; "" for None and for what has no text.
+
+    A template may hold anything, also an object whose `str()` fails.
+    """
+    try:
+        return "" if value is None else str(value)
+    except Exception:  # noqa: BLE001 (a page of the host's must not break for it)
+        return ""
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
+        if value and value not in choices:
             raise ParameterError(name, _("is one of %s") % ", ".join(choices))
-        return text
+        return value
 
     return read
 
 
-def _flag(name: str, value: Any) -> str:
-    text = str(value).lower()
-    if text in ("1", "true"):
+def _flag(name: str, value: str) -> str:
+    if value.lower() in ("1", "true"):
         return "1"
-    if text in ("", "0", "false"):
+    if value.lower() in ("", "0", "false"):
         return ""
     raise ParameterError(name, _("is 1, true, 0, false or left out"))
 
 
-def _search(name: str, value: Any) -> str:
-    text = str(value).strip()
-    if len(text) > MAX_SEARCH or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+def _search(name: str, value: str) -> str:
+    value = value.strip()
+    if len(value) > MAX_SEARCH or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
         raise ParameterError(name, _("is one line of at most %d characters") % MAX_SEARCH)
-    return text
+    return value
 
 
-def _config_id(name: str, value: Any) -> str:
-    text = str(value)
-    if text in ("", "all"):
-        return text
+def _config_id(name: str, value: str) -> str:
+    if value in ("", "all"):
+        return value
     try:
-        return str(uuid.UUID(text))
+        return str(uuid.UUID(value))
     except ValueError:
         raise ParameterError(name, _("is a UUID or all")) from None
 
 
 #: The one allow-list: parameter -> what reads its value, as text that Kapso takes, "" = left out.
-PARAMETERS: dict[str, Callable[[str, Any], str]] = {
+PARAMETERS: dict[str, Callable[[str, str], str]] = {
     "mode": _choice(*Mode.values),
     "language": _choice(*Language.values),
     "status": _choice(*STATUSES),

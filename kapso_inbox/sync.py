@@ -6,14 +6,16 @@ import logging
 from datetime import timedelta
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, router
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import conf
 from .models import AccessLink, InboxEmbed
 
 logger = logging.getLogger(__name__)
+
+State = AccessLink.State
 
 #: A launch waits no longer than this for Kapso's word: seconds for the connection and for the
 #: answer, and for both with their repetitions.
@@ -37,8 +39,13 @@ def verify(embed: InboxEmbed) -> None:
         return
     if link.checked_at and link.checked_at > now - timedelta(seconds=interval):
         return
-    unchecked = AccessLink.objects.filter(pk=link.pk, checked_at=link.checked_at)
-    if not unchecked.update(checked_at=now):
+    try:
+        using = router.db_for_write(AccessLink, instance=link)
+        unchecked = AccessLink.objects.using(using).filter(pk=link.pk, checked_at=link.checked_at)
+        if not unchecked.update(checked_at=now):
+            return
+    except DatabaseError:
+        logger.warning("Access link %s could not be marked as verified.", link)
         return
     # Not at import: requests is only loaded in a process that really talks to Kapso.
     from .kapso import ConfigurationError, KapsoError
@@ -51,14 +58,12 @@ def verify(embed: InboxEmbed) -> None:
         logger.warning("Access link %s could not be verified: %s", link, error)
         return
     if answer.status == "revoked":
-        link.state, link.reason = AccessLink.State.REVOKED, _("Found revoked at Kapso.")
-        AccessLink.objects.filter(pk=link.pk, state=AccessLink.State.ACTIVE).update(
-            state=link.state, state_changed_at=now, reason=link.reason, sealed_url=""
-        )
+        reason = "Found revoked at Kapso."
+        link.move(State.REVOKED, expected=[State.ACTIVE], reason=reason, sealed_url="")
         logger.warning("Access link %s was revoked at Kapso.", link)
         return
     changed = mirror(embed, answer)
     if changed:
-        InboxEmbed.objects.filter(pk=embed.pk).update(
+        InboxEmbed.objects.using(using).filter(pk=embed.pk).update(
             **{name: getattr(embed, name) for name in changed}
         )

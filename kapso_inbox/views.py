@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.templatetags.static import static
+from django.urls import NoReverseMatch
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
@@ -16,7 +19,6 @@ from django.views.decorators.http import require_GET, require_safe
 from . import conf, presentation
 from .launch import RefusedError, open_inbox, openable, record_refusal
 from .models import Outcome
-from .origins import origin_of
 
 STYLESHEET = "kapso_inbox/kapso_inbox.css"
 
@@ -31,6 +33,13 @@ _STATUS = {
     Outcome.SECRET_LOST: 503,
     Outcome.NOT_RECORDED: 503,
 }
+
+
+class _IntoTheInbox(HttpResponseRedirect):
+    """The redirect of a launch. An error page shows the `repr` of responses, so it has none."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 # Not atomic: an opening is committed before the browser is sent on, and Kapso is never called
@@ -49,27 +58,35 @@ def launch(request: HttpRequest, slug: str) -> HttpResponse:
         if not request.user.is_authenticated:
             raise RefusedError(Outcome.SIGNED_OUT)
         params = presentation.clean_query(request.GET)
-        response: HttpResponse = HttpResponseRedirect(open_inbox(request, slug, params))
+        return _private(_IntoTheInbox(open_inbox(request, slug, params)))
     except presentation.ParameterError as error:
+        record_refusal(request, slug, Outcome.BAD_PARAMETER)
         return _message(request, Outcome.BAD_PARAMETER, str(error))
     except RefusedError as refusal:
         if refusal.outcome == Outcome.NOT_IN_FRAME:
             record_refusal(request, slug, refusal.outcome)
         return _message(request, refusal.outcome)
-    return _private(response)
 
 
 @require_safe
 @never_cache
 @login_required
 def inbox(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show the inbox as a whole page, with the theme and filters of the page's own address."""
+    """Show the inbox as a whole page, with the theme and filters of the page's own address.
+
+    Other parameters of that address are none of ours: people arrive from mails and campaigns.
+    """
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
+        record_refusal(request, slug, Outcome.NOT_AVAILABLE)
         raise Http404(_("There is no such inbox for you."))
+    query = request.GET.copy()
+    for name in query.keys() - presentation.PARAMETERS.keys():
+        del query[name]
     try:
-        params = presentation.clean_query(request.GET)
+        params = presentation.clean_query(query)
     except presentation.ParameterError as error:
+        record_refusal(request, slug, Outcome.BAD_PARAMETER)
         return _message(request, Outcome.BAD_PARAMETER, str(error))
     return render(request, "kapso_inbox/inbox.html", {"embed": embed, "params": params})
 
@@ -93,17 +110,29 @@ def _message(request: HttpRequest, outcome: Outcome, detail: str = "") -> HttpRe
     context = {
         "outcome": outcome.value,
         "detail": detail,
-        "login_url": resolve_url(settings.LOGIN_URL),
-        "stylesheet": STYLESHEET,
+        "login_url": _login_url() if outcome == Outcome.SIGNED_OUT else "",
         "has_fetch_metadata": "Sec-Fetch-Dest" in request.headers,
     }
     response = render(request, "kapso_inbox/message.html", context, status=_STATUS[outcome])
-    styles = origin_of(static(STYLESHEET)) or "'self'"
     response["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src {styles}; base-uri 'none'; form-action 'none'; "
+        f"default-src 'none'; style-src {_style_source()}; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'self'"
     )
     return _private(response)
+
+
+def _login_url() -> str:
+    try:
+        return resolve_url(settings.LOGIN_URL)
+    except NoReverseMatch:
+        return ""
+
+
+def _style_source() -> str:
+    parts = urlsplit(static(STYLESHEET))
+    if not parts.netloc:
+        return "'self'"
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme else parts.netloc
 
 
 def _private(response: HttpResponse) -> HttpResponse:

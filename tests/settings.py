@@ -44,7 +44,11 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {"default": env.db("DATABASE_URL", default="sqlite:///:memory:")}
+DATABASES = {
+    "default": env.db("DATABASE_URL", default="sqlite:///:memory:"),
+    # One that lags behind for ever: see test_databases.py.
+    "replica": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+}
 # Pairs are deprecated in Django 6.0, strings unknown to 5.2.
 ADMINS = ["admin@example.com"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.com")]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -262,6 +262,8 @@ def test_our_pages_need_no_more_than_their_stylesheet(agent: Client) -> None:
     assert b"<script" not in response.content
     with override_settings(STATIC_URL="https://cdn.example.com/static/"):
         assert "style-src https://cdn.example.com;" in launch(agent)["Content-Security-Policy"]
+    with override_settings(STATIC_URL="//cdn.example.com/static/"):
+        assert "style-src cdn.example.com;" in launch(agent)["Content-Security-Policy"]
 
 
 def test_only_get_launches(agent: Client) -> None:
@@ -318,6 +320,88 @@ def test_a_refusal_that_cannot_be_recorded_is_still_a_page_of_ours(agent: Client
     InboxEmbed.objects.update(current_link=None)
     with connection.execute_wrapper(_refuse_to_record):
         assert launch(agent).status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("remote", "recorded"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("", None),
+        ("unix:", None),
+        ("localhost", None),
+        ("1.2.3.4, 5.6.7.8", None),
+        ("1.2.3.4:5678", None),
+        ("a\0b", None),
+        ("x" * 300, None),
+    ],
+)
+def test_what_a_proxy_leaves_for_an_address_never_breaks_a_launch(
+    agent: Client, remote: str, recorded: str | None
+) -> None:
+    response = agent.get(LAUNCH, REMOTE_ADDR=remote, **FRAME)  # type: ignore[arg-type]
+    assert response.status_code == 302
+    assert InboxOpening.objects.get().address == recorded
+
+
+@pytest.mark.parametrize("username", [None, 7, "x" * 300])
+def test_what_a_user_model_has_for_a_name_never_breaks_a_launch(
+    agent: Client, ana: User, monkeypatch: pytest.MonkeyPatch, username: Any
+) -> None:
+    monkeypatch.setattr(User, "get_username", lambda self: username)
+    assert launch(agent).status_code == 302
+    assert InboxOpening.objects.get().username == str(username or ana.pk)[:254]
+
+
+def test_every_refusal_of_a_signed_in_user_is_recorded(
+    agent: Client, embed: InboxEmbed, make_agent: Callable[..., User]
+) -> None:
+    launch(agent, "?mode=black")
+    agent.get("/kapso-inbox/sales/?mode=black")
+    agent.force_login(make_agent("bo"))
+    agent.get("/kapso-inbox/sales/")
+    launch(agent)
+    assert sorted(outcomes()) == ["bad_parameter"] * 2 + ["not_available"] * 2
+
+
+@pytest.mark.parametrize("params", [["mode"], "dark", 5, {"mode": ["dark"], "search": {"a": 1}}])
+def test_a_preference_that_is_none_never_breaks_a_launch(
+    agent: Client, ana: User, embed: InboxEmbed, params: Any
+) -> None:
+    InboxPreference.objects.create(user=ana, embed=embed, params=params)
+    assert launch(agent).status_code == 302
+
+
+def test_a_hosts_function_that_is_not_there_never_breaks_a_launch(agent: Client) -> None:
+    with with_settings(USER_PARAMS="nowhere.at_all"):
+        assert launch(agent).status_code == 302
+
+
+@override_settings(LOGIN_URL="no-such-name")
+def test_a_login_address_that_does_not_resolve_never_breaks_our_pages(
+    client: Client, embed: InboxEmbed
+) -> None:
+    response = launch(client)
+    assert response.status_code == 403
+    assert b"<a " not in response.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_takes_no_writes_is_no_reason_to_ask_kapso(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    stale()
+    sent = len(kapso_sandbox.requests)
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            raise DatabaseError("read-only")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse):
+        assert launch(agent).status_code == 302
+    assert len(kapso_sandbox.requests) == sent
 
 
 # What a launch costs
@@ -455,7 +539,7 @@ def test_a_launch_waits_for_a_silent_kapso_no_longer_than_about_a_second(
 
 
 def test_the_whole_page_shows_the_inbox_with_the_pages_parameters(agent: Client) -> None:
-    response = agent.get("/kapso-inbox/sales/?unread=1&search=%2B55")
+    response = agent.get("/kapso-inbox/sales/?unread=1&search=%2B55&utm_source=mail")
     assert response.status_code == 200
     assert b'src="/kapso-inbox/sales/launch/?search=%2B55&amp;unread=1"' in response.content
     assert b"<title>Sales inbox</title>" in response.content

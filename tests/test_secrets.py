@@ -23,15 +23,18 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core import mail, serializers
 from django.core.management import call_command
+from django.core.signals import got_request_exception
 from django.db import DatabaseError, connection
+from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
 
 from kapso_inbox import conf, launch, lifecycle
 from kapso_inbox.encryption import generate_key
-from kapso_inbox.kapso import KapsoError
+from kapso_inbox.kapso import ConfigurationError, KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 
@@ -245,35 +248,111 @@ def test_no_error_page_about_a_call_that_breaks_midway(
     assert_free_of(secrets_of(), report)
 
 
-def test_no_error_page_or_mail_about_a_launch(
+def reports_of(client: Client) -> str:
+    """What Django would show and mail of a launch that fails, with all local variables."""
+    reports = []
+
+    def report(sender: Any, request: Any, **kwargs: Any) -> None:
+        reporter = ExceptionReporter(request, *sys.exc_info())
+        reports.append(reporter.get_traceback_html() + reporter.get_traceback_text())
+
+    client.raise_request_exception = False
+    got_request_exception.connect(report)
+    try:
+        response = client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
+    finally:
+        got_request_exception.disconnect(report)
+    assert response.status_code == 500
+    (text,) = reports
+    (message,) = mail.outbox
+    return text + str(message.body) + response.content.decode()
+
+
+def test_no_error_page_or_mail_about_a_middleware_that_fails_after_the_launch(
     client: Client,
     ana: User,
     embed: InboxEmbed,
     secrets_of: Callable[[], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A middleware of the host's fails when the launch is all but done."""
-    monkeypatch.setattr(
-        settings, "MIDDLEWARE", [*settings.MIDDLEWARE, "tests.test_secrets.failing_middleware"]
-    )
-    client = Client(raise_request_exception=False)
+    middleware = [*settings.MIDDLEWARE, "tests.test_secrets.failing_middleware"]
+    monkeypatch.setattr(settings, "MIDDLEWARE", middleware)
+    client = Client()
     client.force_login(ana)
-    response = client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
-    assert response.status_code == 500
-    (message,) = mail.outbox
-    html = str(message.alternatives[0][0]) if message.alternatives else ""  # type: ignore[attr-defined]
-    assert "ZeroDivisionError" in message.body
-    assert_free_of(secrets_of(), str(message.body) + html + response.content.decode())
+    text = reports_of(client)
+    assert "_IntoTheInbox" in text
+    assert_free_of(secrets_of(), text)
 
 
 def failing_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def middleware(request: Any) -> Any:
         response = get_response(request)
-        assert response.status_code == 302
-        del response
-        raise ZeroDivisionError
+        raise ZeroDivisionError(response.status_code)
 
     return middleware
+
+
+@override_settings(SESSION_SAVE_EVERY_REQUEST=True)
+def test_no_error_page_or_mail_about_a_session_store_that_is_down(
+    client: Client,
+    ana: User,
+    embed: InboxEmbed,
+    secrets_of: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client.force_login(ana)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("the store is down")
+
+    monkeypatch.setattr(SessionStore, "save", fail)
+    assert_free_of(secrets_of(), reports_of(client))
+
+
+def test_no_error_page_about_a_frame_that_fails_with_direct_delivery(
+    rf: RequestFactory,
+    ana: User,
+    embed: InboxEmbed,
+    secrets_of: Callable[[], list[str]],
+    tmp_path: Path,
+) -> None:
+    request = rf.get("/")
+    request.user = ana
+    template = Template('{% load kapso_inbox %}{% kapso_inbox "sales" %}')
+    manifest = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    with (
+        override_settings(
+            KAPSO_INBOX={**settings.KAPSO_INBOX, "DELIVERY": "direct"},
+            STORAGES={**settings.STORAGES, "staticfiles": {"BACKEND": manifest}},
+            STATIC_ROOT=str(tmp_path),
+        ),
+        pytest.raises(ValueError, match="manifest") as caught,
+    ):
+        template.render(Context({"request": request}))
+    report = _report(caught.value)
+    assert "InboxFrameNode" in report or "frame.html" in report
+    assert_free_of(secrets_of(), report)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"CA_BUNDLE": "/no/such/file"}, {"BASE_URL": "http://x.example"}]
+)
+def test_no_error_page_about_a_client_that_cannot_be_made(wrong: dict[str, str]) -> None:
+    with (
+        override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **wrong}),
+        pytest.raises(ConfigurationError) as caught,
+    ):
+        conf.project().client()
+    assert_free_of([settings.KAPSO_INBOX["API_KEY"]], _report(caught.value))
+
+
+def test_no_error_page_about_a_look_up_of_the_hosts_that_breaks(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(error=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(conf.project().client().phone_numbers.list())
+    report = _report(caught.value)
+    assert "_send" in report
+    assert_free_of([settings.KAPSO_INBOX["API_KEY"]], report)
 
 
 def test_no_error_page_about_a_failure_inside_the_launch(

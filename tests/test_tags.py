@@ -8,6 +8,8 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.template import Context, RequestContext, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from kapso_inbox.lifecycle import revoke_embed
 from kapso_inbox.models import InboxEmbed, InboxOpening
@@ -67,10 +69,9 @@ def test_a_hostile_title_or_search_is_escaped() -> None:
     assert html.count("<iframe") == 1
 
 
-def test_the_stylesheet_is_linked_once_a_page(rf: RequestFactory) -> None:
-    twice = '{% kapso_inbox "a" %}{% kapso_inbox "b" %}'
-    assert render(twice).count(STYLESHEET) == 1
-    assert render(twice, user=AnonymousUser()).count(STYLESHEET) == 1
+def test_each_frame_brings_its_stylesheet() -> None:
+    """A fragment of a page can be cached, or put into another page, without the rest of it."""
+    assert render('{% kapso_inbox "a" %}{% kapso_inbox "b" %}').count(STYLESHEET) == 2
 
 
 def test_the_url_tag_prints_or_keeps_the_address_of_the_launch() -> None:
@@ -106,6 +107,7 @@ LITERALS = [
     ('{% kapso_inbox "" %}', "slug"),
     ("{% kapso_inbox %}", "needs the slug"),
     ('{% kapso_inbox "support" "dark" %}', "name=value"),
+    ('{% kapso_inbox "support" mode="dark" mode="light" %}', "twice"),
     ('{% kapso_inbox "support" as inbox %}', "kapso_inbox_url"),
     ('{% kapso_inbox_url "support" mode="black" as url %}', "system, light, dark"),
     ('{% kapso_inbox_url "support" title="x" %}', "mode, language"),
@@ -158,6 +160,50 @@ def test_a_urlconf_without_our_addresses_never_breaks_the_page(
     assert "<iframe" not in render('{% kapso_inbox "support" %}')
     assert render('{% kapso_inbox_url "support" %}') == ""
     assert 'include("kapso_inbox.urls")' in caplog.text
+
+
+@pytest.mark.parametrize("delivery", ["launch", "direct"])
+@pytest.mark.parametrize("request_", ["a leave request", {"id": 5}, 7, object(), None])
+def test_a_page_may_call_something_else_a_request(delivery: str, request_: Any) -> None:
+    with with_settings(DELIVERY=delivery):
+        html = render('{% kapso_inbox "support" %}', request=request_)
+    assert ("<iframe" in html) is (delivery == "launch")
+
+
+def test_a_request_without_a_user_gets_no_secret(rf: RequestFactory) -> None:
+    with with_settings(DELIVERY="direct"):
+        assert "<iframe" not in render('{% kapso_inbox "support" %}', request=rf.get("/"))
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+ODD = [gettext_lazy("Light"), mark_safe('"><script>'), 5.5, b"x", [], {}, object(), Mute()]
+
+
+@pytest.mark.parametrize(
+    "value", [*ODD, "a\0b", "x" * 5000, "\ud800"], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize("name", ["mode", "search", "unread", "whatsapp_config_id", "title"])
+@pytest.mark.parametrize("autoescape", ["on", "off"])
+def test_an_odd_value_never_breaks_the_page(value: Any, name: str, autoescape: str) -> None:
+    tag = f'{{% kapso_inbox "a" {name}=v %}}'
+    html = render(f"{{% autoescape {autoescape} %}}{tag}{{% endautoescape %}}", v=value)
+    assert html.count("<iframe") == 1
+    assert "<script" not in html
+
+
+def test_an_embed_itself_stands_for_its_slug() -> None:
+    embed = InboxEmbed(slug="support", name="Sales")
+    assert 'src="/kapso-inbox/support/launch/"' in render("{% kapso_inbox embed %}", embed=embed)
+
+
+@pytest.mark.parametrize("projects", [None, {"b": {}}, {"b": None}])
+def test_projects_that_are_not_in_order_never_break_the_page(projects: Any) -> None:
+    with with_settings(PROJECTS=projects):
+        assert "<iframe" in render('{% kapso_inbox "support" %}')
 
 
 # Direct delivery

@@ -30,6 +30,7 @@ from urllib3.exceptions import (
 
 from kapso_inbox import __version__
 from kapso_inbox.origins import origin_of
+from kapso_inbox.secret import Secret
 
 from .deadline import DeadlineAdapter, set_deadline
 from .errors import ConfigurationError, KapsoError, UncertainError, UnreachableError, error_for
@@ -204,7 +205,7 @@ class Transport:
         return sessions[key]
 
 
-def checked_api_key(api_key: str) -> str:
+def checked_api_key(api_key: str) -> Secret:
     """Return the key without surrounding white space.
 
     Raises:
@@ -215,7 +216,7 @@ def checked_api_key(api_key: str) -> str:
         raise ConfigurationError(
             "The Kapso API key is blank, or holds white space or characters that are not ASCII."
         )
-    return api_key
+    return Secret(api_key)
 
 
 def checked_base_url(base_url: str) -> str:

@@ -15,11 +15,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxEmbed, Outcome
 
 from . import links, values
 from .errors import RevokedError
-from .rotate import rotate_link
 from .update import update_embed
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def create_embed(
 ) -> InboxEmbed:
     """Create an embed here and its access link at Kapso, in one POST.
 
-    An embed of that slug for which Kapso surely never made a link is taken over, so that a creation
+    An embed of that slug for which every attempt surely failed is taken over, so that a creation
     that was refused can simply be repeated with what was wrong put right.
 
     Args:
@@ -80,7 +79,7 @@ def create_embed(
             "default_mode": default_mode,
             "language": language,
             "expires_at": expires_at,
-            "assigned_user_id": assigned_user_id or "",
+            "assigned_user_id": assigned_user_id,
             "groups": groups,
         }
     )
@@ -89,18 +88,17 @@ def create_embed(
     taken = ValidationError({"slug": _("There is an embed with this slug already.")}, code="taken")
     try:
         with transaction.atomic(using=links.database(), durable=True):
-            embed = _abandoned(cleaned["slug"]) or InboxEmbed()
+            embed = _never_made(cleaned["slug"]) or InboxEmbed()
             for field, value in cleaned.items():
                 setattr(embed, field, value)
-            embed.save()
+            embed.save(using=links.database())
             embed.groups.set(chosen)
             link = links.begin(embed)
     except (IntegrityError, _TakenError):
         raise taken from None
     logger.info("The embed %r is created by %r.", embed.slug, getattr(actor, "pk", actor))
     links.issue(link, client)
-    embed.refresh_from_db()
-    return embed
+    return links.embeds().get(pk=embed.pk)
 
 
 @sensitive_variables()
@@ -118,49 +116,43 @@ def ensure_embed(slug: str, *, actor: Any = None, **wanted: Any) -> InboxEmbed:
     Raises:
         ValidationError: something is not in order, or differs from what cannot be changed.
         RevokedError: somebody revoked it; only `rotate_link` brings it back.
-        BusyError: another process is making its link right now.
+        BusyError: another process is making or changing its link right now.
         InsideTransactionError, KapsoError: as for `create_embed`.
     """
     links.refuse_inside_transaction()
-    embed = _find(slug)
-    if embed is None or _surely_without_link(embed):
+    embed = links.embeds().filter(slug=slug).first()
+    if embed is None:
         try:
             return create_embed(slug=slug, actor=actor, **{"name": slug, **wanted})
-        except ValidationError:
-            embed = _find(slug)
-            if embed is None or _surely_without_link(embed):
-                raise
+        except ValidationError as error:
+            embed = links.embeds().filter(slug=slug).first()
+            if embed is None:
+                raise error from None
             # Another process came first; what is wanted may still differ from what it made.
-    link = embed.current_link
-    if link is not None and link.state in (AccessLink.State.REVOKING, AccessLink.State.REVOKED):
+    if embed.obstacle() == Outcome.REVOKED:
         raise RevokedError(f"The embed {slug!r} was revoked. rotate_link() brings it back.")
     embed = update_embed(embed, actor=actor, **wanted)
-    if link is None or link.state != AccessLink.State.ACTIVE:
-        embed = rotate_link(embed, actor=actor)
-    return embed
+    if embed.obstacle() == Outcome.EXPIRED:
+        raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
+    if embed.obstacle() is not None:
+        links.replace(embed, only_if_missing=True)
+    return links.embeds().get(pk=embed.pk)
 
 
 class _TakenError(Exception):
     """The slug belongs to an embed that Kapso knows of, or may know of."""
 
 
-def _find(slug: str) -> InboxEmbed | None:
-    return InboxEmbed.objects.select_related("current_link").filter(slug=slug).first()
-
-
-def _surely_without_link(embed: InboxEmbed) -> bool:
-    return not embed.links.exclude(state=AccessLink.State.FAILED).exists()
-
-
-def _abandoned(slug: str) -> InboxEmbed | None:
-    """Return the embed of that slug if nothing of it can be at Kapso, under its lock.
+def _never_made(slug: str) -> InboxEmbed | None:
+    """Return the embed of that slug if all attempts to make its link failed, under its lock.
 
     Raises:
-        _TakenError: there is one, and something can be.
+        _TakenError: there is one, and not so.
     """
-    if not InboxEmbed.objects.filter(slug=slug).update(updated_at=timezone.now()):
+    if not links.embeds().filter(slug=slug).update(updated_at=timezone.now()):
         return None
-    embed = InboxEmbed.objects.get(slug=slug)
-    if not _surely_without_link(embed):
+    embed = links.embeds().get(slug=slug)
+    states = set(links.links_of(embed).values_list("state", flat=True))
+    if states != {AccessLink.State.FAILED}:
         raise _TakenError
     return embed

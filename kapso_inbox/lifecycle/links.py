@@ -7,11 +7,12 @@ made once, and what is uncertain stays on record until it is settled.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 from django.db import DatabaseError, connections, router, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
@@ -27,7 +28,7 @@ from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.origins import origin_of
 
 from . import values
-from .errors import BusyError, InsideTransactionError
+from .errors import BusyError, InsideTransactionError, RevokedError
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +37,23 @@ State = AccessLink.State
 #: Longer than a request to Kapso can take: a link that is `creating` since then was abandoned.
 STALE_AFTER = timedelta(minutes=2)
 
+#: Django redirects to no address of more than 2048 characters; this leaves room for parameters.
+MAX_URL = 1500
+
 
 def database() -> str:
     """Return the alias of the database that the embeds are written to."""
     return router.db_for_write(InboxEmbed)
+
+
+def embeds() -> QuerySet[InboxEmbed]:
+    """Return the embeds, from where they are written: a replica may not know what was just done."""
+    return InboxEmbed.objects.using(database()).select_related("current_link")
+
+
+def links_of(embed: InboxEmbed) -> QuerySet[AccessLink]:
+    """Return the links of an embed, from where they are written."""
+    return AccessLink.objects.using(database()).filter(embed=embed).select_related("embed")
 
 
 def refuse_inside_transaction() -> None:
@@ -80,7 +94,13 @@ def lock(embed: InboxEmbed) -> None:
     A write and not `SELECT FOR UPDATE`, because SQLite has no such thing, and a transaction there
     that reads first cannot always write later.
     """
-    InboxEmbed.objects.using(database()).filter(pk=embed.pk).update(updated_at=timezone.now())
+    embeds().filter(pk=embed.pk).update(updated_at=timezone.now())
+
+
+def being_made(embed: InboxEmbed) -> bool:
+    """Say whether another process is making a link for the embed right now."""
+    since = timezone.now() - STALE_AFTER
+    return links_of(embed).filter(state=State.CREATING, state_changed_at__gt=since).exists()
 
 
 def begin(embed: InboxEmbed) -> AccessLink:
@@ -89,33 +109,61 @@ def begin(embed: InboxEmbed) -> AccessLink:
     Raises:
         BusyError: another process is making one right now.
     """
-    now = timezone.now()
-    creating = embed.links.filter(state=State.CREATING)
-    creating.filter(state_changed_at__lte=now - STALE_AFTER).update(
-        state=State.UNKNOWN, state_changed_at=now, reason=_("It was begun and never finished.")
-    )
-    if creating.exists():
+    if being_made(embed):
         raise BusyError(f"A link for the embed {embed.slug!r} is being made right now.")
-    return AccessLink.objects.create(embed=embed)
+    for abandoned in links_of(embed).filter(state=State.CREATING):
+        reason = "It was begun and never finished."
+        abandoned.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
+    return AccessLink.objects.using(database()).create(embed=embed)
+
+
+@sensitive_variables()
+def replace(embed: InboxEmbed, *, only_if_missing: bool = False) -> None:
+    """Give the embed a new link in the place of its current one.
+
+    Args:
+        embed: which one; what it holds may be out of date.
+        only_if_missing: leave a link that works as it is, and one that was revoked revoked.
+
+    Raises:
+        RevokedError: it was revoked, and that is to stay so.
+        BusyError: another process is making its link right now.
+        KapsoError, DatabaseError: as `issue`.
+    """
+    client = client_for(embed)
+    with transaction.atomic(using=database(), durable=True):
+        lock(embed)
+        embed = embeds().get(pk=embed.pk)
+        current = embed.current_link
+        if only_if_missing and current is not None:
+            if current.state in (State.REVOKING, State.REVOKED):
+                raise RevokedError(
+                    f"The embed {embed.slug!r} was revoked. rotate_link() brings it back."
+                )
+            if current.state == State.ACTIVE or current.recover_secret():
+                return
+        link = begin(embed)
+    issue(link, client)
 
 
 @sensitive_variables()
 def issue(link: AccessLink, client: KapsoClient) -> None:
-    """Have Kapso make the link, and make it the embed's current one; the one before is revoked.
+    """Have Kapso make the link, and make it the embed's current one; others are revoked.
 
     Args:
         link: committed, `creating`.
         client: of the embed's project.
 
     Raises:
-        KapsoError: Kapso refused (the link is `failed`) or its answer is uncertain (`unknown`).
+        KapsoError: Kapso refused (the link is `failed`), its answer is uncertain (`unknown`) or
+            unusable (revoked again); or a link of the past could not be revoked yet (`revoking`).
         BusyError: the embed was revoked meanwhile; what Kapso made was revoked, too.
         DatabaseError: what Kapso made could not be stored; it was revoked, or the log says so.
     """
     embed = link.embed
     try:
         created = client.inbox_embeds.create(
-            name=link.name_at_kapso,
+            name=link.name_for_kapso(embed.name),
             scope_type=embed.scope_type,
             scope_id=embed.scope_id,
             allowed_origins=embed.allowed_origins,
@@ -124,76 +172,82 @@ def issue(link: AccessLink, client: KapsoClient) -> None:
             expires_at=values.for_kapso(embed.expires_at),
             assigned_user_id=embed.assigned_user_id,
         )
-        if origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins:
-            raise UncertainError("Kapso answered an address that INBOX_ORIGINS does not name")
-    except UncertainError as error:
-        settle(link, State.UNKNOWN, error)
-        raise
     except KapsoError as error:
-        settle(link, State.FAILED, error)
+        state = State.UNKNOWN if isinstance(error, UncertainError) else State.FAILED
+        link.move(state, expected=[State.CREATING], reason=reason_of(error))
+        logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
         raise
-    previous = _store(link, created, client)
+    link.kapso_id = created.embed.id
+    if (
+        origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
+        or len(created.embed_url) > MAX_URL
+    ):
+        unusable = UncertainError("Kapso answered an address that INBOX_ORIGINS does not name")
+        _take_back(link, client, str(unusable))
+        raise unusable
+    _store(link, created, client)
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
-    if previous is not None:
-        revoke(previous, client)
+    finish_revoking(embed, client)
 
 
 @sensitive_variables()
-def _store(link: AccessLink, created: CreatedEmbed, client: KapsoClient) -> AccessLink | None:
-    """Write down what Kapso made, whatever it takes, and return the link it takes the place of."""
-    link.kapso_id = created.embed.id
-    link.store_url(created.embed_url)
+def _store(link: AccessLink, created: CreatedEmbed, client: KapsoClient) -> None:
+    """Write down what Kapso made, or have it revoked."""
     try:
+        link.store_url(created.embed_url)
         try:
-            current, previous = _make_current(link, created.embed)
+            wanted = _make_current(link, created.embed)
         except DatabaseError:
             connections[database()].close()
-            current, previous = _make_current(link, created.embed)
-    except DatabaseError:
-        _take_back(link, client)
+            wanted = _make_current(link, created.embed)
+    except Exception:
+        _take_back(link, client, "It was made at Kapso and could not be stored here.")
         raise
-    if not current:
-        _take_back(link, client)
+    if not wanted:
+        _take_back(link, client, "It was not wanted any more when Kapso had made it.")
         raise BusyError(f"The embed {link.embed.slug!r} was revoked while its link was being made.")
-    return previous
 
 
-def _make_current(link: AccessLink, answer: Embed) -> tuple[bool, AccessLink | None]:
+def _make_current(link: AccessLink, answer: Embed) -> bool:
     """In one transaction: the link becomes active and current, the one before is to be revoked.
 
     Returns:
-        Whether that was still wanted, and the link it takes the place of.
+        Whether that was still wanted.
     """
+    sealed = {"kapso_id": link.kapso_id, "sealed_url": link.sealed_url}
     now = timezone.now()
     with transaction.atomic(using=database(), durable=True):
-        embed = link.embed
-        lock(embed)
-        activated = AccessLink.objects.filter(pk=link.pk, state=State.CREATING).update(
-            state=State.ACTIVE,
-            state_changed_at=now,
-            checked_at=now,
-            kapso_id=link.kapso_id,
-            sealed_url=link.sealed_url,
-        )
-        if not activated:
+        lock(link.embed)
+        if not link.move(State.ACTIVE, expected=[State.CREATING], checked_at=now, **sealed):
             # A commit whose answer was lost did happen: then it is active, and all is well.
-            stored = AccessLink.objects.filter(pk=link.pk, state=State.ACTIVE).exists()
-            return stored, None
-        embed.refresh_from_db()
-        previous = embed.current_link
+            return links_of(link.embed).filter(pk=link.pk, state=State.ACTIVE).exists()
+        embed = embeds().get(pk=link.embed.pk)
+        if embed.current_link is not None:
+            mark_revoking(embed.current_link)
         values.mirror(embed, answer)
         embed.current_link = link
-        embed.save()
-        if previous is not None and not mark_revoking(previous):
-            previous = None
-    link.state = State.ACTIVE
-    return True, previous
+        embed.save(using=database())
+    return True
 
 
-def _take_back(link: AccessLink, client: KapsoClient) -> None:
-    """Revoke at Kapso what has no place here; what remains on record says the rest."""
+def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
+    """Revoke at Kapso what has no place here; where that fails, what is on record says so."""
     try:
-        client.inbox_embeds.revoke(link.kapso_id)
+        on_record = link.move(
+            State.REVOKING,
+            expected=[State.CREATING, State.UNKNOWN],
+            kapso_id=link.kapso_id,
+            sealed_url="",
+            reason=reason,
+        )
+    except DatabaseError:
+        on_record = False
+    if on_record:
+        with suppress(KapsoError):
+            revoke(link, client, reason=reason)
+        return
+    try:
+        _revoke_at_kapso(link, client)
     except KapsoError as error:
         logger.critical(
             "The inbox embed %s at Kapso (reference %s) works, and could neither be stored here "
@@ -202,38 +256,45 @@ def _take_back(link: AccessLink, client: KapsoClient) -> None:
             link,
             error,
         )
-        return
-    AccessLink.objects.filter(pk=link.pk, state=State.UNKNOWN).update(
-        state=State.REVOKED, state_changed_at=timezone.now(), kapso_id=link.kapso_id
-    )
-
-
-def settle(link: AccessLink, state: AccessLink.State, error: KapsoError) -> None:
-    """Write down how the making of a link ended, with the reason in words."""
-    link.state, link.reason = state, reason_of(error)
-    AccessLink.objects.filter(pk=link.pk, state=State.CREATING).update(
-        state=state, state_changed_at=timezone.now(), reason=link.reason
-    )
-    logger.warning("Access link %s of the embed %r: %s", link, link.embed.slug, error)
 
 
 def reason_of(error: KapsoError) -> str:
     """Return an error in words for an administrator: our sentence and Kapso's own text."""
-    text = f"{error}: {error.detail}" if error.detail else str(error)
-    return text[: AccessLink._meta.get_field("reason").max_length]
+    return f"{error}: {error.detail}" if error.detail else str(error)
 
 
 def mark_revoking(link: AccessLink) -> bool:
-    """Stop launches of a link and wipe its secret; say whether there is something to revoke."""
-    return bool(
-        AccessLink.objects.filter(
-            pk=link.pk, state__in=(State.ACTIVE, State.SECRET_LOST, State.REVOKING)
-        ).update(state=State.REVOKING, state_changed_at=timezone.now(), sealed_url="")
-    )
+    """Stop launches of a link and wipe its secret; say whether there is something to revoke.
+
+    It is not when Kapso's id of the link is not known: then it stays what it is, `unknown`.
+    """
+    expected = [State.ACTIVE, State.SECRET_LOST, State.REVOKING]
+    if link.kapso_id:
+        expected.append(State.UNKNOWN)
+    return link.move(State.REVOKING, expected=expected, sealed_url="")
 
 
-def revoke(link: AccessLink, client: KapsoClient) -> None:
+def finish_revoking(embed: InboxEmbed, client: KapsoClient) -> None:
+    """Have Kapso end each link of the embed that is `revoking`.
+
+    Raises:
+        KapsoError: the first that was met; the others were tried all the same.
+    """
+    failure = None
+    for link in links_of(embed).filter(state=State.REVOKING):
+        try:
+            revoke(link, client)
+        except KapsoError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure from None
+
+
+def revoke(link: AccessLink, client: KapsoClient, *, reason: str = "") -> None:
     """Have Kapso end a link that is `revoking`. It stays so until Kapso is known to have done it.
+
+    Args:
+        reason: why it ended, to be kept with it.
 
     Raises:
         KapsoError: Kapso did not do it, or perhaps; the row says why.
@@ -241,12 +302,10 @@ def revoke(link: AccessLink, client: KapsoClient) -> None:
     try:
         _revoke_at_kapso(link, client)
     except KapsoError as error:
-        AccessLink.objects.filter(pk=link.pk).update(reason=reason_of(error))
+        link.move(State.REVOKING, expected=[State.REVOKING], reason=reason_of(error))
         logger.warning("Access link %s could not be revoked yet: %s", link, error)
         raise
-    AccessLink.objects.filter(pk=link.pk, state=State.REVOKING).update(
-        state=State.REVOKED, state_changed_at=timezone.now(), reason=""
-    )
+    link.move(State.REVOKED, expected=[State.REVOKING], reason=reason)
     logger.info("Access link %s is revoked.", link)
 
 

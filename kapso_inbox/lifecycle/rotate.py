@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -36,19 +35,15 @@ def rotate_link(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
         BusyError: another process is making its link right now.
         InsideTransactionError: there is a transaction around the call; nothing was done.
         KapsoError: Kapso refused, or its answer is uncertain. The old link stays the current one;
-            or the new one works, and the old one waits as `revoking`.
+            or the new one works, and the old one waits as `revoking`: the next rotation or
+            revocation of the embed goes on with it.
     """
     links.refuse_inside_transaction()
-    embed = InboxEmbed.objects.get(pk=embed.pk)
+    embed = links.embeds().get(pk=embed.pk)
     if embed.expires_at and embed.expires_at <= timezone.now():
         raise ValidationError(
             {"expires_at": _("The expiry has passed. Change it, then rotate the link.")}
         )
-    client = links.client_for(embed)
-    with transaction.atomic(using=links.database(), durable=True):
-        links.lock(embed)
-        link = links.begin(embed)
     logger.info("The link of %r is rotated by %r.", embed.slug, getattr(actor, "pk", actor))
-    links.issue(link, client)
-    embed.refresh_from_db()
-    return embed
+    links.replace(embed)
+    return links.embeds().get(pk=embed.pk)

@@ -16,6 +16,7 @@ from kapso_inbox.kapso import Embed, KapsoError, UncertainError
 from kapso_inbox.models import AccessLink, InboxEmbed
 
 from . import links, values
+from .errors import BusyError
 
 logger = logging.getLogger(__name__)
 
@@ -38,38 +39,53 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
     Raises:
         ValidationError: something is not in order, named by field; or is another value for what
             cannot be changed (the scope, the project, the assignment).
+        BusyError: a link of the embed is being made, or was replaced meanwhile. Nothing changed
+            here; try again.
         InsideTransactionError: there is a transaction around the call; nothing was done.
         KapsoError: Kapso refused, or it is uncertain whether it took the change. Nothing changed
             here.
     """
     links.refuse_inside_transaction()
-    embed = InboxEmbed.objects.select_related("current_link").get(pk=embed.pk)
+    embed = links.embeds().get(pk=embed.pk)
     different = _different(embed, changes)
     groups = different.pop("groups", None)
-    for_kapso = {name: value for name, value in different.items() if name in values.MUTABLE}
+    if not different and groups is None:
+        return embed
+    for_kapso = {name: value for name, value in different.items() if name not in values.LOCAL}
     link = embed.current_link
     answer = None
-    if for_kapso and link and link.state in (AccessLink.State.ACTIVE, AccessLink.State.SECRET_LOST):
-        for name, value in for_kapso.items():
-            setattr(embed, name, value)
-        answer = _patch(link, embed, for_kapso)
+    if for_kapso:
+        _refuse_while_a_link_is_made(embed)
+        if link and link.state in (AccessLink.State.ACTIVE, AccessLink.State.SECRET_LOST):
+            answer = _patch(link, embed, for_kapso)
     try:
         with transaction.atomic(using=links.database(), durable=True):
             links.lock(embed)
+            current = links.embeds().get(pk=embed.pk)
+            if for_kapso:
+                _refuse_while_a_link_is_made(embed)
+                if current.current_link_id != embed.current_link_id:
+                    raise BusyError(
+                        f"The link of {embed.slug!r} was replaced meanwhile. Try again."
+                    )
             for name, value in different.items():
-                setattr(embed, name, value)
-            fields = [*different, *(values.mirror(embed, answer) if answer else [])]
-            if fields:
-                embed.save(update_fields={*fields, "updated_at"})
+                setattr(current, name, value)
+            fields = [*different, *(values.mirror(current, answer) if answer else [])]
+            current.save(using=links.database(), update_fields={*fields, "updated_at"})
             if groups is not None:
-                embed.groups.set(groups)
+                current.groups.set(groups)
     except IntegrityError:
         raise ValidationError(
             {"slug": _("There is an embed with this slug already.")}, code="taken"
         ) from None
-    if fields or groups is not None:
-        logger.info("The embed %r is changed by %r.", embed.slug, getattr(actor, "pk", actor))
-    return embed
+    logger.info("The embed %r is changed by %r.", embed.slug, getattr(actor, "pk", actor))
+    return current
+
+
+def _refuse_while_a_link_is_made(embed: InboxEmbed) -> None:
+    """The link that is being made has the old settings, and the change would pass it by."""
+    if links.being_made(embed):
+        raise BusyError(f"A link for the embed {embed.slug!r} is being made right now. Try again.")
 
 
 def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +94,9 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValidationError: a value is not in order, or cannot be changed.
     """
+    changes = dict(changes)
+    if not changes.get("language", True):
+        del changes["language"]  # left to Kapso, and Kapso has chosen
     scope = {"scope_type": embed.scope_type, "scope_id": embed.scope_id}
     if scope.keys() & changes.keys():
         changes = {**scope, **changes}
@@ -87,28 +106,30 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in changes.items()
         if name in scope or name == "groups" or getattr(embed, name, None) != value
     }
-    cleaned = values.clean(
-        {k: ("" if k == "assigned_user_id" and v is None else v) for k, v in given.items()}
-    )
+    cleaned = values.clean(given)
     groups = cleaned.pop("groups", None)
     different = {name: value for name, value in cleaned.items() if getattr(embed, name) != value}
     fixed = [name for name in different if name in values.FIXED]
-    if fixed:
+    if fixed and _kapso_may_know(embed):
         text = _("This cannot be changed at Kapso. Create another embed for it.")
         raise ValidationError(dict.fromkeys(fixed, text))
-    if groups is not None and set(groups) != set(embed.groups.all()):
+    if groups is not None and set(groups) != set(embed.groups.using(links.database())):
         different["groups"] = groups
     return different
+
+
+def _kapso_may_know(embed: InboxEmbed) -> bool:
+    """Say whether there is, was or may be a link of the embed at Kapso."""
+    return links.links_of(embed).exclude(state=AccessLink.State.FAILED).exists()
 
 
 @sensitive_variables()
 def _patch(link: AccessLink, embed: InboxEmbed, changes: Mapping[str, Any]) -> Embed:
     """Send the changes once; after an uncertain answer, ask Kapso whether it took them."""
     client = conf.project(embed.project).client()
-    link.embed = embed
     wire = {name: values.for_kapso(value) for name, value in changes.items()}
     if "name" in wire:
-        wire["name"] = link.name_at_kapso
+        wire["name"] = link.name_for_kapso(changes["name"])
     try:
         return client.inbox_embeds.update(link.kapso_id, wire)
     except UncertainError as uncertain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -34,6 +35,7 @@ _MIRRORED = (
     "assigned_user_name",
     "last_used_at",
 )
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCOPE_KEYS = {"scope_type", "scope_id"}
 
 
@@ -101,7 +103,10 @@ def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:
     elif isinstance(value, str):
         value = value[: _field(name).max_length]
     elif isinstance(value, datetime) and not settings.USE_TZ:
-        value = timezone.make_naive(value)
+        try:
+            value = timezone.make_naive(value)
+        except OverflowError:  # the year 1 or 9999, and beyond it here
+            return False
     if getattr(embed, name) == value:
         return False
     setattr(embed, name, value)
@@ -123,13 +128,15 @@ def _clean_one(name: str, value: Any) -> Any:
         raise ValidationError(_("An embed has no such setting."))
     if isinstance(value, str):
         value = value.strip()
+    if value is None and name != "expires_at":
+        value = ""
     value = _field(name).clean(value, None)
     check = _CHECKS.get(name)
     return check(value) if check else value
 
 
 def _clean_name(name: str) -> str:
-    if not name.isprintable():
+    if _NOT_IN_A_LINE.search(name):
         raise ValidationError(_("A name is one line of text."))
     if name_without_reference(name) != name:
         raise ValidationError(_("A name cannot end in a reference such as #ki-0123456789."))
@@ -172,9 +179,10 @@ def _clean_assigned_user_id(value: str) -> str:
 
 
 def _clean_origins(value: Iterable[str]) -> list[str]:
-    if isinstance(value, str) or not all(isinstance(origin, str) for origin in value):
+    given = None if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    if given is None or not all(isinstance(origin, str) for origin in given):
         raise ValidationError(_("Give the origins as a list."))
-    origins = list(dict.fromkeys(origin.strip() for origin in value))
+    origins = list(dict.fromkeys(origin.strip() for origin in given))
     for origin in origins:
         if not is_allowed_origin(origin):
             raise ValidationError(
@@ -210,7 +218,8 @@ def _clean_expires_at(value: datetime | None) -> datetime | None:
         value = timezone.make_naive(value)
     if value <= timezone.now():
         raise ValidationError(_("This time has passed already."))
-    return value
+    # Kapso's clock has no finer hands as far as is known; the same time again is then no change.
+    return value.replace(microsecond=0)
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {

@@ -14,9 +14,11 @@ from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import conditional_escape
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf, presentation
 from kapso_inbox.launch import RefusedError, open_inbox
+from kapso_inbox.models import InboxEmbed
 
 logger = logging.getLogger(__name__)
 register = template.Library()
@@ -35,7 +37,8 @@ class _InboxNode(template.Node):
 
     def resolve(self, context: Context) -> tuple[str, dict[str, str], list[str]]:
         """Return slug, cleaned parameters, and what was wrong with those that were left out."""
-        slug = str(self.slug.resolve(context, ignore_failures=True) or "")
+        embed = self.slug.resolve(context, ignore_failures=True)
+        slug = embed.slug if isinstance(embed, InboxEmbed) else presentation.text(embed)
         problems = []
         if not _SLUG.fullmatch(slug):
             problems.append(_("its first argument is not the slug of an embed"))
@@ -56,8 +59,11 @@ class _InboxNode(template.Node):
 class InboxFrameNode(_InboxNode):
     """The inbox itself."""
 
+    @sensitive_variables()
     def render(self, context: Context) -> str:
         request = context.get("request")
+        if not isinstance(request, HttpRequest):
+            request = None  # a name that the page has for something of its own
         slug, params, problems = self.resolve(context)
         src = ""
         if slug:
@@ -71,11 +77,12 @@ class InboxFrameNode(_InboxNode):
             context.new(
                 {
                     "src": src,
-                    "title": (title and title.resolve(context, ignore_failures=True))
+                    "title": (
+                        title and presentation.text(title.resolve(context, ignore_failures=True))
+                    )
                     or _("WhatsApp inbox: %(slug)s") % {"slug": slug},
                     "permissions": presentation.frame_permissions(conf.inbox_origins()),
                     "problems": problems if settings.DEBUG else [],
-                    "with_stylesheet": _first_of_page(context, request),
                 }
             )
         )
@@ -132,7 +139,8 @@ class _NotShownError(Exception):
 def _frame_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> str:
     if conf.delivery() == "launch":
         return _launch_url(slug, params)
-    if request is None or not request.user.is_authenticated:
+    user = getattr(request, "user", None)
+    if request is None or user is None or not user.is_authenticated:
         raise _NotShownError(_("with direct delivery the page needs a request of a signed-in user"))
     try:
         return open_inbox(request, slug, params, verify=False)
@@ -169,7 +177,10 @@ def _parse(
     known, literal = _literal(slug)
     if known and not _SLUG.fullmatch(str(literal or "")):
         raise template.TemplateSyntaxError(f"{tag!r}: {literal!r} is not the slug of an embed.")
+    given = len(bits)
     options: dict[str, FilterExpression] = token_kwargs(bits, parser)
+    if len(options) != given - len(bits):
+        raise template.TemplateSyntaxError(f"{tag!r} has an argument twice.")
     if bits:
         raise template.TemplateSyntaxError(f"{tag!r}: {bits[0]!r} is not of the form name=value.")
     names = (*presentation.PARAMETERS, *extra)
@@ -198,14 +209,6 @@ def _literal(expression: FilterExpression) -> tuple[bool, Any]:
         return True, var.literal
     builtin = {"True": True, "False": False, "None": None}
     return var.var in builtin, builtin.get(str(var.var))
-
-
-def _first_of_page(context: Context, request: HttpRequest | None) -> bool:
-    """Say whether this is the page's first tag: its stylesheet is linked once."""
-    page = context.render_context if request is None else request.__dict__
-    first = "_kapso_inbox_styled" not in page
-    page["_kapso_inbox_styled"] = True
-    return first
 
 
 def _origin(node: template.Node) -> str:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DatabaseError, connection, transaction
 from django.db.models import ProtectedError
+from django.test import override_settings
 from requests.exceptions import ConnectTimeout
 
-from kapso_inbox.kapso import InvalidRequestError, NotFoundError, UncertainError, UnreachableError
+from kapso_inbox.kapso import (
+    ConfigurationError,
+    InvalidRequestError,
+    NotFoundError,
+    UncertainError,
+    UnreachableError,
+)
 from kapso_inbox.lifecycle import (
     BusyError,
     InsideTransactionError,
@@ -356,6 +365,16 @@ def test_what_cannot_be_written_down_is_revoked(kapso_sandbox: Sandbox) -> None:
     with connection.execute_wrapper(_Broken(2)), pytest.raises(DatabaseError):
         create_embed(slug="support", name="Support")
     assert kapso_sandbox.project().active_embeds() == []
+    assert AccessLink.objects.get().state == State.REVOKED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_with_a_database_that_takes_nothing_any_more_it_is_revoked_all_the_same(
+    kapso_sandbox: Sandbox,
+) -> None:
+    with connection.execute_wrapper(_Broken(3)), pytest.raises(DatabaseError):
+        create_embed(slug="support", name="Support")
+    assert kapso_sandbox.project().active_embeds() == []
     assert AccessLink.objects.get().state == State.CREATING
 
 
@@ -364,13 +383,117 @@ def test_what_can_be_neither_written_down_nor_revoked_is_cried_out_without_the_u
     kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     kapso_sandbox.order(Fault(method="DELETE", drop="before"))
-    with connection.execute_wrapper(_Broken(2)), pytest.raises(DatabaseError):
+    with connection.execute_wrapper(_Broken(3)), pytest.raises(DatabaseError):
         create_embed(slug="support", name="Support")
     (record,) = kapso_sandbox.project().active_embeds()
     (cry,) = [entry for entry in caplog.records if entry.levelno == logging.CRITICAL]
     assert record["id"] in cry.getMessage()
     assert AccessLink.objects.get().reference in cry.getMessage()
     assert record["token"] not in caplog.text
+
+
+class _LostCommit:
+    """Lets the answer to a commit be lost, at the database's edge."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.armed = real, True
+
+    def __call__(self) -> None:
+        this_one = self.armed and AccessLink.objects.filter(state=State.REVOKING).exists()
+        self.real()
+        if this_one:
+            self.armed = False
+            raise DatabaseError("the answer is lost")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_whose_answer_is_lost_leaves_no_second_link(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = _LostCommit(connection._commit)
+    monkeypatch.setattr(connection, "_commit", lost)
+    rotate_link(embed)
+    assert not lost.armed
+    assert states(embed) == [State.ACTIVE, State.REVOKED]
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_the_next_rotation_goes_on_with_a_link_that_could_not_be_revoked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    """It may be the one that leaked: the natural thing to do again must not pass it by."""
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(502, ""))
+    with pytest.raises(UncertainError):
+        rotate_link(embed)
+    rotate_link(embed)
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+    assert states(embed) == [State.ACTIVE, State.REVOKED, State.REVOKED]
+
+
+@pytest.mark.parametrize("wrong", [{"API_KEY": ""}, {"API_KEY": "a b"}])
+def test_launches_stop_also_where_kapso_cannot_be_asked_at_all(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, wrong: dict[str, str]
+) -> None:
+    with (
+        override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **wrong}),
+        pytest.raises((ImproperlyConfigured, ConfigurationError)),
+    ):
+        revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKING
+    revoke_embed(embed)
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def meanwhile(sandbox: Sandbox, method: str, act: Callable[[], object]) -> None:
+    """Let something else happen while Kapso is at work on the next request of that method."""
+    original = sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        answer = original(request, **kw)
+        if request.method == method:
+            sandbox.handle = original  # type: ignore[method-assign]
+            act()
+        return answer
+
+    sandbox.handle = handle  # type: ignore[method-assign]
+
+
+def test_a_change_that_a_rotation_overtakes_is_a_clear_conflict_and_no_drift(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    meanwhile(kapso_sandbox, "PATCH", lambda: rotate_link(embed))
+    with pytest.raises(BusyError):
+        update_embed(embed, allowed_origins=["https://crm.example.com"])
+    (record,) = kapso_sandbox.project().active_embeds()
+    embed.refresh_from_db()
+    assert embed.allowed_origins == record["allowed_origins"] == []
+
+
+def test_a_change_during_a_rotation_is_a_clear_conflict(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    def change() -> None:
+        with pytest.raises(BusyError):
+            update_embed(embed, allowed_origins=["https://crm.example.com"])
+
+    meanwhile(kapso_sandbox, "POST", change)
+    rotate_link(embed)
+    assert sent(kapso_sandbox) == ["POST", "DELETE"]
+
+
+def test_a_link_made_while_its_embed_is_revoked_is_known_by_id_where_its_revocation_fails(
+    kapso_sandbox: Sandbox,
+) -> None:
+    def revoke() -> None:
+        revoke_embed(InboxEmbed.objects.get())
+        kapso_sandbox.fail_next(method="DELETE", answer=Answer(502, ""))
+
+    meanwhile(kapso_sandbox, "POST", revoke)
+    with pytest.raises(BusyError):
+        create_embed(slug="acme", name="Acme")
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+    revoke_embed(InboxEmbed.objects.get())
+    assert kapso_sandbox.project().active_embeds() == []
 
 
 # Deleting

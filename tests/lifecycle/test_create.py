@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import connection, transaction
@@ -27,9 +28,10 @@ from kapso_inbox.lifecycle import (
     RevokedError,
     create_embed,
     ensure_embed,
+    links,
     revoke_embed,
 )
-from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.lifecycle.links import MAX_URL, STALE_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 
@@ -94,7 +96,9 @@ def test_the_intent_is_committed_before_kapso_is_asked(kapso_sandbox: Sandbox) -
 
     def sleep_is_a_look(*args: Any) -> None:
         link = AccessLink.objects.select_related("embed").get()
-        seen.append((link.embed.slug, link.state, link.name_at_kapso, link.sealed_url))
+        seen.append(
+            (link.embed.slug, link.state, link.name_for_kapso(link.embed.name), link.sealed_url)
+        )
 
     kapso_sandbox.order(Fault(answer=None, delay=0.001))
     original = kapso_sandbox.handle
@@ -159,8 +163,6 @@ UNCERTAIN = [
     Fault(answer=Answer(201, "not json"), process=True),
     Fault(answer=Answer(201, {"data": {"embed_url": "https://inbox.kapso.ai/embed/t"}})),
     Fault(answer=Answer(201, {"data": {"id": "1"}})),
-    Fault(answer=Answer(201, {"data": {"id": "1", "embed_url": "https://evil.example/embed/t"}})),
-    Fault(answer=Answer(201, {"data": {"id": "1", "embed_url": "http://inbox.kapso.ai/embed/t"}})),
 ]
 
 
@@ -321,13 +323,132 @@ def test_ensuring_never_brings_back_what_was_revoked(
     assert kapso_sandbox.project().active_embeds() == []
 
 
+OTHER_KEYS = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
+
+
 def test_ensuring_gives_a_new_link_where_the_secret_is_lost(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.update(state=State.SECRET_LOST)
-    ensured = ensure_embed(embed.slug)
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": OTHER_KEYS}):
+        ensured = ensure_embed(embed.slug)
     assert states(ensured) == [State.ACTIVE, State.REVOKED]
     assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_ensuring_finds_a_secret_whose_key_is_back(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    AccessLink.objects.update(state=State.SECRET_LOST)
+    ensured = ensure_embed(embed.slug)
+    assert states(ensured) == [State.ACTIVE]
+    assert len(kapso_sandbox.requests) == 1
+
+
+def test_ensuring_after_a_refusal_keeps_what_the_creation_was_given(
+    kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    """Not least who may open it, and where."""
+    kapso_sandbox.fail_next(answer=Answer(429, {}))
+    with pytest.raises(RateLimitedError):
+        create_embed(
+            slug="acme", name="Acme", groups=[sales], allowed_origins=["https://crm.example.com"]
+        )
+    embed = ensure_embed("acme")
+    assert (embed.name, list(embed.groups.all())) == ("Acme", [sales])
+    (record,) = kapso_sandbox.project().active_embeds()
+    assert record["allowed_origins"] == ["https://crm.example.com"]
+
+
+def test_ensuring_after_a_refusal_may_put_the_scope_right(kapso_sandbox: Sandbox) -> None:
+    wrong = {"scope_type": "phone_number", "scope_id": "999"}
+    with pytest.raises(NotFoundError):
+        ensure_embed("acme", **wrong)
+    number = kapso_sandbox.project().phone_numbers[0]["phone_number_id"]
+    ensured = ensure_embed("acme", scope_type="phone_number", scope_id=number)
+    assert ensured.scope_id == number
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_creating_never_takes_over_an_embed_that_was_made_by_hand(
+    kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    InboxEmbed.objects.create(slug="acme", name="Acme").groups.set([sales])
+    with pytest.raises(ValidationError):
+        create_embed(slug="acme", name="Acme")
+    assert list(ensure_embed("acme").groups.all()) == [sales]
+
+
+def test_ensuring_with_values_that_kapso_fills_in_or_rounds_sends_nothing_again(
+    kapso_sandbox: Sandbox,
+) -> None:
+    moment = datetime.now(timezone.utc) + timedelta(days=2)
+    for _ in range(3):
+        ensure_embed("acme", language="", expires_at=moment)
+    assert [request.method for request in kapso_sandbox.requests] == ["POST"]
+
+
+def test_ensuring_says_that_the_expiry_has_passed(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    InboxEmbed.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    with pytest.raises(ValidationError) as caught:
+        ensure_embed(embed.slug)
+    assert list(caught.value.message_dict) == ["expires_at"]
+    later = datetime.now(timezone.utc) + timedelta(days=1)
+    assert ensure_embed(embed.slug, expires_at=later).obstacle() is None
+
+
+def test_what_another_process_did_between_looking_and_locking_counts(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    """Both have seen the embed without a link; one of them has made it one since."""
+    AccessLink.objects.update(state=State.FAILED)
+    InboxEmbed.objects.update(current_link=None)
+    links.replace(embed, only_if_missing=True)
+    links.replace(embed, only_if_missing=True)
+    assert len(kapso_sandbox.project().active_embeds()) == 2  # the one called failed, and the new
+    revoke_embed(embed)
+    with pytest.raises(RevokedError):
+        links.replace(embed, only_if_missing=True)
+    assert len(posts(kapso_sandbox)) == 2
+
+
+# An answer that cannot be used
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://inbox.kapso.ai"])
+def test_a_link_to_a_foreign_place_is_revoked_at_once_and_never_piles_up(
+    kapso_sandbox: Sandbox, origin: str
+) -> None:
+    kapso_sandbox.project().inbox_origin = origin
+    for _ in range(3):
+        with pytest.raises(UncertainError, match="INBOX_ORIGINS"):
+            ensure_embed("acme", name="Acme")
+    assert kapso_sandbox.project().active_embeds() == []
+    assert set(AccessLink.objects.values_list("state", "sealed_url")) == {(State.REVOKED, "")}
+    assert "INBOX_ORIGINS" in AccessLink.objects.all()[0].reason
+
+
+def test_a_link_too_long_to_redirect_to_is_revoked_at_once(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.ai/" + "x" * MAX_URL
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_an_unusable_link_that_cannot_be_revoked_stays_on_record_until_it_is(
+    kapso_sandbox: Sandbox,
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://evil.example"
+    kapso_sandbox.fail_next(method="DELETE", drop="before")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    (record,) = kapso_sandbox.project().active_embeds()
+    link = AccessLink.objects.get()
+    assert (link.state, link.kapso_id) == (State.REVOKING, record["id"])
+    revoke_embed(link.embed)
+    assert kapso_sandbox.project().active_embeds() == []
 
 
 def test_each_project_is_asked_with_its_own_key(db: None) -> None:

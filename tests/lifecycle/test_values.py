@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -40,6 +40,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("allowed_origins", {"allowed_origins": ["https://crm.example.com/"]}),
     ("allowed_origins", {"allowed_origins": "https://crm.example.com"}),
     ("allowed_origins", {"allowed_origins": [None]}),
+    ("allowed_origins", {"allowed_origins": None}),
+    ("allowed_origins", {"allowed_origins": 5}),
     ("default_mode", {"default_mode": "black"}),
     ("language", {"language": "pt"}),
     ("expires_at", {"expires_at": PAST}),
@@ -64,7 +66,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
 
 
 def test_right_values_are_stored_in_one_form() -> None:
-    moment = datetime.now(timezone.utc) + timedelta(days=1)
+    moment = datetime(2999, 1, 1, 12, 0, 30, 5, tzinfo=timezone.utc)
     assert clean(
         {
             "slug": " support ",
@@ -85,9 +87,24 @@ def test_right_values_are_stored_in_one_form() -> None:
         "allowed_origins": ["https://crm.example.com", "*"],
         "default_mode": "dark",
         "language": "es",
-        "expires_at": moment,
+        "expires_at": moment.replace(microsecond=0),
         "assigned_user_id": UUID,
     }
+
+
+def test_origins_may_come_from_anything_that_can_be_gone_through_once() -> None:
+    origins = (origin for origin in ["https://crm.example.com"])
+    assert clean({"allowed_origins": origins}) == {"allowed_origins": ["https://crm.example.com"]}
+
+
+@pytest.mark.parametrize("name", ["Equipe 👩‍💻", "Équipe\u00a01", "فريق"])
+def test_a_name_may_be_of_any_script(name: str) -> None:
+    assert clean({"name": name}) == {"name": name}
+
+
+def test_none_is_blank() -> None:
+    values = {"scope_type": "project", "scope_id": None, "assigned_user_id": None}
+    assert clean(values) == {"scope_type": "project", "scope_id": "", "assigned_user_id": ""}
 
 
 def test_a_phone_number_id_is_a_row_of_digits() -> None:
@@ -142,6 +159,14 @@ def test_the_mirror_keeps_times_as_the_site_does() -> None:
     with override_settings(USE_TZ=False):
         mirror(embed, answer)
     assert embed.expires_at == datetime(2999, 1, 1, 12, 0, 0, 500000)
+
+
+def test_a_time_that_the_site_cannot_have_counts_as_unsaid() -> None:
+    embed = InboxEmbed()
+    with override_settings(USE_TZ=False):
+        answer = {"id": "1", "name": "A", "last_used_at": "0001-01-01T00:00:00Z"}
+        assert mirror(embed, Embed.from_json(answer)) == ["name"]
+    assert embed.last_used_at is None
 
 
 @pytest.mark.parametrize(
