@@ -276,6 +276,12 @@ def test_no_value_makes_a_check_fail_itself(name: str, value: Any) -> None:
         assert check_settings()
 
 
+def test_a_host_with_the_quickstarts_settings_deploys_without_a_finding_of_ours() -> None:
+    findings = django_checks.run_checks(include_deployment_checks=True)
+    assert [finding.id for finding in findings if "kapso" in f"{finding.id}{finding.msg}"] == []
+    assert findings, "Django itself has something to say of the tests' settings"
+
+
 def test_several_wrong_settings_are_as_many_findings() -> None:
     found = findings(API_KEY="", TIMEOUT=3, DELIVERY="x", NONSENSE=1)
     assert sorted(str(one.id)[-4:] for one in found) == ["E002", "E007", "E011", "W001"]
