@@ -24,7 +24,8 @@ class KapsoClient:
     Args:
         api_key: the project's API key, sent as `X-API-Key`.
         base_url: the API's address.
-        options: `timeout`, `deadline`, `proxies`, `ca_bundle`, as `Transport` takes them.
+        options: `timeout`, `deadline`, `patience`, `proxies`, `ca_bundle`, as `Transport` takes
+            them.
 
     Attributes:
         inbox_embeds: create, read, change and revoke embeds.

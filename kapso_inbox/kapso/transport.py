@@ -33,13 +33,22 @@ from kapso_inbox.origins import origin_of
 from kapso_inbox.secret import Secret
 
 from .deadline import DeadlineAdapter, set_deadline
-from .errors import ConfigurationError, KapsoError, UncertainError, UnreachableError, error_for
+from .errors import (
+    ConfigurationError,
+    KapsoError,
+    RateLimitedError,
+    UncertainError,
+    UnreachableError,
+    error_for,
+)
 
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
 #: How often a GET is tried, the first time included.
 TRIES = 3
+#: Kapso counts requests by the minute: seconds to wait where a 429 does not say how long.
+RATE_WINDOW = 60.0
 _RETRY_STATUSES = frozenset({502, 503, 504})
 _CHUNK = 64 * 1024
 
@@ -74,6 +83,8 @@ class Transport:
         base_url: the API's address; https, or http on loopback.
         timeout: seconds to wait for the connection and for each piece of the answer.
         deadline: seconds that a request may take with all its tries.
+        patience: seconds that may be slept on rate limits, in all. 0 in a web request, which says
+            so at once; a command can wait.
         proxies: as `requests` takes them. None: no proxy, also where the environment names one.
         ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
 
@@ -88,6 +99,7 @@ class Transport:
         *,
         timeout: tuple[float, float] = (3.05, 10),
         deadline: float = 20,
+        patience: float = 0,
         proxies: Mapping[str, str] | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -95,6 +107,7 @@ class Transport:
         self.base_url = checked_base_url(base_url)
         self.timeout = timeout
         self.deadline = deadline
+        self.patience = patience
         self._proxies = dict(proxies or {})
         self._ca_bundle = checked_ca_bundle(ca_bundle)
 
@@ -111,6 +124,8 @@ class Transport:
     ) -> Answer:
         """Send one request. A GET is repeated where that can help; nothing else ever is.
 
+        Only a rate limit is waited for, with what is left of `patience`: Kapso did nothing then.
+
         Args:
             method: `GET`, `POST`, `PATCH` or `DELETE`.
             path: below the base URL, from the slash on, already quoted.
@@ -120,6 +135,24 @@ class Transport:
         Raises:
             KapsoError: the subclass says what is known of the outcome.
         """
+        while True:
+            try:
+                return self._try(method, path, params, payload)
+            except RateLimitedError as limited:
+                pause = RATE_WINDOW if limited.retry_after is None else limited.retry_after
+                if method not in ("GET", "DELETE") or pause > self.patience:
+                    raise
+            self.patience -= pause
+            logger.info("Kapso's rate limit is used up; waiting for %.0f s.", pause)
+            time.sleep(pause)
+
+    def _try(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        payload: Mapping[str, Any] | None,
+    ) -> Answer:
         ends_at = time.monotonic() + self.deadline
         for pause in _pauses(TRIES if method == "GET" else 1):
             error: KapsoError

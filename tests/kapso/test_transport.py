@@ -16,6 +16,7 @@ from kapso_inbox.kapso import (
     ConfigurationError,
     KapsoClient,
     KapsoError,
+    RateLimitedError,
     UncertainError,
     UnreachableError,
 )
@@ -354,3 +355,51 @@ def test_the_session_ignores_the_environment_and_keeps_no_cookies(
     read(client)
     assert "Cookie" not in kapso.calls[1].request.headers
     assert isinstance(kapso.calls[1].request, requests.PreparedRequest)
+
+
+# Patience with rate limits
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Lets time pass at once, and tells how much of it."""
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
+    return pauses
+
+
+def test_a_command_waits_for_the_rate_limit_as_long_as_it_was_given(
+    kapso: responses.RequestsMock, slept: list[float]
+) -> None:
+    kapso.get(ONE, status=429, headers={"Retry-After": "20"})
+    kapso.get(ONE, status=429)
+    kapso.get(ONE, json=EMBED)
+    client = KapsoClient(KEY, API, patience=80)
+    assert client.inbox_embeds.get("e1").id == "e1"
+    assert slept == [20, 60]
+
+
+def test_its_patience_is_for_all_its_requests_together(
+    kapso: responses.RequestsMock, slept: list[float]
+) -> None:
+    kapso.get(ONE, status=429, headers={"Retry-After": "30"})
+    kapso.get(ONE, json=EMBED)
+    kapso.get(ONE, status=429, headers={"Retry-After": "30"})
+    client = KapsoClient(KEY, API, patience=59)
+    client.inbox_embeds.get("e1")
+    with pytest.raises(RateLimitedError):
+        client.inbox_embeds.get("e1")
+    assert slept == [30]
+
+
+def test_a_deletion_is_waited_for_and_a_creation_never(
+    kapso: responses.RequestsMock, slept: list[float]
+) -> None:
+    kapso.delete(ONE, status=429, headers={"Retry-After": "0"})
+    kapso.delete(ONE, status=204)
+    kapso.post(f"{API}/inbox_embeds", status=429, headers={"Retry-After": "0"})
+    client = KapsoClient(KEY, API, patience=59)
+    client.inbox_embeds.revoke("e1")
+    with pytest.raises(RateLimitedError):
+        client.inbox_embeds.create(name="Support")
+    assert slept == [0]
