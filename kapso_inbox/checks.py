@@ -248,4 +248,14 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda value: _is_number(value) and 0 <= value <= _YEAR,
         "A number of seconds, at most a year's; 0 never asks Kapso at a launch.",
     ),
+    "RENEW_BEFORE": (
+        "E017",
+        lambda value: _is_number(value) and 0 <= value <= _YEAR,
+        "A number of seconds, at most a year's; 0 never renews a link that is about to expire.",
+    ),
+    "AUDIT_DAYS": (
+        "E018",
+        lambda value: _is_number(value) and 0 <= value <= 36_500,
+        "A number of days; 0 keeps the record of openings and changes for ever.",
+    ),
 }

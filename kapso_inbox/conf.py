@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -34,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "ACCESS_POLICY": "kapso_inbox.access.AccessPolicy",
     "USER_PARAMS": None,
     "VERIFY_AFTER": 300,
+    "RENEW_BEFORE": 0,
+    "AUDIT_DAYS": 365,
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
@@ -49,6 +52,11 @@ class Project:
     api_key: str = field(repr=False)
     base_url: str
     inbox_origins: tuple[str, ...]
+
+    @property
+    def key_fingerprint(self) -> str:
+        """What tells this API key from another one, and nothing else: 12 hexadecimal digits."""
+        return hashlib.sha256(self.api_key.encode()).hexdigest()[:12]
 
     @sensitive_variables()
     def client(self, **options: Any) -> KapsoClient:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from . import conf, presentation, sync
+from . import audit, conf, presentation, signals, sync
 from .encryption import EncryptionError
-from .models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
+from .models import AccessLink, InboxChange, InboxEmbed, InboxPreference, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +75,7 @@ def open_inbox(
     own = _user_params(request, embed)
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
         raise RefusedError(Outcome.NOT_RECORDED)
+    signals.inbox_opened.send_robust(InboxEmbed, embed=embed, user=request.user, request=request)
     return presentation.with_params(url, presentation.merge(params, preference, own))
 
 
@@ -99,8 +99,10 @@ def _reveal(embed: InboxEmbed, *, verify: bool) -> str:
     try:
         return link.reveal_url()
     except (EncryptionError, ImproperlyConfigured) as error:
-        link.move(State.SECRET_LOST, expected=[State.ACTIVE], reason=str(error))
         logger.error("The secret of access link %s cannot be revealed: %s", link, error)
+        if link.move(State.SECRET_LOST, expected=[State.ACTIVE], reason=str(error)):
+            audit.record_change(InboxChange.Action.LOST, embed, link=link, details=str(error))
+            signals.secret_lost.send_robust(InboxEmbed, embed=embed, link=link)
         raise RefusedError(Outcome.SECRET_LOST) from None
 
 
@@ -131,35 +133,9 @@ def _trusted(source: str, params: Any) -> dict[str, str]:
 def _try_to_record(
     request: HttpRequest, slug: str, outcome: Outcome, embed: InboxEmbed | None
 ) -> bool:
-    user = request.user
-    opening = InboxOpening(
-        user_id=user.pk,
-        username=str(user.get_username() or user.pk)[:254],
-        embed=embed,
-        slug=slug[:50],
-        link=embed.current_link if embed else None,
-        outcome=outcome,
-        address=_address(request),
-    )
-    using = router.db_for_write(InboxOpening)
     try:
-        # A savepoint where there is a transaction, which a failure would otherwise spoil.
-        if transaction.get_connection(using).in_atomic_block:
-            with transaction.atomic(using=using):
-                opening.save()
-        else:
-            opening.save()
+        audit.record_opening(request, slug, outcome, embed)
     except DatabaseError:
         logger.exception("An opening of the inbox %r could not be recorded.", slug)
         return False
     return True
-
-
-def _address(request: HttpRequest) -> str | None:
-    """Where the request comes from; None where a proxy or a socket left no address."""
-    try:
-        address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return None
-    # Without the zone of a link-local address, which no database takes.
-    return str(address).partition("%")[0]

@@ -23,12 +23,18 @@ from .secret import Secret
 MAX_REASON = 255
 RESERVED_SLUGS = frozenset({"sync"})
 
-_REFERENCE_IN_NAME = re.compile(r"\s*#ki-[0-9a-f]{10}$")
+_REFERENCE_IN_NAME = re.compile(r"\s*#ki-([0-9a-f]{10})$")
 
 
 def new_reference() -> str:
     """Return a random reference for a link: ten hexadecimal digits."""
     return secrets.token_hex(5)
+
+
+def reference_in(name: str) -> str:
+    """Return the reference at the end of an embed's name at Kapso; "" where it bears none."""
+    found = _REFERENCE_IN_NAME.search(name)
+    return found[1] if found else ""
 
 
 def name_without_reference(name: str) -> str:
@@ -149,6 +155,8 @@ class InboxEmbed(models.Model):
             return Outcome.NOT_READY
         if link.state in (AccessLink.State.REVOKING, AccessLink.State.REVOKED):
             return Outcome.REVOKED
+        if link.state == AccessLink.State.UNMANAGED:
+            return Outcome.NOT_READY
         if link.state != AccessLink.State.ACTIVE:
             return Outcome.SECRET_LOST
         if self.expires_at and self.expires_at <= timezone.now():
@@ -165,13 +173,12 @@ class AccessLink(models.Model):
         FAILED = "failed", _("Failed: surely nothing at Kapso")
         UNKNOWN = "unknown", _("Unknown: perhaps something at Kapso")
         SECRET_LOST = "secret_lost", _("Secret lost: lives at Kapso, unusable here")
+        UNMANAGED = "unmanaged", _("Unmanaged: made elsewhere, lives at Kapso")
         REVOKING = "revoking", _("Being revoked")
         REVOKED = "revoked", _("Revoked")
 
     #: States in which something may live at Kapso. A row in one of them cannot be deleted.
-    LIVE = frozenset(
-        {State.CREATING, State.ACTIVE, State.UNKNOWN, State.SECRET_LOST, State.REVOKING}
-    )
+    LIVE = frozenset(set(State) - {State.FAILED, State.REVOKED})
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     embed = models.ForeignKey(
@@ -190,8 +197,24 @@ class AccessLink(models.Model):
     sealed_url = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     state_changed_at = models.DateTimeField(_("in this state since"), default=timezone.now)
+    key_fingerprint = models.CharField(
+        _("fingerprint of the API key"),
+        max_length=12,
+        blank=True,
+        editable=False,
+        help_text=_("Of the key that made it; under another one, a 404 proves nothing."),
+    )
     checked_at = models.DateTimeField(
         _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")
+    )
+    seen_at = models.DateTimeField(
+        _("last seen"), null=True, blank=True, help_text=_("When it last stood in Kapso's list.")
+    )
+    absent_at = models.DateTimeField(
+        _("first absent"),
+        null=True,
+        blank=True,
+        help_text=_("When Kapso's whole list first lacked an uncertain one."),
     )
 
     class Meta:
@@ -298,6 +321,54 @@ class InboxPreference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.embed}"
+
+
+class InboxChange(models.Model):
+    """Who did what to an embed. It outlives the user, the embed and the link: their names stay."""
+
+    class Action(models.TextChoices):
+        CREATED = "created", _("Created")
+        CHANGED = "changed", _("Changed")
+        ROTATED = "rotated", _("Link rotated")
+        REVOKED = "revoked", _("Revoked")
+        LOST = "lost", _("Secret lost")
+        SETTLED = "settled", _("Uncertain link settled")
+        FOUND = "found", _("Found at Kapso")
+
+    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    username = models.CharField(_("user name"), max_length=254, blank=True)
+    embed = models.ForeignKey(
+        InboxEmbed,
+        verbose_name=_("embed"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="changes",
+    )
+    slug = models.CharField(_("slug"), max_length=50)
+    link = models.ForeignKey(
+        AccessLink,
+        verbose_name=_("access link"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="changes",
+    )
+    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
+    details = models.CharField(_("details"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("inbox change")
+        verbose_name_plural = _("inbox changes")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.username or '-'} · {self.slug} · {self.get_action_display()}"
 
 
 class InboxOpening(models.Model):

@@ -1,17 +1,27 @@
-"""Bringing the CRM and Kapso into agreement."""
+"""Bringing the CRM and Kapso into agreement: at a launch one link, in `kapso_sync` all of them."""
 
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DatabaseError, router
+from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_variables
 
-from . import conf
-from .models import AccessLink, InboxEmbed
+from . import audit, conf
+from .models import AccessLink, InboxChange, InboxEmbed, name_without_reference, reference_in
+
+if TYPE_CHECKING:
+    # At run time not at import: requests is only loaded in a process that really talks to Kapso.
+    from .kapso import Embed, KapsoClient
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +30,20 @@ State = AccessLink.State
 #: A launch waits no longer than this for Kapso's word: seconds for the connection and for the
 #: answer, and for both with their repetitions.
 _PATIENCE = {"timeout": (0.4, 0.6), "deadline": 1.0}
+
+#: A sync waits for Kapso's rate limit no longer than this, in seconds and in all.
+RATE_LIMIT_PATIENCE = 300
+
+#: Who stands in the record for what a sync did.
+ACTOR = "kapso_sync"
+
+_UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
+_KNOWN_BY_ID: tuple[AccessLink.State, ...] = (
+    State.ACTIVE,
+    State.SECRET_LOST,
+    State.UNMANAGED,
+    State.REVOKING,
+)
 
 
 @sensitive_variables()
@@ -47,23 +71,389 @@ def verify(embed: InboxEmbed) -> None:
     except DatabaseError:
         logger.warning("Access link %s could not be marked as verified.", link)
         return
-    # Not at import: requests is only loaded in a process that really talks to Kapso.
-    from .kapso import ConfigurationError, KapsoError
+    from .kapso import ConfigurationError, KapsoError, NotFoundError
+    from .lifecycle.links import made_by_current_key
     from .lifecycle.values import mirror
 
     try:
         client = conf.project(embed.project).client(**_PATIENCE)
         answer = client.inbox_embeds.get(link.kapso_id)
     except (KapsoError, ConfigurationError, ImproperlyConfigured) as error:
-        logger.warning("Access link %s could not be verified: %s", link, error)
+        if isinstance(error, NotFoundError) and made_by_current_key(link):
+            _found_gone(link, "Kapso knows nothing of it any more.")
+        else:
+            logger.warning("Access link %s could not be verified: %s", link, error)
         return
     if answer.status == "revoked":
-        reason = "Found revoked at Kapso."
-        link.move(State.REVOKED, expected=[State.ACTIVE], reason=reason, sealed_url="")
-        logger.warning("Access link %s was revoked at Kapso.", link)
+        _found_gone(link, "Found revoked at Kapso.")
         return
     changed = mirror(embed, answer)
     if changed:
         InboxEmbed.objects.using(using).filter(pk=embed.pk).update(
             **{name: getattr(embed, name) for name in changed}
         )
+
+
+def _found_gone(link: AccessLink, reason: str, *, actor: Any = None) -> bool:
+    """Take a link for over that Kapso says is over."""
+    if not link.move(State.REVOKED, expected=_KNOWN_BY_ID, reason=reason, sealed_url=""):
+        return False
+    logger.warning("Access link %s: %s", link, reason)
+    audit.record_change(
+        InboxChange.Action.FOUND, link.embed, link=link, actor=actor, details=reason
+    )
+    return True
+
+
+@dataclass
+class SyncReport:
+    """What a sync found and did; with `dry_run`, what it would have done.
+
+    Attributes:
+        project: the alias of the Kapso project.
+        dry_run: whether nothing was written, here or at Kapso.
+        complete: whether Kapso's whole list was seen.
+        listed: embeds in it.
+        pages: pages of it.
+        updated: embeds here whose mirror changed.
+        unmanaged: embeds found at Kapso that were not made here, the first time they are seen.
+        ended: links found revoked at Kapso, or gone from its list.
+        settled: uncertain links of which it is now known what became of them.
+        revoked: links that Kapso revoked on our behalf now.
+        renewed: links that were about to expire and have a successor.
+        pruned: rows of the record that were too old.
+        waiting: uncertain links that a later sync has to look for again.
+        problems: what somebody should look at, in words.
+    """
+
+    project: str
+    dry_run: bool = False
+    complete: bool = False
+    listed: int = 0
+    pages: int = 0
+    updated: int = 0
+    unmanaged: int = 0
+    ended: int = 0
+    settled: int = 0
+    revoked: int = 0
+    renewed: int = 0
+    pruned: int = 0
+    waiting: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@sensitive_variables()
+def sync_project(
+    project: str = conf.DEFAULT_PROJECT,
+    dry_run: bool = False,
+    *,
+    on_page: Callable[[int], None] | None = None,
+) -> SyncReport:
+    """Make the CRM and one Kapso project agree again.
+
+    Mirrors Kapso's whole list, finds out what became of uncertain links, goes on with revocations,
+    renews links within `RENEW_BEFORE` of their expiry, and prunes the record after `AUDIT_DAYS`.
+    What fails is told in the report and left for the next time. Several at once do no harm.
+
+    Args:
+        project: its alias.
+        dry_run: only look.
+        on_page: called after each page with the number of embeds listed so far.
+
+    Returns:
+        What was found and done.
+
+    Raises:
+        InsideTransactionError: there is a transaction around the call; nothing was done.
+        ImproperlyConfigured: there is no such project.
+    """
+    from .lifecycle.links import refuse_inside_transaction
+
+    refuse_inside_transaction()
+    client = conf.project(project).client(patience=RATE_LIMIT_PATIENCE)
+    return _Sync(project, client, dry_run, on_page).run()
+
+
+class _Sync:
+    """One run. Holds no more than a page of Kapso's list, but for the ids of ours in a dry run."""
+
+    def __init__(
+        self,
+        project: str,
+        client: KapsoClient,
+        dry_run: bool,
+        on_page: Callable[[int], None] | None,
+    ) -> None:
+        self.client = client
+        self.dry_run = dry_run
+        self.on_page = on_page
+        self.report = SyncReport(project, dry_run)
+        self.started = timezone.now()
+        self.fingerprint = conf.project(project).key_fingerprint
+        #: Whether an embed of ours stood in the list: then the key is this project's.
+        self.recognised = False
+        self._seen_in_dry_run: set[UUID] = set()
+
+    def run(self) -> SyncReport:
+        from .kapso import KapsoError
+
+        try:
+            if not self._is_own_project():
+                self._problem(
+                    "Kapso knows none of our embeds under this API key: it is another project's. "
+                    "Nothing was done."
+                )
+                return self.report
+            for page in self.client.inbox_embeds.pages():
+                self._mirror(page)
+            self.report.complete = True
+        except KapsoError as error:
+            self._problem(f"Kapso's list could not be read to its end: {error}.")
+        if self.report.complete:
+            self._end_what_is_gone()
+            self._settle_what_is_absent()
+        self._go_on_with_revocations()
+        self._renew()
+        self._prune()
+        self._count_what_waits()
+        return self.report
+
+    def _is_own_project(self) -> bool:
+        """Say whether the key is still one of the project that our links are in.
+
+        Costs a request only where the key is another one than it was.
+        """
+        links = self._links().filter(state__in=_KNOWN_BY_ID).exclude(kapso_id="")
+        made_by_this_key = Q(key_fingerprint=self.fingerprint)
+        if not links.exists() or links.filter(made_by_this_key).exists():
+            return True
+        from .kapso import NotFoundError
+
+        try:
+            self.client.inbox_embeds.get(links.order_by("-created_at")[0].kapso_id)
+        except NotFoundError:
+            return False
+        self.recognised = True
+        return True
+
+    # What Kapso lists
+
+    def _mirror(self, page: Sequence[Embed]) -> None:
+        """Take over one page: so many queries, however many embeds are on it."""
+        by_id = {embed.id: embed for embed in page if embed.id}
+        by_reference = {reference_in(embed.name): embed for embed in page}
+        by_reference.pop("", None)
+        known = self._links().filter(
+            Q(kapso_id__in=by_id) | Q(reference__in=by_reference, kapso_id="")
+        )
+        accounted: set[str] = set()
+        seen: list[UUID] = []
+        changed: list[InboxEmbed] = []
+        for link in known.select_related("embed"):
+            remote = by_id.get(link.kapso_id) or by_reference[link.reference]
+            accounted.add(remote.id)
+            seen.append(link.pk)
+            if link.kapso_id:
+                self.recognised = True
+                changed += self._compare(link, remote)
+            elif link.state in (State.UNKNOWN, State.CREATING):
+                self._settle(link, remote)
+        self._note_seen(seen)
+        self._save(changed)
+        self._add_unmanaged([embed for key, embed in by_id.items() if key not in accounted])
+        self.report.pages += 1
+        self.report.listed += len(page)
+        if self.on_page is not None:
+            self.on_page(self.report.listed)
+
+    def _compare(self, link: AccessLink, remote: Embed) -> Iterable[InboxEmbed]:
+        """Act on what Kapso says of a link known by its id; yield its embed if that changed."""
+        if remote.status == "revoked":
+            if link.state in _KNOWN_BY_ID:
+                self.report.ended += 1
+                if not self.dry_run:
+                    _found_gone(link, "Found revoked at Kapso.", actor=ACTOR)
+            return
+        if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
+            # It lives, and should not. (What was revoked while the list was read is not meant.)
+            if not self.dry_run and link.state_changed_at < self.started:
+                reason = "Found alive at Kapso."
+                link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
+            return
+        embed = link.embed
+        if embed.current_link_id != link.pk or embed.updated_at > self.started:
+            return  # what was changed while the list was read is newer than the list
+        from .lifecycle.values import mirror
+
+        if mirror(embed, remote):
+            yield embed
+
+    def _note_seen(self, seen: Sequence[UUID]) -> None:
+        if self.dry_run:
+            self._seen_in_dry_run.update(seen)
+        elif seen:
+            self._links().filter(pk__in=seen).update(seen_at=self.started)
+
+    def _save(self, changed: Sequence[InboxEmbed]) -> None:
+        from .lifecycle.values import MIRRORED
+
+        self.report.updated += len(changed)
+        if changed and not self.dry_run:
+            self._embeds().bulk_update(changed, MIRRORED)
+
+    def _add_unmanaged(self, remotes: Sequence[Embed]) -> None:
+        """Make what was made elsewhere visible. Its keys come from Kapso's id: two syncs agree."""
+        alive = [remote for remote in remotes if remote.status == "active"]
+        if not alive:
+            return
+        slugs = {f"kapso-{remote.id}"[:50]: remote for remote in alive}
+        for slug in self._embeds().filter(slug__in=slugs).values_list("slug", flat=True):
+            del slugs[slug]
+        self.report.unmanaged += len(slugs)
+        if self.dry_run or not slugs:
+            return
+        from .lifecycle.values import mirror
+
+        embeds = [InboxEmbed(slug=slug, project=self.report.project) for slug in slugs]
+        for embed, remote in zip(embeds, slugs.values(), strict=True):
+            mirror(embed, remote)
+            embed.name = embed.name or Truncator(name_without_reference(remote.id)).chars(120)
+        self._embeds().bulk_create(embeds, ignore_conflicts=True)
+        links = [
+            AccessLink(
+                id=uuid5(_UNMANAGED, f"{self.report.project}:{slugs[embed.slug].id}"),
+                embed=embed,
+                kapso_id=slugs[embed.slug].id,
+                state=State.UNMANAGED,
+                key_fingerprint=self.fingerprint,
+                seen_at=self.started,
+            )
+            # Read again: with ignore_conflicts, no database tells which rows it made.
+            for embed in self._embeds().filter(slug__in=slugs)
+        ]
+        AccessLink.objects.using(self._using()).bulk_create(links, ignore_conflicts=True)
+        for link in links:
+            self._embeds().filter(pk=link.embed.pk, current_link=None).update(current_link=link)
+
+    # What follows from a whole list
+
+    def _end_what_is_gone(self) -> None:
+        missing = self._links().filter(state__in=_KNOWN_BY_ID, created_at__lt=self.started)
+        missing = missing.exclude(kapso_id="").select_related("embed")
+        if self.dry_run:
+            missing = missing.exclude(pk__in=self._seen_in_dry_run)
+        else:
+            missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=self.started))
+        for link in missing.iterator():
+            if self._is_proven(link):
+                self.report.ended += 1
+                if not self.dry_run:
+                    _found_gone(link, "Not in Kapso's list any more.", actor=ACTOR)
+
+    def _settle_what_is_absent(self) -> None:
+        from .lifecycle.links import STALE_AFTER
+
+        uncertain = self._links().filter(
+            Q(state=State.UNKNOWN, kapso_id="")
+            | Q(state=State.CREATING, state_changed_at__lte=self.started - STALE_AFTER)
+        )
+        for link in uncertain.filter(created_at__lt=self.started).select_related("embed"):
+            self._settle(link, None)
+
+    def _settle(self, link: AccessLink, remote: Embed | None) -> None:
+        from .lifecycle import BusyError
+        from .lifecycle.resolve import is_uncertain, settle
+
+        if self.dry_run:
+            self.report.settled += remote is not None
+            return
+        try:
+            if not is_uncertain(link):
+                return
+        except BusyError:
+            return
+        settle(link, remote, proven=self._is_proven(link), actor=ACTOR)
+        self.report.settled += link.state != State.UNKNOWN
+
+    def _is_proven(self, link: AccessLink) -> bool:
+        """Say whether this list is the one of the project that the link was asked of."""
+        return self.recognised or link.key_fingerprint == self.fingerprint
+
+    # What is left to do
+
+    def _go_on_with_revocations(self) -> None:
+        from .kapso import KapsoError, NotFoundError
+        from .lifecycle import links
+
+        for link in self._links().filter(state=State.REVOKING).select_related("embed"):
+            if not self.dry_run:
+                try:
+                    links.revoke(link, self.client, reason=link.reason)
+                except KapsoError as error:
+                    self._problem(f"{link} of {link.embed.slug!r} is not revoked yet: {error}.")
+                    if not isinstance(error, NotFoundError):
+                        return  # it is about Kapso and not about this link
+                    continue
+            self.report.revoked += 1
+
+    def _renew(self) -> None:
+        """Give a link that is about to expire a successor that lives as long as it did."""
+        from .kapso import KapsoError
+        from .lifecycle import LifecycleError, links
+
+        before = conf.value("RENEW_BEFORE")
+        if not before:
+            return
+        now = timezone.now()
+        due = self._embeds().filter(
+            project=self.report.project,
+            current_link__state=State.ACTIVE,
+            expires_at__gt=now,
+            expires_at__lte=now + timedelta(seconds=before),
+        )
+        for embed in due.select_related("current_link"):
+            link = embed.current_link
+            assert link is not None and embed.expires_at is not None  # noqa: PT018, S101
+            lifetime = embed.expires_at - link.created_at
+            if not self.dry_run:
+                try:
+                    links.replace(embed, actor=ACTOR, expires_at=_whole(now + lifetime))
+                except (KapsoError, LifecycleError, ValidationError) as error:
+                    self._problem(f"The link of {embed.slug!r} could not be renewed: {error}.")
+                    if isinstance(error, KapsoError):
+                        return
+                    continue
+            self.report.renewed += 1
+
+    def _prune(self) -> None:
+        days = conf.value("AUDIT_DAYS")
+        if days and not self.dry_run:
+            self.report.pruned = audit.prune(self.started - timedelta(days=days))
+
+    def _count_what_waits(self) -> None:
+        waiting = self._links().filter(state=State.UNKNOWN)
+        self.report.waiting = waiting.count()
+        unclear = waiting.filter(created_at__lt=self.started - timedelta(hours=1)).count()
+        if unclear:
+            self._problem(
+                f"Of {unclear} links it is not known since more than an hour whether they live at "
+                "Kapso. Look there for their references, at the end of the name."
+            )
+
+    def _problem(self, text: str) -> None:
+        logger.warning("Sync of the project %r: %s", self.report.project, text)
+        self.report.problems.append(text)
+
+    def _using(self) -> str:
+        return router.db_for_write(InboxEmbed)
+
+    def _embeds(self) -> QuerySet[InboxEmbed]:
+        return InboxEmbed.objects.using(self._using())
+
+    def _links(self) -> QuerySet[AccessLink]:
+        links = AccessLink.objects.using(self._using())
+        return links.filter(embed__project=self.report.project).order_by("pk")
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)

@@ -2,6 +2,7 @@
 
 from .create import create_embed, ensure_embed
 from .errors import BusyError, InsideTransactionError, LifecycleError, RevokedError
+from .resolve import resolve_link
 from .revoke import revoke_embed
 from .rotate import rotate_link
 from .update import update_embed
@@ -13,6 +14,7 @@ __all__ = [
     "RevokedError",
     "create_embed",
     "ensure_embed",
+    "resolve_link",
     "revoke_embed",
     "rotate_link",
     "update_embed",

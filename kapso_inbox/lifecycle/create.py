@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf
-from kapso_inbox.models import AccessLink, InboxEmbed, Outcome
+from kapso_inbox import audit, conf, signals
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
 
 from . import links, values
 from .errors import RevokedError
@@ -57,7 +57,7 @@ def create_embed(
         expires_at: when its link stops to work; None = never.
         assigned_user_id: narrows it to conversations assigned to that team member (a UUID).
         groups: who of those with the permission may open it; none = all of them.
-        actor: the user who asks for it, for the log.
+        actor: the user who asks for it, for the record.
 
     Returns:
         The embed, with a link that works.
@@ -94,11 +94,14 @@ def create_embed(
             embed.save(using=links.database())
             embed.groups.set(chosen)
             link = links.begin(embed)
+            audit.record_change(InboxChange.Action.CREATED, embed, link=link, actor=actor)
     except (IntegrityError, _TakenError):
         raise taken from None
     logger.info("The embed %r is created by %r.", embed.slug, getattr(actor, "pk", actor))
     links.issue(link, client)
-    return links.embeds().get(pk=embed.pk)
+    embed = links.embeds().get(pk=embed.pk)
+    signals.embed_created.send_robust(InboxEmbed, embed=embed, actor=actor)
+    return embed
 
 
 @sensitive_variables()
@@ -110,7 +113,7 @@ def ensure_embed(slug: str, *, actor: Any = None, **wanted: Any) -> InboxEmbed:
 
     Args:
         slug: what templates call it.
-        actor: the user who asks for it, for the log.
+        actor: the user who asks for it, for the record.
         wanted: as for `create_embed`; the `name` of a new one is its slug if not given.
 
     Raises:
@@ -135,7 +138,7 @@ def ensure_embed(slug: str, *, actor: Any = None, **wanted: Any) -> InboxEmbed:
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
     if embed.obstacle() is not None:
-        links.replace(embed, only_if_missing=True)
+        links.replace(embed, actor=actor, only_if_missing=True)
     return links.embeds().get(pk=embed.pk)
 
 

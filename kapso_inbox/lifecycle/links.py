@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import DatabaseError, connections, router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf
+from kapso_inbox import audit, conf, signals
 from kapso_inbox.kapso import (
     CreatedEmbed,
     Embed,
@@ -24,7 +25,7 @@ from kapso_inbox.kapso import (
     NotFoundError,
     UncertainError,
 )
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.origins import origin_of
 
 from . import values
@@ -97,10 +98,17 @@ def lock(embed: InboxEmbed) -> None:
     embeds().filter(pk=embed.pk).update(updated_at=timezone.now())
 
 
-def being_made(embed: InboxEmbed) -> bool:
-    """Say whether another process is making a link for the embed right now."""
+def refuse_if_being_made(embed: InboxEmbed) -> None:
+    """Leave an embed alone whose link another process is making.
+
+    Raises:
+        BusyError: that is so.
+    """
     since = timezone.now() - STALE_AFTER
-    return links_of(embed).filter(state=State.CREATING, state_changed_at__gt=since).exists()
+    if links_of(embed).filter(state=State.CREATING, state_changed_at__gt=since).exists():
+        raise BusyError(
+            f"A link for the embed {embed.slug!r} is being made right now. Try again in a moment."
+        )
 
 
 def begin(embed: InboxEmbed) -> AccessLink:
@@ -109,21 +117,34 @@ def begin(embed: InboxEmbed) -> AccessLink:
     Raises:
         BusyError: another process is making one right now.
     """
-    if being_made(embed):
-        raise BusyError(f"A link for the embed {embed.slug!r} is being made right now.")
-    for abandoned in links_of(embed).filter(state=State.CREATING):
-        reason = "It was begun and never finished."
-        abandoned.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
-    return AccessLink.objects.using(database()).create(embed=embed)
+    refuse_if_being_made(embed)
+    for link in links_of(embed).filter(state=State.CREATING):
+        give_up(link)
+    fingerprint = conf.project(embed.project).key_fingerprint
+    return AccessLink.objects.using(database()).create(embed=embed, key_fingerprint=fingerprint)
+
+
+def give_up(link: AccessLink) -> None:
+    """Take a link whose making was abandoned for uncertain."""
+    reason = "It was begun and never finished."
+    link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
 
 
 @sensitive_variables()
-def replace(embed: InboxEmbed, *, only_if_missing: bool = False) -> None:
+def replace(
+    embed: InboxEmbed,
+    *,
+    actor: Any = None,
+    only_if_missing: bool = False,
+    expires_at: datetime | None = None,
+) -> None:
     """Give the embed a new link in the place of its current one.
 
     Args:
         embed: which one; what it holds may be out of date.
+        actor: who asks for it, for the record.
         only_if_missing: leave a link that works as it is, and one that was revoked revoked.
+        expires_at: of the new link, in place of the embed's own.
 
     Raises:
         RevokedError: it was revoked, and that is to stay so.
@@ -143,16 +164,19 @@ def replace(embed: InboxEmbed, *, only_if_missing: bool = False) -> None:
             if current.state == State.ACTIVE or current.recover_secret():
                 return
         link = begin(embed)
-    issue(link, client)
+        audit.record_change(InboxChange.Action.ROTATED, embed, link=link, actor=actor)
+    issue(link, client, expires_at=expires_at)
+    signals.link_rotated.send_robust(InboxEmbed, embed=embeds().get(pk=embed.pk), actor=actor)
 
 
 @sensitive_variables()
-def issue(link: AccessLink, client: KapsoClient) -> None:
+def issue(link: AccessLink, client: KapsoClient, *, expires_at: datetime | None = None) -> None:
     """Have Kapso make the link, and make it the embed's current one; others are revoked.
 
     Args:
         link: committed, `creating`.
         client: of the embed's project.
+        expires_at: of this link, in place of the embed's own.
 
     Raises:
         KapsoError: Kapso refused (the link is `failed`), its answer is uncertain (`unknown`) or
@@ -169,7 +193,7 @@ def issue(link: AccessLink, client: KapsoClient) -> None:
             allowed_origins=embed.allowed_origins,
             default_mode=embed.default_mode,
             language=embed.language,
-            expires_at=values.for_kapso(embed.expires_at),
+            expires_at=values.for_kapso(expires_at or embed.expires_at),
             assigned_user_id=embed.assigned_user_id,
         )
     except KapsoError as error:
@@ -268,7 +292,7 @@ def mark_revoking(link: AccessLink) -> bool:
 
     It is not when Kapso's id of the link is not known: then it stays what it is, `unknown`.
     """
-    expected = [State.ACTIVE, State.SECRET_LOST, State.REVOKING]
+    expected = [State.ACTIVE, State.SECRET_LOST, State.UNMANAGED, State.REVOKING]
     if link.kapso_id:
         expected.append(State.UNKNOWN)
     return link.move(State.REVOKING, expected=expected, sealed_url="")
@@ -313,7 +337,18 @@ def _revoke_at_kapso(link: AccessLink, client: KapsoClient) -> None:
     try:
         client.inbox_embeds.revoke(link.kapso_id)
     except NotFoundError:
-        # Kapso keeps revoked embeds, so a 404 speaks of the key rather than of the link: only its
-        # own word that the link is revoked counts.
-        if client.inbox_embeds.get(link.kapso_id).status != "revoked":
-            raise
+        # Kapso keeps revoked embeds, so a 404 speaks of the key rather than of the link. It counts
+        # where Kapso itself says that the link is revoked, or twice knows nothing of it under the
+        # very key that made it.
+        try:
+            if client.inbox_embeds.get(link.kapso_id).status == "revoked":
+                return
+        except NotFoundError:
+            if made_by_current_key(link):
+                return
+        raise
+
+
+def made_by_current_key(link: AccessLink) -> bool:
+    """Say whether the API key of today is the one that made the link: then its word counts."""
+    return link.key_fingerprint == conf.project(link.embed.project).key_fingerprint

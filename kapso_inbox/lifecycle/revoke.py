@@ -8,8 +8,8 @@ from typing import Any
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox import audit, conf, signals
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 
 from . import links
 
@@ -24,7 +24,7 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
 
     Args:
         embed: it is read again from the database.
-        actor: the user who asks for it, for the log.
+        actor: the user who asks for it, for the record.
 
     Returns:
         The embed, all of its links revoked but for one whose making is uncertain (`unknown`).
@@ -43,6 +43,8 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
             reason = "The embed was revoked while this link was being made."
             link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
             links.mark_revoking(link)
+        audit.record_change(InboxChange.Action.REVOKED, embed, link=embed.current_link, actor=actor)
+    signals.embed_revoked.send_robust(InboxEmbed, embed=embed, actor=actor)
     logger.info("The embed %r is revoked by %r.", embed.slug, getattr(actor, "pk", actor))
     links.finish_revoking(embed, conf.project(embed.project).client())
     return links.embeds().get(pk=embed.pk)

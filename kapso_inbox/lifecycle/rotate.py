@@ -25,7 +25,7 @@ def rotate_link(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
 
     Args:
         embed: it is read again from the database.
-        actor: the user who asks for it, for the log.
+        actor: the user who asks for it, for the record.
 
     Returns:
         The embed, with its new link.
@@ -45,5 +45,5 @@ def rotate_link(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
             {"expires_at": _("The expiry has passed. Change it, then rotate the link.")}
         )
     logger.info("The link of %r is rotated by %r.", embed.slug, getattr(actor, "pk", actor))
-    links.replace(embed)
+    links.replace(embed, actor=actor)
     return links.embeds().get(pk=embed.pk)

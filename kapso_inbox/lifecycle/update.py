@@ -11,14 +11,21 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf
+from kapso_inbox import audit, conf
 from kapso_inbox.kapso import Embed, KapsoError, UncertainError
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 
 from . import links, values
 from .errors import BusyError
 
 logger = logging.getLogger(__name__)
+
+
+_LIVES_AT_KAPSO = (
+    AccessLink.State.ACTIVE,
+    AccessLink.State.SECRET_LOST,
+    AccessLink.State.UNMANAGED,
+)
 
 
 @sensitive_variables()
@@ -30,7 +37,7 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
 
     Args:
         embed: it is read again from the database.
-        actor: the user who asks for it, for the log.
+        actor: the user who asks for it, for the record.
         changes: new values, as for `create_embed`.
 
     Returns:
@@ -55,15 +62,16 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
     link = embed.current_link
     answer = None
     if for_kapso:
-        _refuse_while_a_link_is_made(embed)
-        if link and link.state in (AccessLink.State.ACTIVE, AccessLink.State.SECRET_LOST):
+        # The link that is being made has the old settings, and the change would pass it by.
+        links.refuse_if_being_made(embed)
+        if link and link.state in _LIVES_AT_KAPSO:
             answer = _patch(link, embed, for_kapso)
     try:
         with transaction.atomic(using=links.database(), durable=True):
             links.lock(embed)
             current = links.embeds().get(pk=embed.pk)
             if for_kapso:
-                _refuse_while_a_link_is_made(embed)
+                links.refuse_if_being_made(embed)
                 if current.current_link_id != embed.current_link_id:
                     raise BusyError(
                         f"The link of {embed.slug!r} was replaced meanwhile. Try again."
@@ -74,18 +82,20 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
             current.save(using=links.database(), update_fields={*fields, "updated_at"})
             if groups is not None:
                 current.groups.set(groups)
+            names = [*different, *(["groups"] if groups is not None else [])]
+            audit.record_change(
+                InboxChange.Action.CHANGED,
+                current,
+                link=current.current_link,
+                actor=actor,
+                details=", ".join(names),
+            )
     except IntegrityError:
         raise ValidationError(
             {"slug": _("There is an embed with this slug already.")}, code="taken"
         ) from None
     logger.info("The embed %r is changed by %r.", embed.slug, getattr(actor, "pk", actor))
     return current
-
-
-def _refuse_while_a_link_is_made(embed: InboxEmbed) -> None:
-    """The link that is being made has the old settings, and the change would pass it by."""
-    if links.being_made(embed):
-        raise BusyError(f"A link for the embed {embed.slug!r} is being made right now. Try again.")
 
 
 def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:

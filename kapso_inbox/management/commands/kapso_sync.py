@@ -1,0 +1,101 @@
+"""`manage.py kapso_sync`: the one command for cron."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from kapso_inbox import conf
+from kapso_inbox.kapso import ConfigurationError
+from kapso_inbox.lifecycle import InsideTransactionError
+from kapso_inbox.sync import SyncReport, sync_project
+
+
+class Command(BaseCommand):
+    """Make the CRM and Kapso agree, and say by the exit status whether somebody must look."""
+
+    help = (
+        "Mirrors Kapso's list of embeds, finds out what became of uncertain links, goes on with "
+        "revocations, renews links that are about to expire and prunes the record. Safe to run "
+        "at any time, also twice at once. Exit status: 0 all is well, 1 somebody should look, "
+        "2 it could not be done."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--project", action="append", help="alias of a Kapso project; all of them otherwise"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only look, and write nothing")
+        parser.add_argument("--json", action="store_true", help="the summary for programs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Sync each project; what fails in one keeps none of the others from its turn."""
+        aliases = options["project"] or conf.project_aliases()
+        unknown = set(aliases) - set(conf.project_aliases())
+        if unknown or not aliases:
+            known = ", ".join(conf.project_aliases()) or "none"
+            asked = ", ".join(sorted(unknown)) or conf.DEFAULT_PROJECT
+            raise CommandError(
+                f"There is no project {asked!r} in KAPSO_INBOX; it has: {known}.", returncode=2
+            )
+        reports = []
+        for alias in aliases:
+            try:
+                with self._progress(alias, shown=not options["json"]) as on_page:
+                    reports.append(sync_project(alias, options["dry_run"], on_page=on_page))
+            except (ConfigurationError, ImproperlyConfigured, InsideTransactionError) as error:
+                raise CommandError(str(error), returncode=2) from None
+        if options["json"]:
+            self.stdout.write(json.dumps([dataclasses.asdict(report) for report in reports]))
+        else:
+            for report in reports:
+                self._tell(report)
+        if any(report.problems for report in reports):
+            sys.exit(1)
+
+    @contextmanager
+    def _progress(self, alias: str, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
+        """A bar on a terminal, where tqdm is installed."""
+        if not (shown and sys.stderr.isatty()):
+            yield None
+            return
+        try:
+            from tqdm import tqdm
+        except ModuleNotFoundError:
+            yield None
+            return
+        with tqdm(desc=alias, unit=" embeds", leave=False) as bar:
+
+            def on_page(listed: int) -> None:
+                bar.update(listed - bar.n)
+
+            yield on_page
+
+    def _tell(self, report: SyncReport) -> None:
+        would = "would be " if report.dry_run else ""
+        counts = [
+            (report.updated, f"{would}updated"),
+            (report.unmanaged, f"{would}shown as unmanaged"),
+            (report.ended, f"{would}found revoked or gone"),
+            (report.settled, f"uncertain {would}settled"),
+            (report.revoked, f"{would}revoked"),
+            (report.renewed, f"{would}renewed"),
+            (report.pruned, "rows of the record pruned"),
+            (report.waiting, "uncertain, to be looked for again"),
+        ]
+        told = ", ".join(f"{number} {what}" for number, what in counts if number)
+        whole = "" if report.complete else " (not the whole list)"
+        self.stdout.write(
+            f"{report.project}: {report.listed} embeds at Kapso{whole}; {told or 'all agrees'}."
+        )
+        for problem in report.problems:
+            self.stderr.write(self.style.WARNING(f"  {problem}"))
