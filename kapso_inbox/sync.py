@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,12 @@ from uuid import UUID, uuid5
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DatabaseError, router
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
-from django.utils.text import Truncator
 from django.views.decorators.debug import sensitive_variables
 
 from . import audit, conf
-from .models import AccessLink, InboxChange, InboxEmbed, name_without_reference, reference_in
+from .models import AccessLink, InboxChange, InboxEmbed, reference_in
 
 if TYPE_CHECKING:
     # At run time not at import: requests is only loaded in a process that really talks to Kapso.
@@ -37,6 +36,7 @@ RATE_LIMIT_PATIENCE = 300
 #: Who stands in the record for what a sync did.
 ACTOR = "kapso_sync"
 
+_MAX_ID = 64
 _UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
 _KNOWN_BY_ID: tuple[AccessLink.State, ...] = (
     State.ACTIVE,
@@ -63,14 +63,16 @@ def verify(embed: InboxEmbed) -> None:
         return
     if link.checked_at and link.checked_at > now - timedelta(seconds=interval):
         return
+    links = AccessLink.objects.using(router.db_for_write(AccessLink, instance=link))
     try:
-        using = router.db_for_write(AccessLink, instance=link)
-        unchecked = AccessLink.objects.using(using).filter(pk=link.pk, checked_at=link.checked_at)
-        if not unchecked.update(checked_at=now):
-            return
+        if links.filter(pk=link.pk, checked_at=link.checked_at).update(checked_at=now):
+            _ask_about(embed, link)
     except DatabaseError:
-        logger.warning("Access link %s could not be marked as verified.", link)
-        return
+        logger.exception("What Kapso says of access link %s could not be written down.", link)
+
+
+@sensitive_variables()
+def _ask_about(embed: InboxEmbed, link: AccessLink) -> None:
     from .kapso import ConfigurationError, KapsoError, NotFoundError
     from .lifecycle.links import made_by_current_key
     from .lifecycle.values import mirror
@@ -89,7 +91,7 @@ def verify(embed: InboxEmbed) -> None:
         return
     changed = mirror(embed, answer)
     if changed:
-        InboxEmbed.objects.using(using).filter(pk=embed.pk).update(
+        InboxEmbed.objects.using(router.db_for_write(InboxEmbed)).filter(pk=embed.pk).update(
             **{name: getattr(embed, name) for name in changed}
         )
 
@@ -248,14 +250,14 @@ class _Sync:
         )
         accounted: set[str] = set()
         seen: list[UUID] = []
-        changed: list[InboxEmbed] = []
+        changed: dict[InboxEmbed, list[str]] = {}
         for link in known.select_related("embed"):
             remote = by_id.get(link.kapso_id) or by_reference[link.reference]
             accounted.add(remote.id)
             seen.append(link.pk)
             if link.kapso_id:
                 self.recognised = True
-                changed += self._compare(link, remote)
+                changed[link.embed] = self._compare(link, remote)
             elif link.state in (State.UNKNOWN, State.CREATING):
                 self._settle(link, remote)
         self._note_seen(seen)
@@ -266,27 +268,26 @@ class _Sync:
         if self.on_page is not None:
             self.on_page(self.report.listed)
 
-    def _compare(self, link: AccessLink, remote: Embed) -> Iterable[InboxEmbed]:
-        """Act on what Kapso says of a link known by its id; yield its embed if that changed."""
+    def _compare(self, link: AccessLink, remote: Embed) -> list[str]:
+        """Act on what Kapso says of a link known by its id; return what its embed now has anew."""
         if remote.status == "revoked":
             if link.state in _KNOWN_BY_ID:
                 self.report.ended += 1
                 if not self.dry_run:
                     _found_gone(link, "Found revoked at Kapso.", actor=ACTOR)
-            return
+            return []
         if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
             # It lives, and should not. (What was revoked while the list was read is not meant.)
             if not self.dry_run and link.state_changed_at < self.started:
                 reason = "Found alive at Kapso."
                 link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
-            return
+            return []
         embed = link.embed
         if embed.current_link_id != link.pk or embed.updated_at > self.started:
-            return  # what was changed while the list was read is newer than the list
+            return []  # what was changed while the list was read is newer than the list
         from .lifecycle.values import mirror
 
-        if mirror(embed, remote):
-            yield embed
+        return mirror(embed, remote)
 
     def _note_seen(self, seen: Sequence[UUID]) -> None:
         if self.dry_run:
@@ -294,16 +295,15 @@ class _Sync:
         elif seen:
             self._links().filter(pk__in=seen).update(seen_at=self.started)
 
-    def _save(self, changed: Sequence[InboxEmbed]) -> None:
-        from .lifecycle.values import MIRRORED
-
-        self.report.updated += len(changed)
-        if changed and not self.dry_run:
-            self._embeds().bulk_update(changed, MIRRORED)
+    def _save(self, changed: Mapping[InboxEmbed, list[str]]) -> None:
+        embeds = [embed for embed, names in changed.items() if names]
+        self.report.updated += len(embeds)
+        if embeds and not self.dry_run:
+            self._embeds().bulk_update(embeds, set().union(*changed.values()))
 
     def _add_unmanaged(self, remotes: Sequence[Embed]) -> None:
         """Make what was made elsewhere visible. Its keys come from Kapso's id: two syncs agree."""
-        alive = [remote for remote in remotes if remote.status == "active"]
+        alive = [r for r in remotes if r.status == "active" and len(r.id) <= _MAX_ID]
         if not alive:
             return
         slugs = {f"kapso-{remote.id}"[:50]: remote for remote in alive}
@@ -317,7 +317,7 @@ class _Sync:
         embeds = [InboxEmbed(slug=slug, project=self.report.project) for slug in slugs]
         for embed, remote in zip(embeds, slugs.values(), strict=True):
             mirror(embed, remote)
-            embed.name = embed.name or Truncator(name_without_reference(remote.id)).chars(120)
+            embed.name = embed.name or remote.id
         self._embeds().bulk_create(embeds, ignore_conflicts=True)
         links = [
             AccessLink(
@@ -332,8 +332,10 @@ class _Sync:
             for embed in self._embeds().filter(slug__in=slugs)
         ]
         AccessLink.objects.using(self._using()).bulk_create(links, ignore_conflicts=True)
-        for link in links:
-            self._embeds().filter(pk=link.embed.pk, current_link=None).update(current_link=link)
+        own = AccessLink.objects.filter(embed=OuterRef("pk"), state=State.UNMANAGED)
+        self._embeds().filter(slug__in=slugs, current_link=None).update(
+            current_link=Subquery(own.values("pk")[:1])
+        )
 
     # What follows from a whole list
 

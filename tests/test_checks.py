@@ -148,6 +148,10 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": None}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "kapso_inbox.models.InboxEmbed"}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": 1e12}),
+    ("E017", '["RENEW_BEFORE"]', {"RENEW_BEFORE": -1}),
+    ("E017", '["RENEW_BEFORE"]', {"RENEW_BEFORE": "7 days"}),
+    ("E018", '["AUDIT_DAYS"]', {"AUDIT_DAYS": None}),
+    ("E018", '["AUDIT_DAYS"]', {"AUDIT_DAYS": 1e9}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": float("inf")}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ""}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "AccessPolicy"}),
@@ -201,7 +205,7 @@ def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
     source = Path(checks.__file__).read_text()
     numbers = set(re.findall(r"\b[EW]0\d\d\b", source))
     assert numbers == {number for number, _, _ in WRONG} | {"E001", "E016"}
-    assert {f"E{number:03}" for number in range(1, 17)} | {"W001"} == numbers
+    assert {f"E{number:03}" for number in range(1, 19)} | {"W001"} == numbers
 
 
 def test_an_id_belongs_to_one_setting_only() -> None:

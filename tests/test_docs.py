@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from django.dispatch import Signal
 from django.test import override_settings
 
-from kapso_inbox import checks, conf, kapso, lifecycle, presentation
+from kapso_inbox import checks, conf, kapso, lifecycle, presentation, signals
 from kapso_inbox.models import AccessLink
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +64,14 @@ def test_every_state_of_a_link_and_every_error_is_explained() -> None:
         "KapsoError",
         "ConfigurationError",
     }
+
+
+def test_every_signal_is_in_the_table_with_what_comes_with_it() -> None:
+    table = rows("access.md", "signal")
+    names = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    assert list(table) == names
+    for name, (values,) in table.items():
+        assert f"- `{name}`: {values}." in str(signals.__doc__)
 
 
 def test_every_function_of_the_lifecycle_is_in_the_readme() -> None:

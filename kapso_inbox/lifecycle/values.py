@@ -26,7 +26,7 @@ MUTABLE = ("name", "allowed_origins", "default_mode", "language", "expires_at")
 FIXED = ("project", "scope_type", "scope_id", "assigned_user_id")
 LOCAL = ("slug", "groups")
 
-MIRRORED = (
+_MIRRORED = (
     *MUTABLE,
     "scope_type",
     "scope_id",
@@ -82,7 +82,7 @@ def mirror(embed: InboxEmbed, answer: Embed) -> list[str]:
     Returns:
         The names of the fields that now differ from before.
     """
-    return [name for name in MIRRORED if _take_over(embed, answer, name)]
+    return [name for name in _MIRRORED if _take_over(embed, answer, name)]
 
 
 def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
@@ -98,6 +98,8 @@ def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:
     value = getattr(answer, name)
     if name == "name":
         value = name_without_reference(value)
+        if not value:
+            return False  # people need something to call it
     if isinstance(value, tuple):
         value = list(value)
     elif isinstance(value, str):

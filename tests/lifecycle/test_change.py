@@ -290,10 +290,19 @@ def test_a_404_alone_does_not_prove_that_a_link_is_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     """The key may be another project's: the link would live on."""
+    AccessLink.objects.update(key_fingerprint="0" * 12)
     kapso_sandbox.order(Fault(answer=Answer(404, {"error": "Not found"}), times=2))
     with pytest.raises(NotFoundError):
         revoke_embed(embed)
     assert link_of(embed).state == State.REVOKING
+
+
+def test_a_404_twice_under_the_key_that_made_the_link_does(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.order(Fault(answer=Answer(404, {"error": "Not found"}), times=2))
+    revoke_embed(embed)
+    assert link_of(embed).state == State.REVOKED
 
 
 def test_a_404_with_kapsos_word_that_it_is_revoked_does(

@@ -1,0 +1,172 @@
+"""`python -m benchmarks.sync`: what mirroring Kapso's list costs, beside a naive loop.
+
+A sandbox with so many embeds answers over real HTTP; each measurement is a process of its own,
+with a SQLite file of its own. The list is mirrored twice: first all of it is new, then all of it
+changed. The naive loop is what one writes first: `update_or_create` for each embed of `list()`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+KEY = "the-key-of-this-benchmark"
+
+
+def main() -> None:
+    """Measure both ways for each number of embeds, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--embeds", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--worker", choices=["sync", "naive"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(_measure(options.worker)))
+        return
+    print(f"{'':22}{'embeds':>8}{'requests':>10}{'queries':>9}{'a page':>8}{'seconds':>9}{'MB':>7}")
+    for number in options.embeds:
+        measured = {way: _run(way, number) for way in ("sync", "naive")}
+        for way, rounds in measured.items():
+            for name, row in rounds.items():
+                label = f"{'kapso_sync' if way == 'sync' else 'naive loop'}, {name}"
+                peak = f"{row['peak'] / 1e6:.1f}" if row["peak"] else "-"
+                print(
+                    f"{label:22}{number:>8}{row['requests']:>10}{row['queries']:>9}"
+                    f"{row['queries'] / row['requests']:>8.1f}{row['seconds']:>9.2f}{peak:>7}"
+                )
+        for name in ("new", "changed"):
+            ratio = measured["naive"][name]["seconds"] / measured["sync"][name]["seconds"]
+            print(f"  {name}: kapso_sync is {ratio:.1f} times as fast")
+
+
+def _run(way: str, number: int) -> dict[str, Any]:
+    """Let a process of its own mirror so many embeds, and change them all between its rounds."""
+    from kapso_inbox.sandbox.engine import Sandbox
+    from kapso_inbox.sandbox.server import SandboxServer
+
+    sandbox = Sandbox(rate_limit=10**9)
+    project = sandbox.add_project(KEY)
+    for place in range(number):
+        project.create({"name": f"Customer {place}", "scope_type": "project"})
+    with tempfile.TemporaryDirectory() as directory, SandboxServer(sandbox) as server:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.sync", "--worker", way],
+            env={
+                **os.environ,
+                "BASE_URL": server.base_url,
+                "DATABASE": str(Path(directory) / "crm.sqlite3"),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdout.readline()  # the first round is over
+        for record in project.links():
+            record["name"] += " renamed"
+        out, _ = worker.communicate("go on\n")
+    rounds: dict[str, Any] = json.loads(out)
+    return rounds
+
+
+def _measure(way: str) -> dict[str, Any]:
+    from django.conf import settings
+
+    settings.configure(
+        SECRET_KEY="benchmark",
+        USE_TZ=True,
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "kapso_inbox"],
+        DATABASES={
+            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"]}
+        },
+        KAPSO_INBOX={
+            "API_KEY": KEY,
+            "BASE_URL": os.environ["BASE_URL"],
+            "ENCRYPTION_KEYS": {"k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},
+        },
+    )
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from kapso_inbox.sync import sync_project
+
+    call_command("migrate", verbosity=0)
+    mirror = sync_project if way == "sync" else _naive
+    traced = way == "sync"
+    rounds = {"new": _timed(mirror, traced)}
+    print("one", flush=True)
+    sys.stdin.readline()
+    rounds["changed"] = _timed(mirror, traced)
+    return rounds
+
+
+def _timed(mirror: Any, traced: bool) -> dict[str, Any]:
+    """Time, queries and requests, and in a second run the peak of what Python holds, in bytes."""
+    from django.db import connection
+
+    from kapso_inbox.kapso.transport import Transport
+
+    counts = {"queries": 0, "requests": 0}
+
+    def count(execute: Any, *args: Any) -> Any:
+        counts["queries"] += 1
+        return execute(*args)
+
+    send = Transport.request
+
+    def counted(self: Transport, *args: Any, **kwargs: Any) -> Any:
+        counts["requests"] += 1
+        return send(self, *args, **kwargs)
+
+    Transport.request = counted  # type: ignore[method-assign]
+    try:
+        with connection.execute_wrapper(count):
+            started = time.perf_counter()
+            mirror()
+            seconds = time.perf_counter() - started
+    finally:
+        Transport.request = send  # type: ignore[method-assign]
+    peak = 0
+    if traced:  # in a run of its own: tracing slows down what it measures
+        tracemalloc.start()
+        mirror()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return {**counts, "seconds": seconds, "peak": peak}
+
+
+def _naive() -> None:
+    from kapso_inbox import conf
+    from kapso_inbox.models import AccessLink, InboxEmbed
+
+    for remote in conf.project().client().inbox_embeds.list():
+        embed, _ = InboxEmbed.objects.update_or_create(
+            slug=f"kapso-{remote.id}",
+            defaults={
+                "name": remote.name,
+                "scope_type": remote.scope_type,
+                "scope_id": remote.scope_id,
+                "scope_name": remote.scope_name,
+                "allowed_origins": list(remote.allowed_origins),
+                "default_mode": remote.default_mode,
+                "language": remote.language,
+                "expires_at": remote.expires_at,
+                "last_used_at": remote.last_used_at,
+            },
+        )
+        AccessLink.objects.update_or_create(
+            kapso_id=remote.id, defaults={"embed": embed, "state": AccessLink.State.UNMANAGED}
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from kapso_inbox.kapso import KapsoError, UncertainError
+from kapso_inbox.lifecycle import BusyError, InsideTransactionError, create_embed, resolve_link
+from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+
+pytestmark = pytest.mark.django_db
+
+State = AccessLink.State
+
+
+def uncertain(sandbox: Sandbox, *, processed: bool) -> AccessLink:
+    """A link whose making was interrupted, before or after Kapso made it."""
+    sandbox.fail_next(method="POST", drop="after" if processed else "before")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    return AccessLink.objects.get()
+
+
+def pass_time(by: timedelta) -> None:
+    for link in AccessLink.objects.all():
+        for name in ("created_at", "state_changed_at", "absent_at"):
+            moment = getattr(link, name)
+            setattr(link, name, moment and moment - by)
+        link.save()
+
+
+def test_what_was_made_after_all_is_found_by_its_reference_and_revoked(
+    kapso_sandbox: Sandbox,
+) -> None:
+    link = resolve_link(uncertain(kapso_sandbox, processed=True), actor="ana")
+    assert link.state == State.REVOKED
+    assert kapso_sandbox.project().active_embeds() == []
+    settled = InboxChange.objects.get(action=InboxChange.Action.SETTLED)
+    assert (settled.username, settled.link) == ("ana", link)
+
+
+def test_it_is_found_on_whichever_page_it_stands(kapso_sandbox: Sandbox) -> None:
+    link = uncertain(kapso_sandbox, processed=True)
+    for number in range(7):
+        kapso_sandbox.project().create({"name": f"Other {number}", "scope_type": "project"})
+    kapso_sandbox.max_per_page = 2
+    assert resolve_link(link).state == State.REVOKED
+    assert len(kapso_sandbox.project().active_embeds()) == 7
+
+
+def test_what_was_made_and_revoked_since_is_revoked_here_too(kapso_sandbox: Sandbox) -> None:
+    link = uncertain(kapso_sandbox, processed=True)
+    kapso_sandbox.project().revoke(kapso_sandbox.project().active_embeds()[0]["id"])
+    assert resolve_link(link).state == State.REVOKED
+    assert "DELETE" not in [request.method for request in kapso_sandbox.requests]
+
+
+def test_only_two_whole_lists_some_minutes_apart_prove_that_it_was_never_made(
+    kapso_sandbox: Sandbox,
+) -> None:
+    link = uncertain(kapso_sandbox, processed=False)
+    assert resolve_link(link).state == State.UNKNOWN
+    assert resolve_link(link).state == State.UNKNOWN
+    pass_time(ABSENT_AFTER)
+    assert resolve_link(link).state == State.FAILED
+    assert create_embed(slug="acme", name="Acme").obstacle() is None
+
+
+def test_a_list_that_breaks_proves_nothing(kapso_sandbox: Sandbox) -> None:
+    link = uncertain(kapso_sandbox, processed=False)
+    for _ in range(2):
+        kapso_sandbox.fail_next(method="GET", answer=Answer(500, "oops"), times=3)
+        with pytest.raises(KapsoError):
+            resolve_link(link)
+        pass_time(ABSENT_AFTER)
+    link.refresh_from_db()
+    assert (link.state, link.absent_at) == (State.UNKNOWN, None)
+
+
+def test_the_list_of_another_key_proves_nothing(kapso_sandbox: Sandbox) -> None:
+    link = uncertain(kapso_sandbox, processed=False)
+    AccessLink.objects.update(key_fingerprint="0" * 12)
+    for _ in range(2):
+        assert resolve_link(link).state == State.UNKNOWN
+        pass_time(ABSENT_AFTER)
+    link.refresh_from_db()
+    assert "API key" in link.reason
+
+
+def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None:
+    embed = InboxEmbed.objects.create(slug="acme", name="Acme")
+    link = AccessLink.objects.create(embed=embed)
+    with pytest.raises(BusyError):
+        resolve_link(link)
+    AccessLink.objects.update(state_changed_at=timezone.now() - STALE_AFTER)
+    assert resolve_link(link).state == State.UNKNOWN
+
+
+def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    AccessLink.objects.update(state=State.REVOKING)
+    assert resolve_link(AccessLink.objects.get()).state == State.REVOKED
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_a_link_that_is_certain_is_left_as_it_is(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    assert resolve_link(AccessLink.objects.get()).state == State.ACTIVE
+    assert len(kapso_sandbox.requests) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_inside_a_transaction_it_refuses(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    with transaction.atomic(), pytest.raises(InsideTransactionError):
+        resolve_link(AccessLink.objects.get())

@@ -1,0 +1,186 @@
+"""Who opened what and who changed what, and the signals that tell a host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection
+from django.dispatch import Signal
+from django.test import Client, override_settings
+
+from kapso_inbox import signals
+from kapso_inbox.kapso import NotFoundError, UncertainError
+from kapso_inbox.lifecycle import (
+    create_embed,
+    ensure_embed,
+    revoke_embed,
+    rotate_link,
+    update_embed,
+)
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Sandbox
+
+from .conftest import FRAME
+from .test_launch import OTHER_KEY, with_settings
+
+pytestmark = pytest.mark.django_db
+
+Action = InboxChange.Action
+
+
+def changes() -> list[tuple[str, str, str]]:
+    return list(InboxChange.objects.order_by("pk").values_list("username", "slug", "action"))
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What a host's receivers hear: the signal's name and what came with it."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+    names = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
+    receivers = []
+    for name in names:
+
+        def receive(sender: Any, name: str = name, **kwargs: Any) -> None:
+            assert sender is InboxEmbed
+            kwargs.pop("signal")
+            calls.append((name, kwargs))
+
+        getattr(signals, name).connect(receive)
+        receivers.append((getattr(signals, name), receive))
+    yield calls
+    for signal, receive in receivers:
+        signal.disconnect(receive)
+
+
+def test_each_change_is_recorded_with_who_asked_for_it(kapso_sandbox: Sandbox, ana: User) -> None:
+    embed = create_embed(slug="acme", name="Acme", actor=ana)
+    update_embed(embed, name="Acme Inc", groups=ana.groups.all(), actor=ana)
+    rotate_link(embed, actor="cron")
+    revoke_embed(embed)
+    assert changes() == [
+        ("ana", "acme", Action.CREATED),
+        ("ana", "acme", Action.CHANGED),
+        ("cron", "acme", Action.ROTATED),
+        ("", "acme", Action.REVOKED),
+    ]
+    first, second, third, _ = InboxChange.objects.order_by("pk")
+    assert (first.user, first.embed) == (ana, embed)
+    assert first.link != third.link
+    assert second.details == "name, groups"
+
+
+def test_what_changes_nothing_leaves_no_record(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    recorded = len(changes())
+    ensure_embed(embed.slug)
+    update_embed(embed, name=embed.name)
+    assert len(changes()) == recorded
+
+
+def test_an_attempt_that_failed_is_on_record_with_its_link(kapso_sandbox: Sandbox) -> None:
+    with pytest.raises(NotFoundError):
+        create_embed(slug="acme", name="Acme", scope_type="phone_number", scope_id="9", actor="x")
+    change = InboxChange.objects.get()
+    assert change.link is not None
+    assert (change.username, change.link.state) == ("x", AccessLink.State.FAILED)
+
+
+def test_the_record_outlives_user_embed_and_link(
+    kapso_sandbox: Sandbox, ana: User, embed: InboxEmbed
+) -> None:
+    revoke_embed(embed, actor=ana)
+    embed.delete()
+    ana.delete()
+    change = InboxChange.objects.get(action=Action.REVOKED)
+    assert (change.username, change.slug) == ("ana", "sales")
+    assert change.user is change.embed is change.link is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_recorded_is_not_done(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("INSERT") and "inboxchange" in sql:
+            raise DatabaseError("disk full")
+        return execute(sql, params, many, context)
+
+    sent = len(kapso_sandbox.requests)
+    for act in (
+        lambda: create_embed(slug="other", name="Other"),
+        lambda: rotate_link(embed),
+        lambda: revoke_embed(embed),
+        lambda: update_embed(embed, groups=[]),
+    ):
+        with connection.execute_wrapper(refuse), pytest.raises(DatabaseError):
+            act()
+    assert len(kapso_sandbox.requests) == sent
+    assert AccessLink.objects.get().state == AccessLink.State.ACTIVE
+
+
+def test_a_host_hears_of_each_event_after_it_happened(
+    kapso_sandbox: Sandbox, ana: User, client: Client, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    embed = create_embed(slug="sales", name="Sales", actor=ana)
+    rotate_link(embed, actor=ana)
+    client.force_login(ana)
+    client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
+    with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
+        for _ in range(2):
+            client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
+    revoke_embed(embed, actor=ana)
+    assert [name for name, _ in heard] == [
+        "embed_created",
+        "link_rotated",
+        "inbox_opened",
+        "secret_lost",
+        "embed_revoked",
+    ]
+    for name, values in heard:
+        assert values["embed"] == embed
+        who = values.get("actor", values.get("user"))
+        assert who == (None if name == "secret_lost" else ana)
+    assert ("", "sales", Action.LOST) in changes()
+
+
+def test_no_signal_carries_a_secret(
+    kapso_sandbox: Sandbox, ana: User, client: Client, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    create_embed(slug="sales", name="Sales")
+    client.force_login(ana)
+    client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
+    token = kapso_sandbox.project().active_embeds()[0]["token"]
+    text = "".join(f"{value!r}{vars(value)!r}" for _, kw in heard for value in kw.values() if value)
+    assert "sales" in text
+    assert token not in text
+
+
+def test_nobody_hears_of_what_did_not_happen(
+    kapso_sandbox: Sandbox, heard: list[tuple[str, dict[str, Any]]]
+) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    with pytest.raises(UncertainError):
+        create_embed(slug="sales", name="Sales")
+    assert heard == []
+
+
+def test_a_receiver_that_fails_changes_nothing(
+    kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(**kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    signals.embed_created.connect(fail)
+    try:
+        assert create_embed(slug="sales", name="Sales").obstacle() is None
+    finally:
+        signals.embed_created.disconnect(fail)
+    assert "ZeroDivisionError" in caplog.text
+
+
+@override_settings(USE_TZ=False)
+def test_it_works_without_time_zones(kapso_sandbox: Sandbox, ana: User) -> None:
+    embed = create_embed(slug="sales", name="Sales", actor=ana)
+    rotate_link(embed)
+    revoke_embed(embed)
+    assert len(changes()) == 3

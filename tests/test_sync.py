@@ -1,0 +1,518 @@
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, call_command
+from django.db import transaction
+from django.test import override_settings
+from django.utils import timezone as django_timezone
+
+from kapso_inbox.kapso import UncertainError
+from kapso_inbox.lifecycle import (
+    InsideTransactionError,
+    create_embed,
+    revoke_embed,
+    rotate_link,
+    update_embed,
+)
+from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening, Outcome
+from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+from kapso_inbox.sync import SyncReport, sync_project
+
+pytestmark = pytest.mark.django_db
+
+State = AccessLink.State
+
+
+def with_settings(**values: Any) -> override_settings:
+    return override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **values})
+
+
+def nothing_to_do(report: SyncReport) -> bool:
+    changed = (report.updated, report.unmanaged, report.ended, report.settled, report.revoked)
+    return report.complete and not any(changed) and not report.problems
+
+
+def link_of(embed: InboxEmbed) -> AccessLink:
+    embed.refresh_from_db()
+    assert embed.current_link is not None
+    return embed.current_link
+
+
+def pass_time(by: timedelta) -> None:
+    for link in AccessLink.objects.all():
+        for name in ("created_at", "state_changed_at", "absent_at"):
+            moment = getattr(link, name)
+            setattr(link, name, moment and moment - by)
+        link.save()
+    InboxEmbed.objects.update(updated_at=django_timezone.now() - by)
+
+
+def elsewhere(sandbox: Sandbox, number: int = 1) -> list[dict[str, Any]]:
+    """Embeds that somebody made in Kapso."""
+    project = sandbox.project()
+    settings = {"scope_type": "project", "default_mode": "dark"}
+    return [project.create({"name": f"Elsewhere {n}", **settings}) for n in range(number)]
+
+
+# The mirror
+
+
+def test_what_was_changed_at_kapso_is_mirrored(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    pass_time(timedelta(minutes=1))
+    record = kapso_sandbox.project().active_embeds()[0]
+    kapso_sandbox.project().update(record["id"], {"name": "Renamed", "default_mode": "dark"})
+    report = sync_project()
+    assert (report.complete, report.listed, report.pages, report.updated) == (True, 1, 1, 1)
+    embed.refresh_from_db()
+    assert (embed.name, embed.default_mode) == ("Renamed", "dark")
+    assert nothing_to_do(sync_project())
+
+
+def test_what_was_changed_here_while_the_list_was_read_is_newer(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    pass_time(timedelta(minutes=1))
+    old = kapso_sandbox.project().active_embeds()[0].copy()
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        if request.method == "GET":
+            kapso_sandbox.handle = original  # type: ignore[method-assign]
+            update_embed(embed, name="Newer")
+            meta = {"page": 1, "per_page": 100, "total_pages": 1, "total_count": 1}
+            return Answer(200, {"data": [old], "meta": meta})
+        return original(request, **kw)
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
+    assert sync_project().updated == 0
+    embed.refresh_from_db()
+    assert embed.name == "Newer"
+
+
+def test_a_link_revoked_at_kapso_is_found_out(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    kapso_sandbox.project().revoke(link_of(embed).kapso_id)
+    assert sync_project().ended == 1
+    link = link_of(embed)
+    assert (link.state, link.sealed_url) == (State.REVOKED, "")
+    found = InboxChange.objects.get(action=InboxChange.Action.FOUND)
+    assert (found.username, found.details) == ("kapso_sync", "Found revoked at Kapso.")
+
+
+def test_an_embed_gone_from_the_whole_list_is_over(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    pass_time(timedelta(minutes=1))
+    kapso_sandbox.project().embeds.clear()
+    assert sync_project().ended == 1
+    assert link_of(embed).state == State.REVOKED
+
+
+def test_what_was_made_while_the_list_was_read_is_not_gone(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(
+        answer=Answer(200, {"data": [], "meta": {"page": 1, "total_pages": 1}}), method="GET"
+    )
+    AccessLink.objects.update(created_at=django_timezone.now() + timedelta(seconds=5))
+    assert sync_project().ended == 0
+    assert link_of(embed).state == State.ACTIVE
+
+
+@pytest.mark.parametrize("wrong", [Answer(500, "oops"), Answer(200, "nonsense"), Answer(401, {})])
+def test_nothing_is_gone_where_the_list_is_not_whole(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, wrong: Answer
+) -> None:
+    pass_time(timedelta(minutes=1))
+    elsewhere(kapso_sandbox, 3)
+    kapso_sandbox.max_per_page = 2
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        second_page = request.method == "GET" and request.query.get("page") == "2"
+        return wrong if second_page else original(request, **kw)
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
+    report = sync_project()
+    assert (report.complete, report.pages, report.unmanaged, report.ended) == (False, 1, 2, 0)
+    assert "could not be read to its end" in report.problems[0]
+    assert link_of(embed).state == State.ACTIVE
+
+
+def test_nothing_is_concluded_under_the_key_of_another_project(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    pass_time(timedelta(minutes=1))
+    kapso_sandbox.add_project("another-projects-key").create({"name": "x", "scope_type": "project"})
+    with with_settings(API_KEY="another-projects-key"):
+        report = sync_project()
+    assert not report.complete
+    assert "another project's" in report.problems[0]
+    assert link_of(embed).state == State.ACTIVE
+    assert InboxEmbed.objects.count() == 1
+
+
+def test_a_new_key_of_the_same_project_is_recognised(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    pass_time(timedelta(minutes=1))
+    kapso_sandbox.projects["a-new-key"] = kapso_sandbox.project()
+    with with_settings(API_KEY="a-new-key"):
+        assert nothing_to_do(sync_project())
+        create_embed(slug="other", name="Other")
+        pass_time(timedelta(minutes=1))
+        del kapso_sandbox.project().embeds[link_of(embed).kapso_id]
+        assert sync_project().ended == 1
+
+
+# What was made elsewhere
+
+
+def test_an_embed_made_elsewhere_is_shown_and_never_touched(kapso_sandbox: Sandbox) -> None:
+    (record,) = elsewhere(kapso_sandbox)
+    assert sync_project().unmanaged == 1
+    embed = InboxEmbed.objects.get()
+    assert (embed.slug, embed.name) == (f"kapso-{record['id']}", "Elsewhere 0")
+    assert (embed.default_mode, embed.obstacle()) == ("dark", Outcome.NOT_READY)
+    assert (link_of(embed).state, link_of(embed).kapso_id) == (State.UNMANAGED, record["id"])
+    pass_time(timedelta(days=1))
+    assert nothing_to_do(sync_project())
+    assert {request.method for request in kapso_sandbox.requests} == {"GET"}
+
+
+def test_it_is_adopted_by_a_rotation(kapso_sandbox: Sandbox) -> None:
+    (record,) = elsewhere(kapso_sandbox)
+    sync_project()
+    rotate_link(InboxEmbed.objects.get())
+    (active,) = kapso_sandbox.project().active_embeds()
+    assert active["id"] != record["id"]
+    assert active["default_mode"] == "dark"
+    assert InboxEmbed.objects.get().obstacle() is None
+
+
+def test_it_can_be_revoked(kapso_sandbox: Sandbox) -> None:
+    elsewhere(kapso_sandbox)
+    sync_project()
+    revoke_embed(InboxEmbed.objects.get())
+    assert kapso_sandbox.project().active_embeds() == []
+    assert nothing_to_do(sync_project())
+
+
+def test_one_that_is_revoked_already_is_not_shown(kapso_sandbox: Sandbox) -> None:
+    (record,) = elsewhere(kapso_sandbox)
+    kapso_sandbox.project().revoke(record["id"])
+    assert nothing_to_do(sync_project())
+    assert not InboxEmbed.objects.exists()
+
+
+def test_one_with_an_odd_id_or_no_name_is_shown_all_the_same(kapso_sandbox: Sandbox) -> None:
+    odd = {"id": "x" * 60, "name": "", "status": "active", "scope_type": "planet"}
+    meta = {"page": 1, "per_page": 100, "total_pages": 1, "total_count": 1}
+    for _ in range(2):
+        kapso_sandbox.fail_next(answer=Answer(200, {"data": [odd], "meta": meta}), method="GET")
+        sync_project()
+    embed = InboxEmbed.objects.get()
+    assert len(embed.slug) <= 50
+    assert embed.name
+
+
+# Healing
+
+
+def test_what_was_made_after_all_is_revoked(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    report = sync_project()
+    assert (report.settled, report.revoked, report.unmanaged) == (1, 1, 0)
+    assert kapso_sandbox.project().active_embeds() == []
+    assert AccessLink.objects.get().state == State.REVOKED
+
+
+def test_what_was_never_made_is_failed_after_two_whole_lists(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="before")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    pass_time(timedelta(minutes=1))
+    assert sync_project().waiting == 1
+    assert sync_project().settled == 0
+    pass_time(ABSENT_AFTER)
+    report = sync_project()
+    assert (report.settled, report.waiting) == (1, 0)
+    assert AccessLink.objects.get().state == State.FAILED
+
+
+def test_a_making_that_was_abandoned_is_settled(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(method="POST", error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        create_embed(slug="acme", name="Acme")
+    assert sync_project().settled == 0
+    assert AccessLink.objects.get().state == State.CREATING
+    pass_time(STALE_AFTER)
+    assert sync_project().waiting == 1
+    pass_time(ABSENT_AFTER)
+    sync_project()
+    assert AccessLink.objects.get().state == State.FAILED
+
+
+def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None:
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        answer = original(request, **kw)
+        if request.method == "POST":
+            kapso_sandbox.handle = original  # type: ignore[method-assign]
+            assert nothing_to_do(sync_project())
+        return answer
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
+    assert create_embed(slug="acme", name="Acme").obstacle() is None
+    assert InboxEmbed.objects.count() == 1
+
+
+def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(method="DELETE", drop="before")
+    with pytest.raises(UncertainError):
+        revoke_embed(embed)
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(503, ""))
+    report = sync_project()
+    assert report.revoked == 0
+    assert "is not revoked yet" in report.problems[0]
+    assert sync_project().revoked == 1
+    assert link_of(embed).state == State.REVOKED
+
+
+def test_a_link_that_lives_though_it_should_not_is_revoked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    """A database that was restored from a backup, say."""
+    AccessLink.objects.update(state=State.REVOKED)
+    pass_time(timedelta(minutes=1))
+    assert sync_project().revoked == 1
+    assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_somebody_is_asked_to_look_where_an_uncertain_link_stays_uncertain(
+    kapso_sandbox: Sandbox,
+) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="before")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    AccessLink.objects.update(key_fingerprint="0" * 12)
+    pass_time(timedelta(hours=2))
+    report = sync_project()
+    assert report.waiting == 1
+    assert "references" in report.problems[0]
+
+
+# Renewing
+
+
+def test_a_link_about_to_expire_gets_a_successor_that_lives_as_long(
+    kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    expires = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    embed = create_embed(slug="acme", name="Acme", expires_at=expires)
+    old = link_of(embed)
+    with with_settings(RENEW_BEFORE=86400 * 7):
+        assert sync_project().renewed == 0
+        soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
+        update_embed(embed, expires_at=soon)
+        AccessLink.objects.update(created_at=soon - timedelta(days=30))
+        assert sync_project().renewed == 1
+    new = link_of(embed)
+    assert new.pk != old.pk
+    assert embed.expires_at is not None
+    assert abs(embed.expires_at - (django_timezone.now() + timedelta(days=30))) < timedelta(
+        minutes=1
+    )
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+
+
+def test_without_renew_before_an_expiry_is_an_end(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    InboxEmbed.objects.update(expires_at=django_timezone.now() + timedelta(minutes=1))
+    sync_project()
+    assert len(kapso_sandbox.project().links()) == 1
+
+
+def test_a_renewal_that_fails_leaves_the_old_link_and_is_told(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
+    update_embed(embed, expires_at=soon)
+    kapso_sandbox.order(Fault(method="POST", answer=Answer(429, {})))
+    with with_settings(RENEW_BEFORE=86400 * 7):
+        report = sync_project()
+    assert report.renewed == 0
+    assert "could not be renewed" in report.problems[0]
+    assert link_of(embed).state == State.ACTIVE
+
+
+# The record
+
+
+def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    old = django_timezone.now() - timedelta(days=31)
+    for _ in range(3):
+        InboxOpening.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
+    InboxOpening.objects.update(created_at=old)
+    InboxOpening.objects.create(slug="sales", username="bo", outcome=Outcome.OPENED)
+    with with_settings(AUDIT_DAYS=0):
+        assert sync_project().pruned == 0
+    with with_settings(AUDIT_DAYS=30):
+        assert sync_project().pruned == 3
+    assert InboxOpening.objects.get().username == "bo"
+    assert InboxChange.objects.exists()
+
+
+# A dry run
+
+
+def test_a_dry_run_tells_and_writes_nothing(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    elsewhere(kapso_sandbox, 2)
+    gone = create_embed(slug="gone", name="Gone")
+    del kapso_sandbox.project().embeds[link_of(gone).kapso_id]
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    with pytest.raises(UncertainError):
+        create_embed(slug="acme", name="Acme")
+    waiting = create_embed(slug="waiting", name="Waiting")
+    AccessLink.objects.filter(embed=waiting).update(state=State.REVOKING)
+    kapso_sandbox.project().update(link_of(embed).kapso_id, {"default_mode": "dark"})
+    pass_time(timedelta(minutes=1))
+    before = list(AccessLink.objects.order_by("pk").values())
+    embeds = list(InboxEmbed.objects.order_by("pk").values())
+    sent = len(kapso_sandbox.requests)
+    report = sync_project(dry_run=True)
+    assert (report.updated, report.unmanaged, report.ended) == (1, 2, 1)
+    assert (report.settled, report.revoked) == (1, 1)
+    assert list(AccessLink.objects.order_by("pk").values()) == before
+    assert list(InboxEmbed.objects.order_by("pk").values()) == embeds
+    assert {request.method for request in kapso_sandbox.requests[sent:]} == {"GET"}
+
+
+# What it costs
+
+
+def queries_of(project_size: int, sandbox: Sandbox, counted: Any) -> int:
+    sandbox.project().embeds.clear()
+    elsewhere(sandbox, project_size)
+    sync_project()
+    pass_time(timedelta(minutes=1))
+    for record in sandbox.project().links():
+        record["name"] = "Renamed"
+    with counted(1000) as captured:
+        report = sync_project()
+    assert report.updated == project_size
+    return len(captured.captured_queries)
+
+
+def test_a_page_costs_as_many_requests_and_queries_however_full_it_is(
+    kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    few = queries_of(2, kapso_sandbox, django_assert_max_num_queries)
+    kapso_sandbox.requests.clear()
+    many = queries_of(90, kapso_sandbox, django_assert_max_num_queries)
+    assert many - few <= 1  # SQLite takes so many values a query
+    assert len(kapso_sandbox.requests) == 2
+
+
+def test_new_embeds_of_a_page_cost_as_many_queries_however_many(
+    kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
+) -> None:
+    counts = []
+    for number in (2, 2, 60):
+        elsewhere(kapso_sandbox, number)
+        with django_assert_max_num_queries(1000) as captured:
+            assert sync_project().unmanaged == number
+        counts.append(len(captured.captured_queries))
+    assert counts[1] == counts[2]
+
+
+# Refusals
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_refuses_inside_a_transaction(kapso_sandbox: Sandbox) -> None:
+    with transaction.atomic(), pytest.raises(InsideTransactionError):
+        sync_project()
+
+
+def test_a_project_that_is_not_configured_is_said() -> None:
+    with pytest.raises(ImproperlyConfigured, match="clinic"):
+        sync_project("clinic")
+
+
+# The command
+
+
+def run(*args: str, status: int = 0) -> tuple[str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        call_command("kapso_sync", *args, stdout=out, stderr=err)
+        ended: Any = 0
+    except SystemExit as end:
+        ended = end.code
+    assert ended == status
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_command_sums_up_in_words(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    assert run() == ("default: 1 embeds at Kapso; all agrees.\n", "")
+    elsewhere(kapso_sandbox)
+    assert "1 would be shown as unmanaged" in run("--dry-run")[0]
+    assert "1 shown as unmanaged" in run()[0]
+
+
+def test_the_command_sums_up_for_programs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+    out, _ = run("--json")
+    (report,) = json.loads(out)
+    assert (report["project"], report["complete"], report["listed"]) == ("default", True, 1)
+
+
+def test_the_exit_status_tells_cron_that_somebody_must_look(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(answer=Answer(401, {}))
+    out, err = run(status=1)
+    assert "not the whole list" in out
+    assert "could not be read to its end" in err
+
+
+def test_each_project_gets_its_turn_whatever_happens_in_another(kapso_sandbox: Sandbox) -> None:
+    with with_settings(PROJECTS={"clinic": {"API_KEY": "unknown-to-kapso"}}):
+        out, _err = run(status=1)
+        assert run("--project", "default")[0].startswith("default: 0 embeds")
+    assert "clinic: 0 embeds at Kapso (not the whole list)" in out
+    assert "default: 0 embeds at Kapso; all agrees." in out
+
+
+def test_a_project_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(CommandError, match="no project 'clinic'") as caught:
+        call_command("kapso_sync", "--project", "clinic")
+    assert caught.value.returncode == 2
+    with with_settings(API_KEY=""), pytest.raises(CommandError, match="none"):
+        call_command("kapso_sync")
+    with with_settings(BASE_URL="http://x.example"), pytest.raises(CommandError, match="https"):
+        call_command("kapso_sync")
+
+
+def test_a_terminal_is_shown_a_bar(
+    kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere(kapso_sandbox, 3)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    call_command("kapso_sync")
+    assert "embeds" in capsys.readouterr().err
