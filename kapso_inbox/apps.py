@@ -13,10 +13,12 @@ class KapsoInboxConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_settings, check_urls
+        from .diagnosis.site import check_site
         from .models import AccessLink, refuse_to_delete_live_links
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
+        checks.register(check_site, "kapso_inbox", deploy=True)
         pre_delete.connect(
             refuse_to_delete_live_links,
             sender=AccessLink,

@@ -25,17 +25,23 @@ ALLOWED = {
     "models": BASE,
     "access": MODELS,
     "presentation": MODELS,
-    "lifecycle": {"kapso", *MODELS},
-    "sync": {"kapso", "lifecycle", *MODELS},
-    "launch": {"access", "presentation", "sync", *MODELS},
+    "signals": set(),
+    "audit": MODELS,
+    "lifecycle": {"audit", "kapso", "signals", *MODELS},
+    "sync": {"audit", "kapso", "lifecycle", *MODELS},
+    "launch": {"audit", "presentation", "signals", "sync", *MODELS},
+    "reencryption": {"audit", "lifecycle", "signals", *MODELS},
+    "diagnosis": {"checks", "kapso", *MODELS},
     "views": {"launch", "presentation", *MODELS},
     "urls": {"views"},
     "templatetags": {"launch", "presentation", *MODELS},
     "checks": {"access", "kapso", *BASE},
-    "apps": {"checks", "models"},
+    "apps": {"checks", "diagnosis", "models"},
     "migrations": {"models"},
-    # The command for the sandbox, and the fixture that reads which projects to stand in for.
-    "management": {"sandbox"},
+    # The sandbox only by its own command.
+    "management": {"conf", "diagnosis", "encryption", "kapso", "lifecycle", "reencryption"}
+    | {"sandbox", "sync"},
+    # Which projects the fixture stands in for.
     "sandbox": {"conf"},
 }
 

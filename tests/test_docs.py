@@ -11,6 +11,7 @@ from django.dispatch import Signal
 from django.test import override_settings
 
 from kapso_inbox import checks, conf, kapso, lifecycle, presentation, signals
+from kapso_inbox.diagnosis.site import CHECK_IDS
 from kapso_inbox.models import AccessLink
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,7 @@ def test_every_setting_stands_in_the_table_with_its_default_and_check() -> None:
 def test_every_check_id_is_documented() -> None:
     source = Path(checks.__file__).read_text()
     ids = {f"kapso_inbox.{number}" for number in re.findall(r"\b([EW]\d{3})\b", source)}
+    ids |= set(CHECK_IDS.values())
     documented = set(re.findall(r"kapso_inbox\.[EW]\d{3}", (ROOT / "docs/settings.md").read_text()))
     assert ids == documented
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from .errors import UncertainError
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
-from .transport import Transport
+from .transport import Received, Transport
 
 BASE_URL = "https://api.kapso.ai/platform/v1"
 #: What is asked for; Kapso may cap it lower, which `meta` then says.
@@ -51,6 +51,11 @@ class KapsoClient:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._transport.base_url}>"
+
+    @property
+    def received(self) -> Received | None:
+        """What the headers of the last answer said, a refusal's too; None where none arrived."""
+        return self._transport.received
 
 
 class Listing(Generic[T]):

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -75,6 +77,23 @@ class Answer:
     data: Any
 
 
+@dataclass(frozen=True)
+class Received:
+    """What the headers of an answer say, whatever its status. What they do not say is None.
+
+    Attributes:
+        at: when it arrived, by our clock.
+        date: when it was made, by the clock of who made it, to the second.
+        rate_limit: how many requests a minute the API key has.
+        rate_remaining: how many of them are left.
+    """
+
+    at: datetime
+    date: datetime | None = None
+    rate_limit: int | None = None
+    rate_remaining: int | None = None
+
+
 class Transport:
     """Sends requests to one Kapso project.
 
@@ -87,6 +106,10 @@ class Transport:
             so at once; a command can wait.
         proxies: as `requests` takes them. None: no proxy, also where the environment names one.
         ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
+        tries: how often a GET is tried, the first time included.
+
+    Attributes:
+        received: the headers of the last answer; None where the last request got none.
 
     Raises:
         ConfigurationError: the key, the address or the certificates cannot be used.
@@ -102,6 +125,7 @@ class Transport:
         patience: float = 0,
         proxies: Mapping[str, str] | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
+        tries: int = TRIES,
     ) -> None:
         self._api_key = checked_api_key(api_key)
         self.base_url = checked_base_url(base_url)
@@ -110,6 +134,8 @@ class Transport:
         self.patience = patience
         self._proxies = dict(proxies or {})
         self._ca_bundle = checked_ca_bundle(ca_bundle)
+        self._tries = tries
+        self.received: Received | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.base_url}>"
@@ -154,7 +180,7 @@ class Transport:
         payload: Mapping[str, Any] | None,
     ) -> Answer:
         ends_at = time.monotonic() + self.deadline
-        for pause in _pauses(TRIES if method == "GET" else 1):
+        for pause in _pauses(self._tries if method == "GET" else 1):
             error: KapsoError
             try:
                 return self._send(method, path, params, payload, ends_at)
@@ -180,6 +206,7 @@ class Transport:
         outcome: object = "failed"
         left = max(ends_at - started, 0.001)
         connect, read = self.timeout
+        self.received = None
         set_deadline(ends_at)
         try:
             with closing(
@@ -196,6 +223,7 @@ class Transport:
             ) as response:
                 outcome = response.status_code
                 headers = response.headers
+                self.received = _read_headers(headers)
                 body = _read_body(response, ends_at)
         except (exceptions.RequestException, HTTPError, OSError) as failure:
             # `from None`: the exceptions of requests hold the request, and so the key.
@@ -287,6 +315,28 @@ def _pauses(tries: int) -> Iterator[float | None]:
     yield None
 
 
+def _read_headers(headers: Mapping[str, str]) -> Received:
+    return Received(
+        at=datetime.now(timezone.utc),
+        # What comes out of a cache (RFC 9111 has it say its age) was made at another time.
+        date=None if "Age" in headers else _date(headers.get("Date", "")),
+        rate_limit=_number(headers.get("X-RateLimit-Limit", "")),
+        rate_remaining=_number(headers.get("X-RateLimit-Remaining", "")),
+    )
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+
+
+def _number(value: str) -> int | None:
+    return int(value) if re.fullmatch(r"\d{1,9}", value, re.ASCII) else None
+
+
 def _read_body(response: requests.Response, ends_at: float) -> bytes:
     """Read an answer piece by piece, so that neither its length nor its slowness is the sender's.
 
@@ -320,7 +370,9 @@ def _failure(failure: BaseException) -> KapsoError:
         if isinstance(cause, _UNSENT) or str(cause).startswith("Tunnel connection failed"):
             return UnreachableError("The proxy could not be used; nothing was sent")
         return UncertainError("The connection to Kapso broke; it may have done what was asked")
-    if isinstance(cause, (exceptions.ConnectTimeout, ConnectTimeoutError)):
+    timed_out = isinstance(cause, (exceptions.ConnectTimeout, ConnectTimeoutError))
+    # urllib3 2.8 counts every connection that did not come about as one that timed out.
+    if timed_out and not isinstance(cause, NewConnectionError):
         return UnreachableError("Kapso did not answer the connection in time; nothing was sent")
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UnreachableError("Kapso's TLS certificate is not trusted; nothing was sent")

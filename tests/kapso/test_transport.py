@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +405,85 @@ def test_a_deletion_is_waited_for_and_a_creation_never(
     with pytest.raises(RateLimitedError):
         client.inbox_embeds.create(name="Support")
     assert slept == [0]
+
+
+# What the headers say
+
+
+def test_the_headers_of_an_answer_can_be_asked_for(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    assert client.received is None
+    headers = {
+        "Date": "Sat, 21 Nov 2026 20:00:00 GMT",
+        "X-RateLimit-Limit": "500",
+        "X-RateLimit-Remaining": "499",
+    }
+    kapso.get(ONE, json=EMBED, headers=headers)
+    before = datetime.now(timezone.utc)
+    read(client)
+    received = client.received
+    assert received is not None
+    assert before <= received.at <= datetime.now(timezone.utc)
+    assert received.date == datetime(2026, 11, 21, 20, tzinfo=timezone.utc)
+    assert (received.rate_limit, received.rate_remaining) == (500, 499)
+
+
+def test_a_refusal_has_headers_too_and_a_broken_connection_none(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    kapso.get(ONE, status=429, headers={"X-RateLimit-Remaining": "0"})
+    with pytest.raises(KapsoError):
+        read(client)
+    assert client.received is not None
+    assert client.received.rate_remaining == 0
+    kapso.replace("GET", ONE, body=exceptions.ConnectionError("reset"))
+    with pytest.raises(KapsoError):
+        read(client)
+    assert client.received is None
+
+
+@pytest.mark.parametrize(
+    ("date", "read_as"),
+    [
+        ("Sat, 21 Nov 2026 20:00:00 -0000", datetime(2026, 11, 21, 20, tzinfo=timezone.utc)),
+        ("Sat, 21 Nov 2026 21:00:00 +0100", datetime(2026, 11, 21, 20, tzinfo=timezone.utc)),
+        ("yesterday", None),
+        ("Sat, 99 Nov 2026 20:00:00 GMT", None),
+        ("Sat, 21 Nov 2026 20:00:00 +99999999999999999999", None),
+        ("", None),
+    ],
+)
+def test_a_date_is_read_or_counts_as_unsaid(
+    kapso: responses.RequestsMock, client: KapsoClient, date: str, read_as: datetime | None
+) -> None:
+    kapso.get(ONE, json=EMBED, headers={"Date": date, "X-RateLimit-Remaining": "٣"})
+    read(client)
+    assert client.received is not None
+    assert client.received.date == read_as
+    assert client.received.rate_remaining is None
+
+
+def test_the_date_of_an_answer_out_of_a_cache_says_nothing_of_now(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    headers = {"Date": "Sat, 21 Nov 2026 20:00:00 GMT", "Age": "30"}
+    kapso.get(ONE, json=EMBED, headers=headers)
+    read(client)
+    assert client.received is not None
+    assert client.received.date is None
+
+
+def test_a_read_is_tried_as_often_as_one_says(kapso: responses.RequestsMock) -> None:
+    sent = kapso.get(ONE, status=503)
+    with pytest.raises(UncertainError):
+        read(KapsoClient(KEY, tries=1))
+    assert sent.call_count == 1
+
+
+def test_a_refused_connection_is_not_said_to_have_timed_out() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match=r"^Kapso could not be reached; nothing"):
+            read(KapsoClient(KEY, url, tries=1))

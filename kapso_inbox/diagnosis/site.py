@@ -1,0 +1,238 @@
+"""What the settings say of this app and of the site around it. No query, no request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings as django_settings
+from django.core import checks as django_checks
+from django.core.checks import CheckMessage
+from django.utils.translation import gettext as _
+
+from kapso_inbox import checks, conf
+
+from . import origins
+from .findings import Finding, error, info, named, warning
+
+#: What needs neither Kapso nor the database is a system check as well.
+CHECK_IDS = {
+    "delivery-direct": "kapso_inbox.W002",
+    "fetch-metadata-off": "kapso_inbox.W003",
+    "csp-blocks": "kapso_inbox.W004",
+    "csp-would-block": "kapso_inbox.W005",
+    "coep-blocks": "kapso_inbox.W006",
+}
+
+_EMBEDDER_POLICY_SETTINGS = ("SECURE_CROSS_ORIGIN_EMBEDDER_POLICY", "CROSS_ORIGIN_EMBEDDER_POLICY")
+
+
+def settings() -> Iterator[Finding]:
+    """The system checks of the setting KAPSO_INBOX."""
+    return _from_checks(checks.check_settings())
+
+
+def addresses() -> Iterator[Finding]:
+    """The system checks of the URLconf."""
+    return _from_checks(checks.check_urls())
+
+
+def check_site(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return what the settings of the site would do to the inbox, as system checks for deployment.
+
+    Each is a warning that a host can silence: a policy may be another one in the views that show
+    an inbox.
+    """
+    found = (*delivery(), *content_security_policy(), *embedder_policy())
+    return [
+        django_checks.Warning(finding.what, hint=finding.mend, id=CHECK_IDS[finding.code])
+        for finding in found
+        if finding.code in CHECK_IDS
+    ]
+
+
+def _from_checks(messages: Iterable[CheckMessage]) -> Iterator[Finding]:
+    for message in messages:
+        make = error if message.level >= django_checks.ERROR else warning
+        yield make(message.id or "", str(message.msg), str(message.hint or ""))
+
+
+def delivery() -> Iterator[Finding]:
+    """Whether the secret address stays out of the pages, and a launch is for frames only."""
+    if conf.delivery() == "direct":
+        yield warning(
+            "delivery-direct",
+            _(
+                "The secret address of each inbox stands in the pages that show it, where every "
+                "script and browser extension can read it."
+            ),
+            _('Leave KAPSO_INBOX["DELIVERY"] out, unless the launch cannot be had.'),
+        )
+    elif conf.value("REQUIRE_FETCH_METADATA") is False:
+        yield warning(
+            "fetch-metadata-off",
+            _(
+                "A launch is answered to whoever asks. A script on a page of this site could read "
+                "the secret address."
+            ),
+            _(
+                'Leave KAPSO_INBOX["REQUIRE_FETCH_METADATA"] out, unless the site is on plain http '
+                "or has to serve browsers of before 2023."
+            ),
+        )
+
+
+def https() -> Iterator[Finding]:
+    """Whether the settings say that the site is on https, in production."""
+    if django_settings.DEBUG or django_settings.SECURE_SSL_REDIRECT:
+        return
+    if django_settings.SECURE_PROXY_SSL_HEADER:
+        return
+    yield info(
+        "https-unknown",
+        _("The settings do not say whether this site is on https."),
+        _(
+            "If it is, all is well. On plain http no inbox opens: browsers then do not tell that a "
+            "frame asks. See SECURE_SSL_REDIRECT and SECURE_PROXY_SSL_HEADER in Django's documents."
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Policy:
+    """A Content Security Policy as the settings have it."""
+
+    setting: str
+    directives: Mapping[str, Any]
+    enforced: bool = True
+    omits_empty: bool = False
+
+    def frames(self) -> tuple[str, list[str]] | None:
+        """The directive that decides about frames, and its sources; None where none does."""
+        for name in ("frame-src", "child-src", "default-src"):
+            value = self.directives.get(name)
+            # Neither Django nor django-csp sends a directive that is switched off.
+            if value is None or value is False:
+                continue
+            if self.omits_empty and not value:
+                continue
+            parts = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+            return name, " ".join(str(part) for part in parts).split()
+        return None
+
+
+def content_security_policy() -> Iterator[Finding]:
+    """Whether the site's own policy, where the settings hold one, lets the frame load.
+
+    Browsers check both hops of a launch (measured in Chromium 156): this site, and the inbox.
+    """
+    allowed = blocked = False
+    # With the address itself in the page, there is no hop over this site.
+    own = ["'self'"] if conf.delivery() == "launch" else []
+    needed = [*own, *conf.inbox_origins()]
+    for policy in _policies():
+        frames = policy.frames()
+        missing = [one for one in needed if not _covered(one, frames[1])] if frames else []
+        if not missing or not frames:
+            allowed = allowed or policy.enforced
+            continue
+        texts = {"setting": policy.setting, "directive": frames[0], "missing": named(missing)}
+        mend = _("frame-src in %(setting)s has to hold at least: %(needed)s") % {
+            "setting": policy.setting,
+            "needed": " ".join(needed),
+        }
+        if not policy.enforced:
+            yield warning(
+                "csp-would-block",
+                _(
+                    "The Content Security Policy on trial in %(setting)s would block the inbox: "
+                    "its %(directive)s lacks %(missing)s."
+                )
+                % texts,
+                mend,
+            )
+            continue
+        blocked = True
+        make = error if _is_sent() else warning
+        yield make(
+            "csp-blocks",
+            _(
+                "The Content Security Policy in %(setting)s blocks the inbox: its %(directive)s "
+                "lacks %(missing)s. The frame stays blank."
+            )
+            % texts,
+            mend,
+        )
+    if allowed and not blocked:
+        yield info("csp-allows", _("The site's Content Security Policy lets the inbox load."))
+
+
+def _covered(needed: str, sources: list[str]) -> bool:
+    """Say whether the sources of a directive mean an inbox's origin, or `'self'`."""
+    if needed != "'self'":
+        origin = origins.read(needed)
+        return origin is not None and any(origins.covers(source, origin) for source in sources)
+    if any(source in ("'self'", "*", "http:", "https:") for source in sources):
+        return True
+    here = origins.of_settings()
+    return any(origins.covers(source, site) for source in sources for site in here)
+
+
+def _policies() -> Iterator[_Policy]:
+    """The policies of Django (6.0 and later) and of django-csp (version 4, otherwise 3)."""
+    found = False
+    for setting, enforced in (("SECURE_CSP", True), ("SECURE_CSP_REPORT_ONLY", False)):
+        directives = getattr(django_settings, setting, None)
+        if isinstance(directives, Mapping) and directives:
+            found = True
+            yield _Policy(setting, directives, enforced, omits_empty=True)
+    for setting, enforced in (
+        ("CONTENT_SECURITY_POLICY", True),
+        ("CONTENT_SECURITY_POLICY_REPORT_ONLY", False),
+    ):
+        configured = getattr(django_settings, setting, None)
+        if isinstance(configured, Mapping) and configured:
+            found = True
+            own = configured.get("DIRECTIVES")
+            # Unless it says otherwise, django-csp adds this.
+            directives = {"default-src": "'self'", **(own if isinstance(own, Mapping) else {})}
+            yield _Policy(setting, directives, enforced)
+    if found or not any(re.fullmatch(r"CSP_[A-Z_]+_SRC", name) for name in dir(django_settings)):
+        return
+    yield _Policy(
+        "CSP_FRAME_SRC",
+        {
+            "frame-src": getattr(django_settings, "CSP_FRAME_SRC", None),
+            "child-src": getattr(django_settings, "CSP_CHILD_SRC", None),
+            "default-src": getattr(django_settings, "CSP_DEFAULT_SRC", "'self'"),
+        },
+        enforced=not getattr(django_settings, "CSP_REPORT_ONLY", False),
+    )
+
+
+def _is_sent() -> bool:
+    """Whether a middleware is named after it. Without one, a policy is only a setting."""
+    named_after_it = re.compile(r"csp|content_?security_?policy", re.IGNORECASE)
+    return any(named_after_it.search(str(path)) for path in django_settings.MIDDLEWARE)
+
+
+def embedder_policy() -> Iterator[Finding]:
+    """Whether the settings name a Cross-Origin-Embedder-Policy.
+
+    Django (6.1) sends none. Packages and middlewares of hosts do, and by these names.
+    """
+    for setting in _EMBEDDER_POLICY_SETTINGS:
+        value = str(getattr(django_settings, setting, None) or "").partition(";")[0].strip().lower()
+        if value in ("require-corp", "credentialless"):
+            yield warning(
+                "coep-blocks",
+                _(
+                    "%(setting)s is “%(value)s”. Where a page is sent with this "
+                    "Cross-Origin-Embedder-Policy, browsers refuse to show the inbox in it."
+                )
+                % {"setting": setting, "value": value},
+                _("Leave that header out of the pages that show an inbox."),
+            )

@@ -1,0 +1,93 @@
+"""`manage.py kapso_doctor`: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox.diagnosis import Finding, diagnose
+
+_MARKS = {"info": "✔", "warning": "!", "error": "✘"}
+#: For a terminal or a log that has no such characters.
+_PLAIN = str.maketrans({"✔": "+", "✘": "x", "→": ">", "“": '"', "”": '"', "…": "..."})
+
+
+class Command(BaseCommand):
+    """Look at everything, and change nothing."""
+
+    help = (
+        "Say what is wrong with the inboxes of this site and what to do about it. The exit status "
+        "is 1 where something is an error."
+    )
+    # It is what one runs when the settings are wrong.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--project",
+            action="append",
+            metavar="ALIAS",
+            help="only this Kapso project; may be given again",
+        )
+        parser.add_argument("--offline", action="store_true", help="do not ask Kapso")
+        parser.add_argument("--json", action="store_true", help="the findings for a program")
+
+    @sensitive_variables()
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Tell the findings; exit with 1 if one of them is an error."""
+        findings = diagnose(options["project"], network=not options["offline"])
+        failed = any(finding.level == "error" for finding in findings)
+        if options["json"]:
+            told = [dataclasses.asdict(finding) for finding in findings]
+            self.stdout.write(json.dumps({"ok": not failed, "findings": told}, indent=2))
+        else:
+            self._tell(findings)
+        if failed:
+            sys.exit(1)
+
+    def _tell(self, findings: list[Finding]) -> None:
+        styles: dict[str, Callable[[str], str]] = {
+            "info": self.style.SUCCESS,
+            "warning": self.style.WARNING,
+            "error": self.style.ERROR,
+        }
+        for alias, group in groupby(findings, key=lambda finding: finding.project):
+            self._line(
+                _("Kapso project “%(project)s”") % {"project": alias} if alias else _("This site")
+            )
+            # What is to be done is said once for several of a kind.
+            for mend, same in groupby(group, key=lambda finding: finding.mend):
+                for finding in same:
+                    mark = f"{_MARKS[finding.level]} {finding.what}"
+                    self._line(f"  {mark} [{finding.code}]", styles[finding.level])
+                if mend:
+                    self._line(f"    → {mend}")
+        levels = [finding.level for finding in findings]
+        errors, warnings = levels.count("error"), levels.count("warning")
+        if not errors and not warnings:
+            self._line(_("Nothing is wrong."))
+            return
+        told = [
+            ngettext("%(count)d error", "%(count)d errors", errors) % {"count": errors},
+            ngettext("%(count)d warning", "%(count)d warnings", warnings) % {"count": warnings},
+        ]
+        self._line(", ".join(told))
+
+    def _line(self, text: str, style: Callable[[str], str] | None = None) -> None:
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+        self.stdout.write(text, style)
