@@ -1051,6 +1051,8 @@ def test_every_code_of_the_source_has_its_tests_and_stands_in_the_document() -> 
 
 # As system checks
 
+QUICKSTART = django_settings.KAPSO_INBOX
+
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
