@@ -202,7 +202,7 @@ class AccessLink(models.Model):
         max_length=12,
         blank=True,
         editable=False,
-        help_text=_("Of the key that made it; under another one, a 404 proves nothing."),
+        help_text=_("Of a key under which Kapso knew it; under another, a 404 proves nothing."),
     )
     checked_at = models.DateTimeField(
         _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")

@@ -74,14 +74,14 @@ def verify(embed: InboxEmbed) -> None:
 @sensitive_variables()
 def _ask_about(embed: InboxEmbed, link: AccessLink) -> None:
     from .kapso import ConfigurationError, KapsoError, NotFoundError
-    from .lifecycle.links import made_by_current_key
+    from .lifecycle.links import known_to_current_key
     from .lifecycle.values import mirror
 
     try:
         client = conf.project(embed.project).client(**_PATIENCE)
         answer = client.inbox_embeds.get(link.kapso_id)
     except (KapsoError, ConfigurationError, ImproperlyConfigured) as error:
-        if isinstance(error, NotFoundError) and made_by_current_key(link):
+        if isinstance(error, NotFoundError) and known_to_current_key(link):
             _found_gone(link, "Kapso knows nothing of it any more.")
         else:
             logger.warning("Access link %s could not be verified: %s", link, error)
@@ -192,8 +192,9 @@ class _Sync:
         self.report = SyncReport(project, dry_run)
         self.started = timezone.now()
         self.fingerprint = conf.project(project).key_fingerprint
-        #: Whether an embed of ours stood in the list: then the key is this project's.
-        self.recognised = False
+        #: Fingerprints of the keys whose links stood in the list, or would: a link is proven to be
+        #: gone, or never to have been, by the list of the project that it was asked of.
+        self.recognised = {self.fingerprint}
         self._seen_in_dry_run: set[UUID] = set()
 
     def run(self) -> SyncReport:
@@ -231,11 +232,12 @@ class _Sync:
             return True
         from .kapso import NotFoundError
 
+        newest = links.order_by("-created_at")[0]
         try:
-            self.client.inbox_embeds.get(links.order_by("-created_at")[0].kapso_id)
+            self.client.inbox_embeds.get(newest.kapso_id)
         except NotFoundError:
             return False
-        self.recognised = True
+        self.recognised.add(newest.key_fingerprint)
         return True
 
     # What Kapso lists
@@ -256,9 +258,9 @@ class _Sync:
             accounted.add(remote.id)
             seen.append(link.pk)
             if link.kapso_id:
-                self.recognised = True
+                self.recognised.add(link.key_fingerprint)
                 changed[link.embed] = self._compare(link, remote)
-            elif link.state in (State.UNKNOWN, State.CREATING):
+            else:
                 self._settle(link, remote)
         self._note_seen(seen)
         self._save(changed)
@@ -283,7 +285,9 @@ class _Sync:
                 link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
             return []
         embed = link.embed
-        if embed.current_link_id != link.pk or embed.updated_at > self.started:
+        if embed.current_link_id != link.pk or link.state == State.REVOKING:
+            return []  # what is kept for the next link is not for this one to change
+        if embed.updated_at > self.started:
             return []  # what was changed while the list was read is newer than the list
         from .lifecycle.values import mirror
 
@@ -293,7 +297,10 @@ class _Sync:
         if self.dry_run:
             self._seen_in_dry_run.update(seen)
         elif seen:
-            self._links().filter(pk__in=seen).update(seen_at=self.started)
+            # Seen under this key: from now on its word counts for them.
+            self._links().filter(pk__in=seen).update(
+                seen_at=self.started, key_fingerprint=self.fingerprint
+            )
 
     def _save(self, changed: Mapping[InboxEmbed, list[str]]) -> None:
         embeds = [embed for embed, names in changed.items() if names]
@@ -340,17 +347,26 @@ class _Sync:
     # What follows from a whole list
 
     def _end_what_is_gone(self) -> None:
-        missing = self._links().filter(state__in=_KNOWN_BY_ID, created_at__lt=self.started)
+        # What came into its state while the list was read may have missed its page.
+        missing = self._links().filter(state__in=_KNOWN_BY_ID, state_changed_at__lt=self.started)
         missing = missing.exclude(kapso_id="").select_related("embed")
         if self.dry_run:
             missing = missing.exclude(pk__in=self._seen_in_dry_run)
         else:
             missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=self.started))
+        unproven = 0
         for link in missing.iterator():
-            if self._is_proven(link):
-                self.report.ended += 1
-                if not self.dry_run:
-                    _found_gone(link, "Not in Kapso's list any more.", actor=ACTOR)
+            if not self._is_proven(link):
+                unproven += 1
+                continue
+            self.report.ended += 1
+            if not self.dry_run:
+                _found_gone(link, "Not in Kapso's list any more.", actor=ACTOR)
+        if unproven:
+            self._problem(
+                f"{unproven} links that were made under another API key do not stand in Kapso's "
+                "list. Perhaps that key is another project's; nothing was concluded from it."
+            )
 
     def _settle_what_is_absent(self) -> None:
         from .lifecycle.links import STALE_AFTER
@@ -359,7 +375,7 @@ class _Sync:
             Q(state=State.UNKNOWN, kapso_id="")
             | Q(state=State.CREATING, state_changed_at__lte=self.started - STALE_AFTER)
         )
-        for link in uncertain.filter(created_at__lt=self.started).select_related("embed"):
+        for link in uncertain.filter(state_changed_at__lt=self.started).select_related("embed"):
             self._settle(link, None)
 
     def _settle(self, link: AccessLink, remote: Embed | None) -> None:
@@ -369,6 +385,10 @@ class _Sync:
         if self.dry_run:
             self.report.settled += remote is not None
             return
+        if remote is not None and remote.status != "revoked":
+            # Kapso did it, and something between it and us said no.
+            reason = "Found alive at Kapso."
+            link.move(State.UNKNOWN, expected=[State.FAILED], reason=reason)
         try:
             if not is_uncertain(link):
                 return
@@ -379,7 +399,7 @@ class _Sync:
 
     def _is_proven(self, link: AccessLink) -> bool:
         """Say whether this list is the one of the project that the link was asked of."""
-        return self.recognised or link.key_fingerprint == self.fingerprint
+        return link.key_fingerprint in self.recognised
 
     # What is left to do
 

@@ -123,7 +123,7 @@ def test_what_was_made_while_the_list_was_read_is_not_gone(
     kapso_sandbox.fail_next(
         answer=Answer(200, {"data": [], "meta": {"page": 1, "total_pages": 1}}), method="GET"
     )
-    AccessLink.objects.update(created_at=django_timezone.now() + timedelta(seconds=5))
+    AccessLink.objects.update(state_changed_at=django_timezone.now() + timedelta(seconds=5))
     assert sync_project().ended == 0
     assert link_of(embed).state == State.ACTIVE
 

@@ -344,11 +344,11 @@ def _revoke_at_kapso(link: AccessLink, client: KapsoClient) -> None:
             if client.inbox_embeds.get(link.kapso_id).status == "revoked":
                 return
         except NotFoundError:
-            if made_by_current_key(link):
+            if known_to_current_key(link):
                 return
         raise
 
 
-def made_by_current_key(link: AccessLink) -> bool:
-    """Say whether the API key of today is the one that made the link: then its word counts."""
+def known_to_current_key(link: AccessLink) -> bool:
+    """Say whether Kapso knew the link under the API key of today: then a 404 speaks of the link."""
     return link.key_fingerprint == conf.project(link.embed.project).key_fingerprint

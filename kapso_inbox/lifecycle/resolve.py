@@ -51,7 +51,7 @@ def resolve_link(link: AccessLink, *, actor: Any = None) -> AccessLink:
         found = None
         for page in client.inbox_embeds.pages():
             found = next((e for e in page if reference_in(e.name) == link.reference), found)
-        settle(link, found, proven=links.made_by_current_key(link), actor=actor)
+        settle(link, found, proven=links.known_to_current_key(link), actor=actor)
     if link.state == State.REVOKING:
         links.revoke(link, client, reason=link.reason)
     return link
