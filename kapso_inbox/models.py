@@ -323,17 +323,11 @@ class InboxPreference(models.Model):
         return f"{self.user} · {self.embed}"
 
 
-class InboxChange(models.Model):
-    """Who did what to an embed. It outlives the user, the embed and the link: their names stay."""
+class Record(models.Model):
+    """Who did something to an embed, and when. It outlives the user, the embed and the link.
 
-    class Action(models.TextChoices):
-        CREATED = "created", _("Created")
-        CHANGED = "changed", _("Changed")
-        ROTATED = "rotated", _("Link rotated")
-        REVOKED = "revoked", _("Revoked")
-        LOST = "lost", _("Secret lost")
-        SETTLED = "settled", _("Uncertain link settled")
-        FOUND = "found", _("Found at Kapso")
+    Their names stay: a record that went with what it speaks of would be none.
+    """
 
     created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
     user = models.ForeignKey(
@@ -349,7 +343,7 @@ class InboxChange(models.Model):
         verbose_name=_("embed"),
         null=True,
         on_delete=models.SET_NULL,
-        related_name="changes",
+        related_name="+",
     )
     slug = models.CharField(_("slug"), max_length=50)
     link = models.ForeignKey(
@@ -357,57 +351,46 @@ class InboxChange(models.Model):
         verbose_name=_("access link"),
         null=True,
         on_delete=models.SET_NULL,
-        related_name="changes",
+        related_name="+",
     )
+
+    class Meta:
+        abstract = True
+        ordering = ["-created_at"]
+
+
+class InboxChange(Record):
+    """One thing that was done to an embed."""
+
+    class Action(models.TextChoices):
+        CREATED = "created", _("Created")
+        CHANGED = "changed", _("Changed")
+        ROTATED = "rotated", _("Link rotated")
+        REVOKED = "revoked", _("Revoked")
+        LOST = "lost", _("Secret lost")
+        SETTLED = "settled", _("Uncertain link settled")
+        FOUND = "found", _("Found at Kapso")
+
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     details = models.CharField(_("details"), max_length=255, blank=True)
 
-    class Meta:
+    class Meta(Record.Meta):
         verbose_name = _("inbox change")
         verbose_name_plural = _("inbox changes")
-        ordering = ["-created_at"]
 
     def __str__(self) -> str:
         return f"{self.username or '-'} · {self.slug} · {self.get_action_display()}"
 
 
-class InboxOpening(models.Model):
-    """One attempt of a signed-in user to open an inbox, and how it ended.
+class InboxOpening(Record):
+    """One attempt of a signed-in user to open an inbox, and how it ended."""
 
-    It outlives the user, the embed and the link: their names stay.
-    """
-
-    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("user"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="+",
-    )
-    username = models.CharField(_("user name"), max_length=254)
-    embed = models.ForeignKey(
-        InboxEmbed,
-        verbose_name=_("embed"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="openings",
-    )
-    slug = models.CharField(_("slug"), max_length=50)
-    link = models.ForeignKey(
-        AccessLink,
-        verbose_name=_("access link"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="openings",
-    )
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
 
-    class Meta:
+    class Meta(Record.Meta):
         verbose_name = _("inbox opening")
         verbose_name_plural = _("inbox openings")
-        ordering = ["-created_at"]
 
     def __str__(self) -> str:
         return f"{self.username} · {self.slug} · {self.get_outcome_display()}"
