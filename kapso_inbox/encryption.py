@@ -69,6 +69,11 @@ class Keyring:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(self._ciphers)}>"
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the first of them the one that encrypts."""
+        return tuple(self._ciphers)
+
     def encrypt(self, plaintext: str, *, context: str) -> str:
         """Return an envelope that only opens for the same context.
 
@@ -85,7 +90,7 @@ class Keyring:
             raise EncryptionError("The secret is no valid Unicode.") from None
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._ciphers[self.current].encrypt(nonce, secret, context.encode())
-        return f"{_VERSION}.{self.current}.{_encode(nonce + sealed)}"
+        return prefix_of(self.current) + _encode(nonce + sealed)
 
     def decrypt(self, envelope: str, *, context: str) -> str:
         """Return the secret in an envelope.
@@ -94,10 +99,7 @@ class Keyring:
             UnknownKeyError: its key is not configured (any more).
             UnreadableSecretError: it is no envelope, or does not open for this context.
         """
-        version, _, rest = envelope.partition(".")
-        key_id, _, encoded = rest.partition(".")
-        if version != _VERSION or not _KEY_ID.fullmatch(key_id):
-            raise UnreadableSecretError("This is no envelope of a known version.")
+        key_id, encoded = _parts(envelope)
         if key_id not in self._ciphers:
             raise UnknownKeyError(key_id)
         try:
@@ -115,6 +117,33 @@ class Keyring:
 def generate_key() -> str:
     """Return a new random key as `Keyring` takes it."""
     return _encode(os.urandom(_KEY_BYTES))
+
+
+def key_id_of(envelope: str) -> str:
+    """Return the id of the key that an envelope says it is under, configured or not.
+
+    Raises:
+        UnreadableSecretError: it is no envelope.
+    """
+    return _parts(envelope)[0]
+
+
+def prefix_of(key_id: str) -> str:
+    """Return what every envelope under the key of that id begins with."""
+    return f"{_VERSION}.{key_id}."
+
+
+def _parts(envelope: str) -> tuple[str, str]:
+    """The key id of an envelope and its encoded rest.
+
+    Raises:
+        UnreadableSecretError: it is no envelope of a version that we know.
+    """
+    version, _, rest = envelope.partition(".")
+    key_id, _, encoded = rest.partition(".")
+    if version != _VERSION or not _KEY_ID.fullmatch(key_id):
+        raise UnreadableSecretError("This is no envelope of a known version.")
+    return key_id, encoded
 
 
 def _encode(raw: bytes) -> str:

@@ -19,6 +19,8 @@ from kapso_inbox.encryption import (
     UnknownKeyError,
     UnreadableSecretError,
     generate_key,
+    key_id_of,
+    prefix_of,
 )
 
 # Fixed, since they are part of the names of tests.
@@ -78,6 +80,21 @@ def test_the_first_key_encrypts_and_all_decrypt(keyring: Keyring) -> None:
     assert keyring.current == "new"
     assert keyring.encrypt(SECRET, context=CONTEXT).startswith("v1.new.")
     assert keyring.decrypt(before, context=CONTEXT) == SECRET
+
+
+def test_an_envelope_says_which_key_it_is_under_even_one_that_is_gone(keyring: Keyring) -> None:
+    envelope = keyring.encrypt(SECRET, context=CONTEXT)
+    assert key_id_of(envelope) == "new"
+    assert envelope.startswith(prefix_of("new"))
+    assert key_id_of("v1.gone.AAAA") == "gone"
+    assert keyring.key_ids == ("new", "old")
+
+
+@pytest.mark.parametrize("text", ["", "v1", "v1.", "v1.a b.x", "v2.new.x", SECRET])
+def test_what_is_no_envelope_is_under_no_key_and_is_not_repeated(text: str) -> None:
+    with pytest.raises(UnreadableSecretError) as caught:
+        key_id_of(text)
+    assert SECRET not in shown(caught.value)
 
 
 @pytest.mark.parametrize("context", ["", CONTEXT[:-1], CONTEXT + " ", CONTEXT.upper()])
