@@ -326,7 +326,9 @@ class InboxPreference(models.Model):
 class Record(models.Model):
     """Who did something to an embed, and when. It outlives the user, the embed and the link.
 
-    Their names stay: a record that went with what it speaks of would be none.
+    Their names stay: a record that went with what it speaks of would be none. Embed and link are no
+    constraints of the database: checking one locks the row it points to, and on MariaDB the two in
+    an order in which a revocation locks them the other way round (a deadlock, seen in 10.11).
     """
 
     created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
@@ -343,6 +345,7 @@ class Record(models.Model):
         verbose_name=_("embed"),
         null=True,
         on_delete=models.SET_NULL,
+        db_constraint=False,
         related_name="+",
     )
     slug = models.CharField(_("slug"), max_length=50)
@@ -351,6 +354,7 @@ class Record(models.Model):
         verbose_name=_("access link"),
         null=True,
         on_delete=models.SET_NULL,
+        db_constraint=False,
         related_name="+",
     )
 

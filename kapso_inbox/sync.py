@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import DatabaseError, router
+from django.db import DatabaseError, OperationalError, router, transaction
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -36,6 +36,7 @@ RATE_LIMIT_PATIENCE = 300
 #: Who stands in the record for what a sync did.
 ACTOR = "kapso_sync"
 
+_TRIES = 5
 _MAX_ID = 64
 _UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
 _KNOWN_BY_ID: tuple[AccessLink.State, ...] = (
@@ -226,13 +227,12 @@ class _Sync:
 
         Costs a request only where the key is another one than it was.
         """
-        links = self._links().filter(state__in=_KNOWN_BY_ID).exclude(kapso_id="")
-        made_by_this_key = Q(key_fingerprint=self.fingerprint)
-        if not links.exists() or links.filter(made_by_this_key).exists():
+        live = self._links().filter(state__in=AccessLink.LIVE)
+        newest = live.exclude(kapso_id="").order_by("-created_at").first()
+        if newest is None or live.filter(key_fingerprint=self.fingerprint).exists():
             return True
         from .kapso import NotFoundError
 
-        newest = links.order_by("-created_at")[0]
         try:
             self.client.inbox_embeds.get(newest.kapso_id)
         except NotFoundError:
@@ -259,7 +259,9 @@ class _Sync:
             seen.append(link.pk)
             if link.kapso_id:
                 self.recognised.add(link.key_fingerprint)
-                changed[link.embed] = self._compare(link, remote)
+                # An embed may have several links on a page, and only its current one speaks for it.
+                if names := self._compare(link, remote):
+                    changed[link.embed] = names
             else:
                 self._settle(link, remote)
         self._note_seen(seen)
@@ -297,52 +299,59 @@ class _Sync:
         if self.dry_run:
             self._seen_in_dry_run.update(seen)
         elif seen:
-            # Seen under this key: from now on its word counts for them.
-            self._links().filter(pk__in=seen).update(
-                seen_at=self.started, key_fingerprint=self.fingerprint
+            # Seen under this key: from now on its word counts for them. Never backwards: another
+            # sync, begun later, concludes from it what it has not seen itself.
+            not_since = Q(seen_at=None) | Q(seen_at__lt=self.started)
+            links = self._links().filter(not_since, pk__in=seen)
+            _until_done(
+                lambda: links.update(seen_at=self.started, key_fingerprint=self.fingerprint)
             )
 
     def _save(self, changed: Mapping[InboxEmbed, list[str]]) -> None:
-        embeds = [embed for embed, names in changed.items() if names]
-        self.report.updated += len(embeds)
-        if embeds and not self.dry_run:
-            self._embeds().bulk_update(embeds, set().union(*changed.values()))
+        self.report.updated += len(changed)
+        if changed and not self.dry_run:
+            names = set().union(*changed.values())
+            _until_done(lambda: self._embeds().bulk_update(list(changed), names))
 
     def _add_unmanaged(self, remotes: Sequence[Embed]) -> None:
         """Make what was made elsewhere visible. Its keys come from Kapso's id: two syncs agree."""
         alive = [r for r in remotes if r.status == "active" and len(r.id) <= _MAX_ID]
         if not alive:
             return
-        slugs = {f"kapso-{remote.id}"[:50]: remote for remote in alive}
-        for slug in self._embeds().filter(slug__in=slugs).values_list("slug", flat=True):
-            del slugs[slug]
-        self.report.unmanaged += len(slugs)
-        if self.dry_run or not slugs:
+        self.report.unmanaged += len(alive)
+        if self.dry_run:
             return
         from .lifecycle.values import mirror
 
+        # In one order, so that two syncs at once wait for each other and never for ever.
+        slugs = {f"kapso-{r.id}"[:50]: r for r in sorted(alive, key=lambda remote: remote.id)}
         embeds = [InboxEmbed(slug=slug, project=self.report.project) for slug in slugs]
         for embed, remote in zip(embeds, slugs.values(), strict=True):
             mirror(embed, remote)
             embed.name = embed.name or remote.id
-        self._embeds().bulk_create(embeds, ignore_conflicts=True)
-        links = [
-            AccessLink(
-                id=uuid5(_UNMANAGED, f"{self.report.project}:{slugs[embed.slug].id}"),
-                embed=embed,
-                kapso_id=slugs[embed.slug].id,
-                state=State.UNMANAGED,
-                key_fingerprint=self.fingerprint,
-                seen_at=self.started,
-            )
-            # Read again: with ignore_conflicts, no database tells which rows it made.
-            for embed in self._embeds().filter(slug__in=slugs)
-        ]
-        AccessLink.objects.using(self._using()).bulk_create(links, ignore_conflicts=True)
-        own = AccessLink.objects.filter(embed=OuterRef("pk"), state=State.UNMANAGED)
-        self._embeds().filter(slug__in=slugs, current_link=None).update(
-            current_link=Subquery(own.values("pk")[:1])
-        )
+
+        def write() -> None:
+            with transaction.atomic(using=self._using()):
+                self._embeds().bulk_create(embeds, ignore_conflicts=True)
+                links = [
+                    AccessLink(
+                        id=uuid5(_UNMANAGED, f"{self.report.project}:{slugs[embed.slug].id}"),
+                        embed=embed,
+                        kapso_id=slugs[embed.slug].id,
+                        state=State.UNMANAGED,
+                        key_fingerprint=self.fingerprint,
+                        seen_at=self.started,
+                    )
+                    # Read again: with ignore_conflicts, no database tells which rows it made.
+                    for embed in self._embeds().filter(slug__in=slugs).order_by("slug")
+                ]
+                AccessLink.objects.using(self._using()).bulk_create(links, ignore_conflicts=True)
+                own = AccessLink.objects.filter(embed=OuterRef("pk"), state=State.UNMANAGED)
+                self._embeds().filter(slug__in=slugs, current_link=None).update(
+                    current_link=Subquery(own.values("pk")[:1])
+                )
+
+        _until_done(write)
 
     # What follows from a whole list
 
@@ -475,6 +484,22 @@ class _Sync:
     def _links(self) -> QuerySet[AccessLink]:
         links = AccessLink.objects.using(self._using())
         return links.filter(embed__project=self.report.project).order_by("pk")
+
+
+def _until_done(write: Callable[[], object]) -> None:
+    """Write what may be written twice.
+
+    Two syncs that write the same rows can meet in a deadlock (seen on MariaDB 10.11). The database
+    then ends one of the two, and that one begins again.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            write()
+        except OperationalError as error:
+            logger.info("A write of the sync is begun again: %s", type(error).__name__)
+        else:
+            return
+    write()
 
 
 def _whole(moment: datetime) -> datetime:

@@ -1,0 +1,128 @@
+"""The state machine is worth something: it finds each of these mistakes, planted one at a time.
+
+Nowhere else in these tests is a function of ours replaced, and here that is the point: each
+mutation takes one step out of the protocol, or puts it in another place.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from kapso_inbox import conf
+from kapso_inbox.kapso import transport
+from kapso_inbox.lifecycle import links
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+
+from .machine import Inboxes
+from .test_state_machine import PROFILE
+from .world import NOT_TAKEN_BACK, STOPPED, TWO_OF_ONE, UNACCOUNTED, world
+
+pytestmark = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="the mistakes are in the protocol, not in a database"
+)
+
+
+@contextmanager
+def nothing_planted() -> Iterator[None]:
+    """The protocol as it is."""
+    yield
+
+
+@contextmanager
+def the_intent_is_not_committed_early() -> Iterator[None]:
+    """The row of a link is only written once Kapso has answered."""
+    issue, store = links.issue, links._store
+
+    def issue_without_a_row(link: AccessLink, *args: Any, **options: Any) -> None:
+        InboxChange.objects.filter(link=link).update(link=None)
+        AccessLink.objects.filter(pk=link.pk)._raw_delete("default")
+        issue(link, *args, **options)
+
+    def store_with_its_row(link: AccessLink, *args: Any) -> None:
+        AccessLink(pk=link.pk, embed=link.embed, reference=link.reference).save(force_insert=True)
+        store(link, *args)
+
+    with (
+        mock.patch.object(links, "issue", issue_without_a_row),
+        mock.patch.object(links, "_store", store_with_its_row),
+    ):
+        yield
+
+
+@contextmanager
+def the_post_is_retried() -> Iterator[None]:
+    """A POST is repeated as a GET is."""
+    pauses = transport._pauses
+    with mock.patch.object(transport, "_pauses", side_effect=lambda _: pauses(transport.TRIES)):
+        yield
+
+
+@contextmanager
+def nothing_is_taken_back() -> Iterator[None]:
+    """What Kapso made and could not be stored, or is of no use, is left alone."""
+    with mock.patch.object(links, "_take_back"):
+        yield
+
+
+@contextmanager
+def the_old_link_is_revoked_first() -> Iterator[None]:
+    """A rotation begins with the end of the link that works."""
+    issue = links.issue
+
+    def revoke_then_issue(link: AccessLink, client: Any, **options: Any) -> None:
+        current = InboxEmbed.objects.select_related("current_link").get(pk=link.embed.pk)
+        if current.current_link is not None:
+            links.mark_revoking(current.current_link)
+            links.finish_revoking(link.embed, conf.project().client())
+        issue(link, client, **options)
+
+    with mock.patch.object(links, "issue", revoke_then_issue):
+        yield
+
+
+def findings(mutation: Callable[[], AbstractContextManager[None]], sequences: int) -> str:
+    """Return what the machine has to say of the protocol with this mutation; "" for nothing."""
+    profile = settings(PROFILE, max_examples=sequences)
+    with world(logging.WARNING) as made, mutation():
+
+        class Sequences(Inboxes):
+            world = made
+            user = User.objects.create_superuser("ana")
+
+        try:
+            run_state_machine_as_test(Sequences, settings=profile)
+        except AssertionError as failure:
+            return str(failure)
+    return ""
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("mutation", "finding"),
+    [
+        (the_intent_is_not_committed_early, UNACCOUNTED),
+        (the_post_is_retried, TWO_OF_ONE),
+        (nothing_is_taken_back, NOT_TAKEN_BACK),
+        (the_old_link_is_revoked_first, STOPPED),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_state_machine_finds_a_planted_mistake(
+    mutation: Callable[[], AbstractContextManager[None]], finding: str
+) -> None:
+    assert finding in findings(mutation, sequences=1500)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_state_machine_finds_nothing_where_nothing_is_planted() -> None:
+    assert findings(nothing_planted, sequences=30) == ""

@@ -1,0 +1,43 @@
+"""Random sequences of actions, faults and crashes end in order, each of them."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .machine import Inboxes
+from .world import world
+
+#: On SQLite in memory many, elsewhere fewer: what differs there is the database and not the logic.
+SEQUENCES = 2000 if connection.vendor == "sqlite" else 300
+
+#: Reproducible, so that a red run can be looked into; a failure is told by its steps, unshrunk,
+#: because shrinking takes minutes here.
+PROFILE = settings(
+    max_examples=SEQUENCES,
+    stateful_step_count=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_happens_all_is_in_order_once_it_is_quiet() -> None:
+    with world(logging.WARNING) as made:
+
+        class Sequences(Inboxes):
+            world = made
+            user = User.objects.create_superuser("ana")
+            sequences = 0
+
+        run_state_machine_as_test(Sequences, settings=PROFILE)
+        assert Sequences.sequences >= SEQUENCES

@@ -1,0 +1,120 @@
+"""What can go wrong between this app and Kapso, each kind by the name it has in the documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+from requests import exceptions
+from urllib3 import HTTPSConnectionPool
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+)
+
+from kapso_inbox.kapso.transport import MAX_BODY
+from kapso_inbox.sandbox.engine import Answer, Fault
+
+from .world import Trouble
+
+_POOL = HTTPSConnectionPool("api.kapso.ai")
+
+
+def _max_retries(reason: Exception) -> MaxRetryError:
+    return MaxRetryError(_POOL, "/platform/v1/inbox_embeds", reason)
+
+
+def _refused() -> Exception:
+    reason = NewConnectionError(None, "Connection refused")  # type: ignore[arg-type]
+    return exceptions.ConnectionError(_max_retries(reason))
+
+
+def _not_found() -> Exception:
+    reason = NameResolutionError("api.kapso.ai", None, OSError("unknown"))  # type: ignore[arg-type]
+    return exceptions.ConnectionError(_max_retries(reason))
+
+
+def _connect_timeout() -> Exception:
+    reason = ConnectTimeoutError(None, "timed out")
+    return exceptions.ConnectTimeout(_max_retries(reason))
+
+
+def _cut(answer: Answer) -> Answer:
+    content = answer.content
+    headers = {**answer.headers, "Content-Length": str(len(content))}
+    return Answer(answer.status, content[: len(content) // 2], headers)
+
+
+def _too_long(answer: Answer) -> Answer:
+    return dataclasses.replace(answer, body=answer.content + b" " * MAX_BODY)
+
+
+def _without(*names: str) -> Callable[[Answer], Answer]:
+    def change(answer: Answer) -> Answer:
+        body = json.loads(answer.content)
+        for one in body["data"] if isinstance(body["data"], list) else [body["data"]]:
+            for name in names:
+                one.pop(name, None)
+        return dataclasses.replace(answer, body=body)
+
+    return change
+
+
+def _on_a_foreign_host(answer: Answer) -> Answer:
+    body = json.loads(answer.content)
+    if "embed_url" in body["data"]:
+        body["data"]["embed_url"] = "https://inbox.kapso.example/embed/token"
+    return dataclasses.replace(answer, body=body)
+
+
+def _body(text: str) -> Callable[[Answer], Answer]:
+    return lambda answer: dataclasses.replace(answer, body=text)
+
+
+_HTML = "<!DOCTYPE html><html><body>Welcome to the hotel's network</body></html>"
+_CLOUDFLARE = "<html><title>Access denied</title>error code: 1010</html>"
+
+#: Name -> what befalls the request. Made anew each time: an exception keeps its traceback.
+REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
+    "connection refused": lambda: {"fault": Fault(error=_refused())},
+    "name not found": lambda: {"fault": Fault(error=_not_found())},
+    "connect timeout": lambda: {"fault": Fault(error=_connect_timeout())},
+    "read timeout, Kapso did nothing": lambda: {"fault": Fault(error=exceptions.ReadTimeout())},
+    "read timeout, Kapso did it": lambda: {"fault": Fault(delay=60)},
+    "reset, Kapso did nothing": lambda: {"fault": Fault(drop="before")},
+    "reset, Kapso did it": lambda: {"fault": Fault(drop="after")},
+    "2xx, its body cut": lambda: {"change": _cut},
+    "2xx, its body too long": lambda: {"change": _too_long},
+    "2xx, no JSON": lambda: {"change": _body("OK")},
+    "2xx, HTML": lambda: {"change": _body(_HTML)},
+    "2xx without an id": lambda: {"change": _without("id")},
+    "2xx without a URL": lambda: {"change": _without("embed_url")},
+    "2xx, the URL on a foreign host": lambda: {"change": _on_a_foreign_host},
+    "302 to elsewhere": lambda: {
+        "fault": Fault(answer=Answer(302, "", {"Location": "https://kapso.example/"}))
+    },
+    "401": lambda: {"fault": Fault(answer=Answer(401, {"error": "Invalid API key"}))},
+    "403": lambda: {"fault": Fault(answer=Answer(403, {"error": "Forbidden"}))},
+    "403 of Cloudflare's": lambda: {"fault": Fault(answer=Answer(403, _CLOUDFLARE))},
+    "404": lambda: {"fault": Fault(answer=Answer(404, {"error": "Phone number not found"}))},
+    "409": lambda: {"fault": Fault(answer=Answer(409, {"error": "Conflict"}))},
+    "422": lambda: {"fault": Fault(answer=Answer(422, {"errors": {"name": ["is odd"]}}))},
+    "429": lambda: {"fault": Fault(answer=Answer(429, {}, {"Retry-After": "60"}))},
+    "500": lambda: {"fault": Fault(answer=Answer(500, {"error": "Oops"}))},
+    "502, Kapso did nothing": lambda: {"fault": Fault(answer=Answer(502, _HTML))},
+    "502, Kapso did it": lambda: {"fault": Fault(answer=Answer(502, _HTML), process=True)},
+}
+
+
+def request_trouble(name: str, at: str | int) -> Trouble:
+    """Return the trouble of that name.
+
+    Args:
+        name: of `REQUEST_TROUBLES`.
+        at: which request it befalls, as `Trouble` takes it.
+    """
+    return Trouble(at=at, **REQUEST_TROUBLES[name]())

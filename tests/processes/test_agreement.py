@@ -1,0 +1,105 @@
+"""Launches and syncs by several processes at once, and a sync that is killed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db.models import F
+from django.utils import timezone
+
+from kapso_inbox.lifecycle import create_embed
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Fault
+
+from .house import House, minutes_pass
+
+State = AccessLink.State
+
+
+def gets(house: House) -> list[str]:
+    return [request.path for request in house.sandbox.requests if request.method == "GET"]
+
+
+def test_kapso_is_asked_once_for_a_hundred_launches_at_once(house: House) -> None:
+    create_embed(slug="sales", name="Sales")
+    user = User.objects.create_user("ana")
+    user.user_permissions.add(Permission.objects.get(codename="open_inboxembed"))
+    AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
+    outcomes = house.at_once(*[[("launches", ["sales"], 25)]] * 4)
+    assert [steps[0]["result"] for steps in outcomes] == [{"opened": 25}] * 4
+    assert len(gets(house)) == 1
+
+
+def test_one_of_a_hundred_launches_finds_out_that_the_link_was_revoked(house: House) -> None:
+    create_embed(slug="sales", name="Sales")
+    user = User.objects.create_user("ana")
+    user.user_permissions.add(Permission.objects.get(codename="open_inboxembed"))
+    house.sandbox.project().revoke(AccessLink.objects.get().kapso_id)
+    AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
+    house.at_once(*[[("launches", ["sales"], 25)]] * 4)
+    assert len(gets(house)) == 1
+    assert AccessLink.objects.get().state == State.REVOKED
+    (after,) = house.at_once([("launches", ["sales"], 1)])
+    assert after[0]["result"] == {"revoked": 1}
+
+
+def somewhat_out_of_step(house: House) -> None:
+    """Things to mirror, to show, to settle, to revoke and to end."""
+    project = house.sandbox.project()
+    for number in range(30):
+        project.create({"name": f"Elsewhere {number}", "scope_type": "project"})
+    for slug in ("mirrored", "ended", "revoking"):
+        create_embed(slug=slug, name=slug)
+    (mirrored, ended, revoking) = AccessLink.objects.order_by("created_at")
+    project.update(mirrored.kapso_id, {"default_mode": "dark"})
+    project.revoke(ended.kapso_id)
+    AccessLink.objects.filter(pk=revoking.pk).update(state=State.REVOKING)
+    house.sandbox.order(Fault(method="POST", drop="after"))
+    house.at_once([("create_embed", "uncertain")])
+    InboxEmbed.objects.update(updated_at=F("updated_at") - timedelta(minutes=1))
+    minutes_pass(1)
+    house.sandbox.max_per_page = 10
+
+
+def assert_in_step(house: House) -> None:
+    house.assert_all_accounted_for()
+    states = dict(AccessLink.objects.values_list("embed__slug", "state"))
+    assert states.pop("mirrored") == State.ACTIVE
+    assert states.pop("ended") == states.pop("revoking") == State.REVOKED
+    assert states.pop("uncertain") == State.REVOKED
+    assert list(states.values()) == [State.UNMANAGED] * 30
+    assert InboxEmbed.objects.get(slug="mirrored").default_mode == "dark"
+    assert not InboxEmbed.objects.filter(current_link=None).exclude(slug="uncertain").exists()
+    assert len(house.live()) == 31
+
+
+def test_several_syncs_at_once_do_no_harm(house: House) -> None:
+    somewhat_out_of_step(house)
+    outcomes = house.at_once(*[[("command", "kapso_sync")]] * 3)
+    assert [steps[0]["error"] for steps in outcomes] == [None] * 3, outcomes
+    assert_in_step(house)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before GET",
+        "after GET GET",
+        "before insert",
+        "after insert",
+        "after insert insert",
+        "after update update update",
+        "before DELETE",
+        "after DELETE",
+        "after DELETE update",
+    ],
+)
+def test_a_sync_that_is_killed_is_finished_by_the_next_one(house: House, moment: str) -> None:
+    somewhat_out_of_step(house)
+    house.killed(("command", "kapso_sync"), at=moment)
+    house.assert_all_accounted_for()
+    (after,) = house.at_once([("command", "kapso_sync")])
+    assert after[0]["error"] is None, after
+    assert_in_step(house)
