@@ -74,18 +74,16 @@ def verify(embed: InboxEmbed) -> None:
 
 @sensitive_variables()
 def _ask_about(embed: InboxEmbed, link: AccessLink) -> None:
-    from .kapso import ConfigurationError, KapsoError, NotFoundError
-    from .lifecycle.links import known_to_current_key
+    from .kapso import ConfigurationError, KapsoError
     from .lifecycle.values import mirror
 
     try:
         client = conf.project(embed.project).client(**_PATIENCE)
         answer = client.inbox_embeds.get(link.kapso_id)
     except (KapsoError, ConfigurationError, ImproperlyConfigured) as error:
-        if isinstance(error, NotFoundError) and known_to_current_key(link):
-            _found_gone(link, "Kapso knows nothing of it any more.")
-        else:
-            logger.warning("Access link %s could not be verified: %s", link, error)
+        # A 404 as well: Kapso keeps what it revoked, so one proves nothing, and a secret that is
+        # wiped for it is lost for good. A sync sees the whole list.
+        logger.warning("Access link %s could not be verified: %s", link, error)
         return
     if answer.status == "revoked":
         _found_gone(link, "Found revoked at Kapso.")
