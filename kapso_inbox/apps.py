@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
-from django.db.models.signals import pre_delete
+from django.db.models.signals import m2m_changed, pre_delete
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,8 +15,7 @@ class KapsoInboxConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_settings, check_urls
-        from .diagnosis.site import check_site
-        from .models import AccessLink, refuse_to_delete_live_links
+        from .models import AccessLink, InboxEmbed, note_restriction, refuse_to_delete_live_links
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
@@ -24,3 +25,15 @@ class KapsoInboxConfig(AppConfig):
             sender=AccessLink,
             dispatch_uid="kapso_inbox.refuse_to_delete_live_links",
         )
+        m2m_changed.connect(
+            note_restriction,
+            sender=InboxEmbed.groups.through,
+            dispatch_uid="kapso_inbox.note_restriction",
+        )
+
+
+def check_site(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Check a deployment as `diagnosis` does, which is not loaded for anything else at start-up."""
+    from .diagnosis import site
+
+    return site.check_site(**kwargs)

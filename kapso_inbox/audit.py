@@ -45,7 +45,12 @@ def record_change(
 
 
 def record_opening(
-    request: HttpRequest, slug: str, outcome: Outcome, embed: InboxEmbed | None
+    request: HttpRequest,
+    slug: str,
+    outcome: Outcome,
+    embed: InboxEmbed | None,
+    *,
+    user: Any = None,
 ) -> None:
     """Write down how an attempt to open an inbox ended.
 
@@ -55,13 +60,14 @@ def record_opening(
         slug: what was asked for.
         outcome: how it ended.
         embed: what was found by that slug.
+        user: whose attempt it was; None = the request's own.
 
     Raises:
         DatabaseError: it could not be written down.
     """
     using = router.db_for_write(InboxOpening)
     opening = InboxOpening(
-        **_who(request.user),
+        **_who(user or request.user),
         embed_id=embed.pk if embed else None,
         slug=slug[:50],
         link_id=embed.current_link_id if embed else None,

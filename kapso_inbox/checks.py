@@ -9,13 +9,17 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 from django.urls import NoReverseMatch, reverse
+from django.utils import translation
 from django.utils.module_loading import import_string
 
 from . import conf
 from .encryption import KeyConfigurationError, Keyring
+from .kapso.configuration import checked_base_url
+from .kapso.errors import ConfigurationError
 from .origins import is_allowed_origin, is_inbox_origin
 
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,50}")
@@ -53,7 +57,7 @@ def check_settings(
 
 
 def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Return a finding if the launch address is nowhere in the URLconf."""
+    """Return a finding if the launch address is nowhere in the URLconf, or in no language."""
     try:
         reverse("kapso_inbox:launch", kwargs={"slug": "x"})
     except NoReverseMatch:
@@ -64,7 +68,29 @@ def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
                 id="kapso_inbox.E016",
             )
         ]
-    return []
+    return [] if _is_in_the_pages_language() else [_launch_without_a_language()]
+
+
+def _is_in_the_pages_language() -> bool:
+    """Say whether a launch is in the language of its page, where addresses begin with one."""
+    codes = [code for code, _name in settings.LANGUAGES]
+    uses_prefix, _default = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
+    if not (settings.USE_I18N and uses_prefix and len(codes) > 1):
+        return True
+    addresses = set()
+    for code in codes:
+        with translation.override(code):
+            addresses.add(reverse("kapso_inbox:launch", kwargs={"slug": "x"}))
+    return len(addresses) > 1
+
+
+def _launch_without_a_language() -> CheckMessage:
+    return checks.Warning(
+        "The addresses of this site begin with a language, and those of kapso_inbox.urls do not: "
+        "an inbox is then in the browser's language, and not in its page's.",
+        hint='Put path("kapso-inbox/", include("kapso_inbox.urls")) among your i18n_patterns.',
+        id="kapso_inbox.W007",
+    )
 
 
 def _wrong(setting: str, number: str, hint: str) -> Error:
@@ -131,12 +157,8 @@ def _is_api_key(value: Any) -> bool:
 
 
 def _is_base_url(value: Any) -> bool:
-    # Not at import: requests is only loaded in a process that really talks to Kapso.
-    from .kapso.errors import ConfigurationError
-    from .kapso.transport import checked_base_url
-
     try:
-        return bool(isinstance(value, str) and checked_base_url(value))
+        return bool(checked_base_url(value))
     except ConfigurationError:
         return False
 
@@ -192,6 +214,16 @@ def _is_policy(value: Any) -> bool:
     return isinstance(policy, type) and issubclass(policy, AccessPolicy)
 
 
+def _is_phone_region(value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        from phonenumbers import SUPPORTED_REGIONS  # not at import: few hosts have or need it
+    except ImportError:
+        return False
+    return isinstance(value, str) and value in SUPPORTED_REGIONS
+
+
 _YEAR = 365 * 24 * 60 * 60
 _API_KEY_HINT = "A key is one line of ASCII without white space. Was it pasted with something else?"
 
@@ -242,6 +274,17 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
         "E014",
         lambda value: value is None or _is_importable(value),
         "None, or the dotted path of a function that takes request and embed.",
+    ),
+    "PHONE_REGION": (
+        "E019",
+        _is_phone_region,
+        'None, or the two letters of a country, such as "BR" or "GB". It takes the phonenumbers '
+        'library: pip install "django-kapso-inbox[phone]".',
+    ),
+    "TEAM_MEMBER": (
+        "E020",
+        lambda value: value is None or _is_importable(value),
+        "None, or the dotted path of a function that takes a user and returns a Kapso user_id.",
     ),
     "VERIFY_AFTER": (
         "E015",

@@ -34,6 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "REQUIRE_FETCH_METADATA": True,
     "ACCESS_POLICY": "kapso_inbox.access.AccessPolicy",
     "USER_PARAMS": None,
+    "PHONE_REGION": None,
+    "TEAM_MEMBER": None,
     "VERIFY_AFTER": 300,
     "RENEW_BEFORE": 0,
     "AUDIT_DAYS": 365,
@@ -66,7 +68,8 @@ class Project:
             options: `timeout` or `deadline`, in seconds, in place of the configured ones.
 
         Raises:
-            kapso_inbox.kapso.ConfigurationError: the key or the address cannot be used.
+            kapso_inbox.kapso.ConfigurationError: the key, the address or the certificates cannot be
+                used.
         """
         # Not at import: requests is only loaded in a process that really talks to Kapso.
         from .kapso import KapsoClient
@@ -93,6 +96,7 @@ def project_aliases() -> list[str]:
     return default + [alias for alias in _projects() if alias != DEFAULT_PROJECT]
 
 
+@sensitive_variables()
 def project(alias: str = DEFAULT_PROJECT) -> Project:
     """Return a configured project.
 
@@ -111,7 +115,7 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
         alias=alias,
         api_key=_hidden(own["API_KEY"]),
         base_url=own.get("BASE_URL") or value("BASE_URL"),
-        inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS")),
+        inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS") or ()),
     )
 
 
@@ -152,6 +156,12 @@ def user_params() -> Callable[..., Mapping[str, Any]] | None:
     """Return the host's function that gives a user's theme and filters, or None."""
     path = value("USER_PARAMS")
     return cast("Callable[..., Mapping[str, Any]]", import_string(path)) if path else None
+
+
+def team_member() -> Callable[[Any], Any] | None:
+    """Return the host's function that gives a user's `user_id` at Kapso, or None."""
+    path = value("TEAM_MEMBER")
+    return cast("Callable[[Any], Any]", import_string(path)) if path else None
 
 
 def _projects() -> Mapping[str, Any]:

@@ -10,9 +10,11 @@ import base64
 import os
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+if TYPE_CHECKING:
+    # At run time not at import: it takes longer to load than all the rest of this app.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION = "v1"
 _NONCE_BYTES = 12
@@ -63,16 +65,16 @@ class Keyring:
             raise KeyConfigurationError("There is no encryption key.")
         if not isinstance(keys, Mapping):
             raise KeyConfigurationError("The encryption keys are no dictionary.")
-        self._ciphers = {key_id: AESGCM(_decode_key(key_id, key)) for key_id, key in keys.items()}
-        self.current = next(iter(self._ciphers))
+        self._keys = {key_id: _decode_key(key_id, key) for key_id, key in keys.items()}
+        self.current = next(iter(self._keys))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {', '.join(self._ciphers)}>"
+        return f"<{type(self).__name__} {', '.join(self._keys)}>"
 
     @property
     def key_ids(self) -> tuple[str, ...]:
         """The ids of all keys, the first of them the one that encrypts."""
-        return tuple(self._ciphers)
+        return tuple(self._keys)
 
     def encrypt(self, plaintext: str, *, context: str) -> str:
         """Return an envelope that only opens for the same context.
@@ -89,7 +91,7 @@ class Keyring:
         except UnicodeEncodeError:  # it holds the plaintext
             raise EncryptionError("The secret is no valid Unicode.") from None
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._ciphers[self.current].encrypt(nonce, secret, context.encode())
+        sealed = _cipher(self._keys[self.current]).encrypt(nonce, secret, context.encode())
         return prefix_of(self.current) + _encode(nonce + sealed)
 
     def decrypt(self, envelope: str, *, context: str) -> str:
@@ -99,13 +101,15 @@ class Keyring:
             UnknownKeyError: its key is not configured (any more).
             UnreadableSecretError: it is no envelope, or does not open for this context.
         """
+        from cryptography.exceptions import InvalidTag
+
         key_id, encoded = _parts(envelope)
-        if key_id not in self._ciphers:
+        if key_id not in self._keys:
             raise UnknownKeyError(key_id)
         try:
             sealed = _decode(encoded)
             nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-            plaintext = self._ciphers[key_id].decrypt(nonce, ciphertext, context.encode())
+            plaintext = _cipher(self._keys[key_id]).decrypt(nonce, ciphertext, context.encode())
             return plaintext.decode()
         except (InvalidTag, ValueError):
             raise UnreadableSecretError(
@@ -146,6 +150,12 @@ def _parts(envelope: str) -> tuple[str, str]:
     return key_id, encoded
 
 
+def _cipher(key: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
+
+
 def _encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
@@ -167,6 +177,10 @@ def _decode_key(key_id: str, key: str) -> bytes:
     if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
         raise KeyConfigurationError(
             "An encryption key's id must be 1 to 32 letters, digits, hyphens or underscores."
+        )
+    if isinstance(key, str) and not key.strip():
+        raise KeyConfigurationError(
+            f"The encryption key {key_id!r} is blank. Is its environment variable set?"
         )
     try:
         raw = _decode(key.strip().rstrip("=")) if isinstance(key, str) else b""

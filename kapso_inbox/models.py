@@ -15,13 +15,16 @@ from django.db import models, router
 from django.db.models import ProtectedError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from . import conf
 from .encryption import EncryptionError, UnreadableSecretError
 from .secret import Secret
 
 MAX_REASON = 255
-RESERVED_SLUGS = frozenset({"sync"})
+#: Stands in addresses and tags for the slug of the user's own embed, whichever that is.
+MINE = "mine"
+RESERVED_SLUGS = frozenset({MINE, "sync"})
 
 _REFERENCE_IN_NAME = re.compile(r"\s*#ki-([0-9a-f]{10})$")
 
@@ -43,7 +46,7 @@ def name_without_reference(name: str) -> str:
 
 
 def validate_slug_is_free(slug: str) -> None:
-    """Refuse a slug that is a word of the API's addresses (`embeds/sync/`)."""
+    """Refuse a slug that is a word of our addresses (`mine/`, and `embeds/sync/` of the API)."""
     if slug in RESERVED_SLUGS:
         raise ValidationError(
             _("“%(slug)s” is a word of our own addresses."), params={"slug": slug}
@@ -76,16 +79,18 @@ class Language(models.TextChoices):
 class Outcome(models.TextChoices):
     """How an attempt to open an inbox ended. Every one but OPENED is a page of ours."""
 
-    OPENED = "opened", _("Opened")
+    OPENED = "opened", pgettext_lazy("inbox", "Opened")
     NOT_IN_FRAME = "not_in_frame", _("Not asked for by a frame of this site")
     SIGNED_OUT = "signed_out", _("Signed out")
     BAD_PARAMETER = "bad_parameter", _("Wrong parameter")
     NOT_AVAILABLE = "not_available", _("Not allowed, or no such inbox")
     NOT_READY = "not_ready", _("No working link yet")
-    REVOKED = "revoked", _("Revoked")
-    EXPIRED = "expired", _("Expired")
+    REVOKED = "revoked", pgettext_lazy("inbox", "Revoked")
+    EXPIRED = "expired", pgettext_lazy("inbox", "Expired")
     SECRET_LOST = "secret_lost", _("Secret lost")
     NOT_RECORDED = "not_recorded", _("Could not be recorded")
+    BAD_TICKET = "bad_ticket", _("Ticket not valid, or used before")
+    WRONG_ORIGIN = "wrong_origin", _("Its link does not allow the origin of the page")
 
 
 class InboxEmbed(models.Model):
@@ -127,6 +132,19 @@ class InboxEmbed(models.Model):
         related_name="+",
         help_text=_("Who of those with the permission may open it; none chosen: all of them."),
     )
+    # Deleting a group takes it from its embeds without a word. What was for one team alone would
+    # then be for everybody: so it is remembered that there was one, and nobody opens it.
+    restricted = models.BooleanField(_("for some groups only"), default=False, editable=False)
+    # Deliberately no foreign key: with the user gone nobody may open it, and nothing cascades to a
+    # link that lives at Kapso.
+    personal_to = models.CharField(
+        _("only for the user"),
+        max_length=255,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text=_("The primary key of the only user who may open it; blank: no such one."),
+    )
     current_link = models.ForeignKey(
         "AccessLink",
         verbose_name=_("current link"),
@@ -144,9 +162,18 @@ class InboxEmbed(models.Model):
         verbose_name_plural = _("inbox embeds")
         ordering = ["name", "pk"]
         permissions = [("open_inboxembed", _("Can open inboxes and read their conversations"))]
+        # Lists are in this order, and a hundred thousand rows are not to be sorted for one page.
+        indexes = [models.Index(fields=["name", "id"], name="kapso_inbox_embed_by_name")]
 
     def __str__(self) -> str:
         return self.name
+
+    def open_to_groups_only(self, restricted: bool) -> None:
+        """Say, here and in the database, whether those outside of its groups may not open it."""
+        if self.restricted != restricted:
+            self.restricted = restricted
+            using = router.db_for_write(InboxEmbed, instance=self)
+            InboxEmbed.objects.using(using).filter(pk=self.pk).update(restricted=restricted)
 
     def obstacle(self) -> Outcome | None:
         """Say what keeps this inbox from opening for anyone; None where nothing does."""
@@ -161,6 +188,9 @@ class InboxEmbed(models.Model):
             return Outcome.SECRET_LOST
         if self.expires_at and self.expires_at <= timezone.now():
             return Outcome.EXPIRED
+        if self.personal_to and not self.assigned_user_id:
+            # Kapso does not narrow it (any more): it would show everybody's conversations.
+            return Outcome.NOT_READY
         return None
 
 
@@ -179,6 +209,10 @@ class AccessLink(models.Model):
 
     #: States in which something may live at Kapso. A row in one of them cannot be deleted.
     LIVE = frozenset(set(State) - {State.FAILED, State.REVOKED})
+    #: States in which it is not known whether Kapso made it.
+    UNCERTAIN = frozenset({State.CREATING, State.UNKNOWN})
+    #: States in which Kapso's word is still missing, of its making or of its end.
+    UNSETTLED = UNCERTAIN | {State.REVOKING}
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     embed = models.ForeignKey(
@@ -286,6 +320,12 @@ class AccessLink(models.Model):
         return f"kapso_inbox:AccessLink.sealed_url:{self.pk}"
 
 
+def note_restriction(sender: Any, instance: InboxEmbed, action: str, **kwargs: Any) -> None:
+    """Remember if an embed is for some groups only (`m2m_changed`: a deleted group sends none)."""
+    if action.startswith("post_"):
+        instance.open_to_groups_only(instance.groups.exists())
+
+
 def refuse_to_delete_live_links(sender: Any, instance: AccessLink, **kwargs: Any) -> None:
     """Keep a row that accounts for something at Kapso (`pre_delete`: also in bulk and by cascade).
 
@@ -320,7 +360,46 @@ class InboxPreference(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} · {self.embed}"
+        # Their ids: a page that lists many would ask for each of their names.
+        return f"{self.user_id} · {self.embed_id}"
+
+
+class LaunchTicket(models.Model):
+    """A user's way into one embed, once and at once, where no session comes along.
+
+    Its id alone opens nothing: what bears it is signed, see `kapso_inbox.tickets`. User and embed
+    are no constraints of the database: a row that lives for a minute need not lock what it points
+    to.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="+",
+    )
+    embed = models.ForeignKey(
+        InboxEmbed,
+        verbose_name=_("embed"),
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="+",
+    )
+    params = models.JSONField(_("theme and filters"), default=dict, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
+    used_at = models.DateTimeField(_("used"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("launch ticket")
+        verbose_name_plural = _("launch tickets")
+        # Nobody manages tickets.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        # Their ids: a page that lists many would ask for each of their names.
+        return f"{self.user_id} · {self.embed_id}"
 
 
 class Record(models.Model):
@@ -367,13 +446,14 @@ class InboxChange(Record):
     """One thing that was done to an embed."""
 
     class Action(models.TextChoices):
-        CREATED = "created", _("Created")
-        CHANGED = "changed", _("Changed")
+        CREATED = "created", pgettext_lazy("inbox", "Created")
+        CHANGED = "changed", pgettext_lazy("inbox", "Changed")
         ROTATED = "rotated", _("Link rotated")
-        REVOKED = "revoked", _("Revoked")
+        REVOKED = "revoked", pgettext_lazy("inbox", "Revoked")
         LOST = "lost", _("Secret lost")
         SETTLED = "settled", _("Uncertain link settled")
         FOUND = "found", _("Found at Kapso")
+        DELETED = "deleted", pgettext_lazy("inbox", "Deleted")
 
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
     details = models.CharField(_("details"), max_length=255, blank=True)

@@ -13,12 +13,19 @@ from typing import Any
 from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
 
 from django.http import QueryDict
+from django.templatetags.static import static
 from django.utils.translation import gettext as _
 
+from . import conf
 from .models import Language, Mode
 
+STYLESHEET = "kapso_inbox/kapso_inbox.css"
 MAX_SEARCH = 100
 STATUSES = ("active", "ended", "all")
+#: Filters that are on or left out, and how an address says that one is neither.
+FLAGS = ("unread", "handoff")
+OFF = "0"
+_SWITCH = {"1": True, "true": True, "": False, "0": False, "false": False}
 
 _FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
 
@@ -61,8 +68,32 @@ def clean(params: Mapping[str, Any]) -> dict[str, str]:
     return cleaned
 
 
+def clean_asked(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a page asks for. There, a filter can be `OFF`, whatever a user's own choice is.
+
+    Args:
+        params: as for `clean`; but a false `unread` or `handoff` is `OFF`, and not left out.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    cleaned = clean(params)
+    off = [name for name in FLAGS if name not in cleaned and text(params.get(name))]
+    return cleaned | dict.fromkeys(off, OFF)
+
+
+def found_by_search(params: Mapping[str, str]) -> dict[str, str]:
+    """Return what a page asks for, so that nobody's own filters hide what is searched for.
+
+    Args:
+        params: cleaned. Where they search, a filter that they do not ask for is `OFF`.
+    """
+    off = [name for name in FLAGS if name not in params] if "search" in params else []
+    return {**params, **dict.fromkeys(off, OFF)}
+
+
 def clean_query(query: QueryDict) -> dict[str, str]:
-    """Return theme and filters from an address; each may stand in it once.
+    """Return what an address asks for, as `clean_asked`; each may stand in it once.
 
     Raises:
         ParameterError: the first that is not in order.
@@ -70,15 +101,18 @@ def clean_query(query: QueryDict) -> dict[str, str]:
     for name, values in query.lists():
         if len(values) > 1:
             raise ParameterError(name, _("may be given once"))
-    return clean(query.dict())
+    return clean_asked(query.dict())
 
 
 def merge(*sources: Mapping[str, str]) -> dict[str, str]:
-    """Return all parameters of all sources; the first source that has one decides it."""
+    """Return all parameters of all sources; the first source that has one decides it.
+
+    A filter that is `OFF` there is left out, which is how Kapso has it.
+    """
     merged: dict[str, str] = {}
     for source in reversed(sources):
         merged.update(source)
-    return merged
+    return {name: value for name, value in merged.items() if name not in FLAGS or value != OFF}
 
 
 def with_params(url: str, params: Mapping[str, str]) -> str:
@@ -107,6 +141,23 @@ def frame_permissions(origins: Iterable[str]) -> str:
     return "; ".join(f"{feature} {named}" for feature in _FRAME_FEATURES)
 
 
+def csp_sources() -> dict[str, list[str]]:
+    """Return what a Content Security Policy has to allow on a page that shows an inbox.
+
+    Returns:
+        Directive -> sources. Frames are checked on both hops of a launch: this site, and the inbox
+        (measured in Chromium 156). Script and stylesheet are ours, from where static files are.
+    """
+    parts = urlsplit(static(STYLESHEET))
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    files = f"{scheme}{parts.netloc}" if parts.netloc else "'self'"
+    return {
+        "frame-src": ["'self'", *conf.inbox_origins()],
+        "script-src": [files],
+        "style-src": [files],
+    }
+
+
 def text(value: Any) -> str:
     """Return a value as text; "" for None and for what has no text.
 
@@ -116,6 +167,21 @@ def text(value: Any) -> str:
         return "" if value is None else str(value)
     except Exception:  # noqa: BLE001 (a page of the host's must not break for it)
         return ""
+
+
+def switch(name: str, value: str) -> bool:
+    """Return whether something is on.
+
+    Args:
+        name: what it is, for the error.
+        value: as text; blank is off.
+
+    Raises:
+        ParameterError: it says neither.
+    """
+    if value.lower() not in _SWITCH:
+        raise ParameterError(name, _("is 1, true, 0, false or left out"))
+    return _SWITCH[value.lower()]
 
 
 def _choice(*choices: str) -> Callable[[str, str], str]:
@@ -128,11 +194,7 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 
 
 def _flag(name: str, value: str) -> str:
-    if value.lower() in ("1", "true"):
-        return "1"
-    if value.lower() in ("", "0", "false"):
-        return ""
-    raise ParameterError(name, _("is 1, true, 0, false or left out"))
+    return "1" if switch(name, value) else ""
 
 
 def _search(name: str, value: str) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
 
-from . import audit, conf, signals
+from . import conf
 from .encryption import EncryptionError, key_id_of, prefix_of
 from .lifecycle.errors import InsideTransactionError
-from .lifecycle.links import lock, refuse_inside_transaction
-from .models import AccessLink, InboxChange, InboxEmbed
-
-logger = logging.getLogger(__name__)
-
-State = AccessLink.State
+from .lifecycle.links import lose_secret, refuse_inside_transaction
+from .models import AccessLink
 
 
 @dataclass(frozen=True)
@@ -135,7 +130,9 @@ def _reencrypt_one(link: AccessLink, using: str, report: Report) -> None:
         link.store_url(url)
     except EncryptionError as error:
         if as_read.exists():
-            _lose(link, using, str(error), report)
+            report.unreadable.append(Unreadable(link.embed.slug, str(link), str(error)))
+            if not report.dry_run:
+                lose_secret(link, str(error))
         else:
             report.changed_meanwhile += 1
         return
@@ -145,20 +142,3 @@ def _reencrypt_one(link: AccessLink, using: str, report: Report) -> None:
         report.reencrypted += 1
     else:
         report.changed_meanwhile += 1
-
-
-def _lose(link: AccessLink, using: str, reason: str, report: Report) -> None:
-    """Count a secret that does not open, and say so where operators and launches see it."""
-    report.unreadable.append(Unreadable(link.embed.slug, str(link), reason))
-    logger.error("The secret of access link %s cannot be revealed: %s", link, reason)
-    if report.dry_run:
-        return
-    with transaction.atomic(using=using):
-        # As every change does: one that locked the link first and its embed after would be a
-        # deadlock with them.
-        lock(link.embed)
-        lost = link.move(State.SECRET_LOST, expected=[State.ACTIVE], reason=reason)
-        if lost:
-            audit.record_change(InboxChange.Action.LOST, link.embed, link=link, details=reason)
-    if lost:
-        signals.secret_lost.send_robust(InboxEmbed, embed=link.embed, link=link)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -37,6 +38,7 @@ RATE_LIMIT_PATIENCE = 300
 ACTOR = "kapso_sync"
 
 _TRIES = 5
+_BATCH = 100
 _MAX_ID = 64
 _UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
 _KNOWN_BY_ID: tuple[AccessLink.State, ...] = (
@@ -48,7 +50,7 @@ _KNOWN_BY_ID: tuple[AccessLink.State, ...] = (
 
 
 @sensitive_variables()
-def verify(embed: InboxEmbed) -> None:
+def verify(embed: InboxEmbed, *, at_once: bool = False) -> bool:
     """Ask Kapso whether the embed's current link still lives, if nobody did lately.
 
     Of many launches at once one asks. Without an answer within a second the link is taken to live:
@@ -56,24 +58,30 @@ def verify(embed: InboxEmbed) -> None:
 
     Args:
         embed: with an active current link; both get what Kapso answered, here and in the database.
+        at_once: ask also where somebody did lately; still never where the host wants it never.
+
+    Returns:
+        Whether Kapso was asked and has answered: what the embed says now is Kapso's own word.
     """
     link = embed.current_link
     interval = conf.value("VERIFY_AFTER")
     now = timezone.now()
     if link is None or not interval:
-        return
-    if link.checked_at and link.checked_at > now - timedelta(seconds=interval):
-        return
+        return False
+    lately = link.checked_at and link.checked_at > now - timedelta(seconds=interval)
+    if lately and not at_once:
+        return False
     links = AccessLink.objects.using(router.db_for_write(AccessLink, instance=link))
     try:
         if links.filter(pk=link.pk, checked_at=link.checked_at).update(checked_at=now):
-            _ask_about(embed, link)
+            return _ask_about(embed, link)
     except DatabaseError:
         logger.exception("What Kapso says of access link %s could not be written down.", link)
+    return False
 
 
 @sensitive_variables()
-def _ask_about(embed: InboxEmbed, link: AccessLink) -> None:
+def _ask_about(embed: InboxEmbed, link: AccessLink) -> bool:
     from .kapso import ConfigurationError, KapsoError
     from .lifecycle.values import mirror
 
@@ -84,25 +92,65 @@ def _ask_about(embed: InboxEmbed, link: AccessLink) -> None:
         # A 404 as well: Kapso keeps what it revoked, so one proves nothing, and a secret that is
         # wiped for it is lost for good. A sync sees the whole list.
         logger.warning("Access link %s could not be verified: %s", link, error)
-        return
+        return False
     if answer.status == "revoked":
         _found_gone(link, "Found revoked at Kapso.")
-        return
-    changed = mirror(embed, answer)
+        return True
+    _save_mirrored(embed, link, mirror(embed, answer))
+    return True
+
+
+def _save_mirrored(embed: InboxEmbed, link: AccessLink, changed: Sequence[str]) -> None:
+    """Write down what an answer changed, unless the link that it is of was replaced meanwhile."""
     if changed:
-        InboxEmbed.objects.using(router.db_for_write(InboxEmbed)).filter(pk=embed.pk).update(
+        embeds = InboxEmbed.objects.using(router.db_for_write(InboxEmbed))
+        embeds.filter(pk=embed.pk, current_link=link).update(
             **{name: getattr(embed, name) for name in changed}
         )
 
 
+@sensitive_variables()
+def refresh_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
+    """Take over what Kapso says of one embed now: by its current link, in one request.
+
+    Args:
+        embed: it is read again from the database.
+        actor: the user who asks for it, for the record.
+
+    Returns:
+        The embed as Kapso has it; its link `revoked` where Kapso says so. One without a link that
+        Kapso knows is returned as it is, without a request.
+
+    Raises:
+        InsideTransactionError: there is a transaction around the call; nothing was done.
+        KapsoError: Kapso could not be asked, or knows nothing of it under this key. Nothing was
+            changed here: a 404 proves nothing, since Kapso keeps what it revoked.
+    """
+    from .lifecycle.links import embeds, refuse_inside_transaction
+    from .lifecycle.values import mirror
+
+    refuse_inside_transaction()
+    embed = embeds().get(pk=embed.pk)
+    link = embed.current_link
+    if link is None or link.state not in _KNOWN_BY_ID:
+        return embed
+    answer = conf.project(embed.project).client().inbox_embeds.get(link.kapso_id)
+    if answer.status == "revoked":
+        _found_gone(link, "Found revoked at Kapso.", actor=actor)
+    elif link.state != State.REVOKING:
+        _save_mirrored(embed, link, mirror(embed, answer))
+    return embeds().get(pk=embed.pk)
+
+
 def _found_gone(link: AccessLink, reason: str, *, actor: Any = None) -> bool:
     """Take a link for over that Kapso says is over."""
-    if not link.move(State.REVOKED, expected=_KNOWN_BY_ID, reason=reason, sealed_url=""):
+    from .lifecycle.links import move_on_record
+
+    over = {"expected": _KNOWN_BY_ID, "reason": reason, "sealed_url": ""}
+    entry = InboxChange.Action.FOUND, reason
+    if not move_on_record(link, State.REVOKED, entry, actor=actor, **over):
         return False
     logger.warning("Access link %s: %s", link, reason)
-    audit.record_change(
-        InboxChange.Action.FOUND, link.embed, link=link, actor=actor, details=reason
-    )
     return True
 
 
@@ -149,6 +197,7 @@ def sync_project(
     dry_run: bool = False,
     *,
     on_page: Callable[[int], None] | None = None,
+    patience: float = RATE_LIMIT_PATIENCE,
 ) -> SyncReport:
     """Make the CRM and one Kapso project agree again.
 
@@ -160,18 +209,21 @@ def sync_project(
         project: its alias.
         dry_run: only look.
         on_page: called after each page with the number of embeds listed so far.
+        patience: seconds for which Kapso's rate limit is waited for, in all; 0 in a web request.
 
     Returns:
         What was found and done.
 
     Raises:
         InsideTransactionError: there is a transaction around the call; nothing was done.
-        ImproperlyConfigured: there is no such project.
+        ImproperlyConfigured, ConfigurationError: there is no such project, or its key or address
+            cannot be used.
+        DatabaseError: what was found could not be written down; the next one begins anew.
     """
     from .lifecycle.links import refuse_inside_transaction
 
     refuse_inside_transaction()
-    client = conf.project(project).client(patience=RATE_LIMIT_PATIENCE)
+    client = conf.project(project).client(patience=patience)
     return _Sync(project, client, dry_run, on_page).run()
 
 
@@ -206,6 +258,14 @@ class _Sync:
                     "Nothing was done."
                 )
                 return self.report
+        except KapsoError as error:
+            # Not even what is left to do: it would be done in another project.
+            self._problem(
+                f"Whether this API key is still our project's, Kapso could not say: {error}. "
+                "Nothing was done."
+            )
+            return self.report
+        try:
             for page in self.client.inbox_embeds.pages():
                 self._mirror(page)
             self.report.complete = True
@@ -298,9 +358,12 @@ class _Sync:
             self._seen_in_dry_run.update(seen)
         elif seen:
             # Seen under this key: from now on its word counts for them. Never backwards: another
-            # sync, begun later, concludes from it what it has not seen itself.
+            # sync, begun later, concludes from it what it has not seen itself. So no join here: who
+            # has waited for the other's write looks again at a condition on the row, and not at a
+            # subquery (seen on PostgreSQL 15).
             not_since = Q(seen_at=None) | Q(seen_at__lt=self.started)
-            links = self._links().filter(not_since, pk__in=seen)
+            links = AccessLink.objects.using(self._using()).filter(not_since, pk__in=seen)
+            links = links.order_by("pk")
             _until_done(
                 lambda: links.update(seen_at=self.started, key_fingerprint=self.fingerprint)
             )
@@ -308,8 +371,12 @@ class _Sync:
     def _save(self, changed: Mapping[InboxEmbed, list[str]]) -> None:
         self.report.updated += len(changed)
         if changed and not self.dry_run:
-            names = set().union(*changed.values())
-            _until_done(lambda: self._embeds().bulk_update(list(changed), names))
+            # Each embed gets what changed of it: of the rest, something newer may stand there.
+            alike: dict[tuple[str, ...], list[InboxEmbed]] = {}
+            for embed, names in changed.items():
+                alike.setdefault(tuple(names), []).append(embed)
+            for fields, embeds in alike.items():
+                _until_done(partial(self._embeds().bulk_update, embeds, fields))
 
     def _add_unmanaged(self, remotes: Sequence[Embed]) -> None:
         """Make what was made elsewhere visible. Its keys come from Kapso's id: two syncs agree."""
@@ -354,6 +421,13 @@ class _Sync:
     # What follows from a whole list
 
     def _end_what_is_gone(self) -> None:
+        """Take links for over that the list lacks, if Kapso says the same when asked for each.
+
+        A list that shifts while it is read can lack what lives, and a secret that is wiped for it
+        is lost for good.
+        """
+        from .kapso import KapsoError
+
         # What came into its state while the list was read may have missed its page.
         missing = self._links().filter(state__in=_KNOWN_BY_ID, state_changed_at__lt=self.started)
         missing = missing.exclude(kapso_id="").select_related("embed")
@@ -362,18 +436,38 @@ class _Sync:
         else:
             missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=self.started))
         unproven = 0
-        for link in missing.iterator():
+        for link in _in_batches(missing):
             if not self._is_proven(link):
                 unproven += 1
                 continue
+            try:
+                reason = self._why_over(link)
+            except KapsoError as error:
+                self._problem(
+                    f"{link} of {link.embed.slug!r} is not in Kapso's list, and Kapso could not be "
+                    f"asked for it: {error}. Nothing was concluded from it."
+                )
+                break
+            if not reason:
+                continue
             self.report.ended += 1
             if not self.dry_run:
-                _found_gone(link, "Not in Kapso's list any more.", actor=ACTOR)
+                _found_gone(link, reason, actor=ACTOR)
         if unproven:
             self._problem(
                 f"{unproven} links that were made under another API key do not stand in Kapso's "
                 "list. Perhaps that key is another project's; nothing was concluded from it."
             )
+
+    def _why_over(self, link: AccessLink) -> str:
+        """Ask Kapso for a link that its list lacks; return why it is over, "" where it lives."""
+        from .kapso import NotFoundError
+
+        try:
+            answer = self.client.inbox_embeds.get(link.kapso_id)
+        except NotFoundError:
+            return "Not at Kapso any more."
+        return "Found revoked at Kapso." if answer.status == "revoked" else ""
 
     def _settle_what_is_absent(self) -> None:
         from .lifecycle.links import STALE_AFTER
@@ -426,9 +520,13 @@ class _Sync:
             self.report.revoked += 1
 
     def _renew(self) -> None:
-        """Give a link that is about to expire a successor that lives as long as it did."""
+        """Give a link that is about to expire a successor that lives as long as it did.
+
+        Not before half of its life is over: one that lives no longer than `RENEW_BEFORE` would be
+        renewed each time.
+        """
         from .kapso import KapsoError
-        from .lifecycle import LifecycleError, links
+        from .lifecycle import BusyError, LifecycleError, ReplacedError, RevokedError, links
 
         before = conf.value("RENEW_BEFORE")
         if not before:
@@ -440,17 +538,35 @@ class _Sync:
             expires_at__gt=now,
             expires_at__lte=now + timedelta(seconds=before),
         )
-        for embed in due.select_related("current_link"):
-            link = embed.current_link
-            assert link is not None and embed.expires_at is not None  # noqa: PT018, S101
+        for pk in list(due.values_list("pk", flat=True)):
+            # Read again: each takes a while, and somebody may have revoked or renewed the next one.
+            embed = due.select_related("current_link").filter(pk=pk).first()
+            link = embed.current_link if embed else None
+            if embed is None or link is None or embed.expires_at is None:
+                continue
             lifetime = embed.expires_at - link.created_at
+            if embed.expires_at - lifetime / 2 > now:
+                continue
             if not self.dry_run:
                 try:
-                    links.replace(embed, actor=ACTOR, expires_at=_whole(now + lifetime))
-                except (KapsoError, LifecycleError, ValidationError) as error:
+                    links.replace(
+                        embed,
+                        actor=ACTOR,
+                        expires_at=_whole(now + lifetime),
+                        newest=links.newest_link(embed),
+                        revive=False,
+                    )
+                except (BusyError, ReplacedError, RevokedError):
+                    continue  # somebody came first
+                except (
+                    KapsoError,
+                    LifecycleError,
+                    ValidationError,
+                    ImproperlyConfigured,
+                ) as error:
                     self._problem(f"The link of {embed.slug!r} could not be renewed: {error}.")
-                    if isinstance(error, KapsoError):
-                        return
+                    if isinstance(error, (KapsoError, ImproperlyConfigured)):
+                        return  # it is about Kapso or the settings, and not about this link
                     continue
             self.report.renewed += 1
 
@@ -498,6 +614,14 @@ def _until_done(write: Callable[[], object]) -> None:
         else:
             return
     write()
+
+
+def _in_batches(links: QuerySet[AccessLink]) -> Iterator[AccessLink]:
+    """Iterate over links, some at a time: on SQLite, who still reads cannot wait to write."""
+    last: UUID | None = None
+    while batch := list((links.filter(pk__gt=last) if last else links).order_by("pk")[:_BATCH]):
+        yield from batch
+        last = batch[-1].pk
 
 
 def _whole(moment: datetime) -> datetime:

@@ -3,13 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db.models import QuerySet
 from django.test import override_settings
 
 from kapso_inbox import conf
 from kapso_inbox.access import AccessPolicy
+from kapso_inbox.lifecycle import update_embed
 from kapso_inbox.models import InboxEmbed
+from tests.hosts.people import User
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +56,30 @@ def test_a_member_also_opens_what_their_groups_may_each_once(
 ) -> None:
     agent = make_agent("bo", *Group.objects.all())
     assert openable(agent) == ["all", "both", "sales"]
+
+
+def test_a_deleted_group_opens_its_embeds_to_nobody_until_somebody_says_so(
+    embeds: list[InboxEmbed], sales: Group, make_agent: Callable[..., User]
+) -> None:
+    agent = make_agent("bo")
+    Group.objects.all().delete()
+    assert openable(agent) == ["all"]
+    update_embed(embeds[1], groups=[])
+    assert openable(agent) == ["all", "sales"]
+
+
+def test_groups_that_a_host_sets_by_itself_count_the_same(
+    embeds: list[InboxEmbed], sales: Group, make_agent: Callable[..., User]
+) -> None:
+    agent = make_agent("bo")
+    embeds[0].groups.add(sales)
+    assert openable(agent) == []
+    sales.delete()
+    assert openable(agent) == []
+    embeds[0].refresh_from_db()
+    embeds[0].groups.add(Group.objects.get(name="Support"))
+    embeds[0].groups.clear()
+    assert openable(agent) == ["all"]
 
 
 def test_a_group_may_give_the_permission(

@@ -29,20 +29,54 @@ ALLOWED = {
     "audit": MODELS,
     "lifecycle": {"audit", "kapso", "signals", *MODELS},
     "sync": {"audit", "kapso", "lifecycle", *MODELS},
-    "launch": {"audit", "presentation", "signals", "sync", *MODELS},
-    "reencryption": {"audit", "lifecycle", "signals", *MODELS},
+    "tickets": MODELS,
+    "launch": {"audit", "lifecycle", "presentation", "signals", "sync", "tickets", *MODELS},
+    "reencryption": {"lifecycle", *MODELS},
     "diagnosis": {"checks", "kapso", *MODELS},
-    "views": {"launch", "presentation", *MODELS},
-    "urls": {"views"},
-    "templatetags": {"launch", "presentation", *MODELS},
+    "phone": {"conf", "presentation"},
+    "mine": {"lifecycle", "lookups", "presentation", *MODELS},
+    "my_views": {"launch", "messages", "mine", "presentation", "refusals", "views", *MODELS},
+    "messages": {"access", *MODELS},
+    "preferences": {"kapso", "lookups", "presentation", *MODELS},
+    "views": {"launch", "messages", "preferences", "presentation", *MODELS},
+    "component": {"presentation", *MODELS},
+    "conditions": MODELS,
+    "lookups": {"conf", "kapso"},
+    "refusals": {"kapso", "lifecycle", "lookups", *MODELS},
+    "transactions": set(),
+    "admin": {
+        "access",
+        "conditions",
+        "diagnosis",
+        "kapso",
+        "lifecycle",
+        "lookups",
+        "refusals",
+        "sync",
+    }
+    | {"transactions", *MODELS},
+    "api": {
+        "access",
+        "conditions",
+        "kapso",
+        "launch",
+        "lifecycle",
+        "lookups",
+        "preferences",
+        "presentation",
+        "refusals",
+    }
+    | {"sync", "tickets", "transactions", *MODELS},
+    "urls": {"my_views", "transactions", "views"},
+    "templatetags": {"component", "launch", "phone", "presentation", *MODELS},
     "checks": {"access", "kapso", *BASE},
     "apps": {"checks", "diagnosis", "models"},
     "migrations": {"models"},
     # The sandbox only by its own command.
     "management": {"conf", "diagnosis", "encryption", "kapso", "lifecycle", "reencryption"}
     | {"sandbox", "sync"},
-    # Which projects the fixture stands in for.
-    "sandbox": {"conf"},
+    # Which projects the fixture stands in for, and what the one before it said.
+    "sandbox": {"conf", "lookups"},
 }
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
@@ -22,6 +21,8 @@ from kapso_inbox.lifecycle import (
 )
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .conftest import FRAME
 from .test_launch import OTHER_KEY, with_settings

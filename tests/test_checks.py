@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import responses
 from django.conf import settings as django_settings
+from django.conf.urls.i18n import i18n_patterns
 from django.core import checks as django_checks
 from django.core.checks import CheckMessage
+from django.http import HttpResponse
 from django.test import override_settings
+from django.urls import include, path
 
 from kapso_inbox import checks, conf
 from kapso_inbox.checks import check_settings, check_urls
@@ -20,6 +24,10 @@ from kapso_inbox.encryption import generate_key
 
 KEY = "kapso-key-that-nobody-may-see"
 SECRET = generate_key()
+PAGE = path("page/", lambda request: HttpResponse())
+OURS = path("kapso-inbox/", include("kapso_inbox.urls"))
+pytestmark = pytest.mark.table  # no query is made
+
 QUICKSTART: dict[str, Any] = {"API_KEY": KEY, "ENCRYPTION_KEYS": {"k": SECRET}}
 
 
@@ -61,6 +69,13 @@ def test_the_quickstarts_settings_are_in_order() -> None:
         {"DELIVERY": "direct"},
         {"REQUIRE_FETCH_METADATA": False},
         {"USER_PARAMS": "tests.test_checks.findings"},
+        pytest.param(
+            {"PHONE_REGION": "BR"},
+            marks=pytest.mark.skipif(
+                find_spec("phonenumbers") is None, reason="It takes the extra phone."
+            ),
+        ),
+        {"TEAM_MEMBER": "tests.test_checks.findings"},
         {"VERIFY_AFTER": 0},
         {"VERIFY_AFTER": 0.5},
     ],
@@ -164,6 +179,12 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E014", '["USER_PARAMS"]', {"USER_PARAMS": ""}),
     ("E014", '["USER_PARAMS"]', {"USER_PARAMS": "no.such.function"}),
     ("E014", '["USER_PARAMS"]', {"USER_PARAMS": findings}),
+    ("E019", '["PHONE_REGION"]', {"PHONE_REGION": ""}),
+    ("E019", '["PHONE_REGION"]', {"PHONE_REGION": "br"}),
+    ("E019", '["PHONE_REGION"]', {"PHONE_REGION": "UK"}),
+    ("E019", '["PHONE_REGION"]', {"PHONE_REGION": "+55"}),
+    ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": ""}),
+    ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": "no.such.function"}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": None}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": -1}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": "300"}),
@@ -204,8 +225,8 @@ def test_a_setting_that_is_missing_or_no_dictionary_is_one_finding(setting: Any)
 def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
     source = Path(checks.__file__).read_text()
     numbers = set(re.findall(r"\b[EW]0\d\d\b", source))
-    assert numbers == {number for number, _, _ in WRONG} | {"E001", "E016"}
-    assert {f"E{number:03}" for number in range(1, 19)} | {"W001"} == numbers
+    assert numbers == {number for number, _, _ in WRONG} | {"E001", "E016", "W007"}
+    assert {f"E{number:03}" for number in range(1, 21)} | {"W001", "W007"} == numbers
 
 
 def test_an_id_belongs_to_one_setting_only() -> None:
@@ -281,7 +302,8 @@ def test_no_value_makes_a_check_fail_itself(name: str, value: Any) -> None:
 
 
 def test_a_host_with_the_quickstarts_settings_deploys_without_a_finding_of_ours() -> None:
-    findings = django_checks.run_checks(include_deployment_checks=True)
+    # Left to itself, Django 6.1 asks every database what it can do.
+    findings = django_checks.run_checks(include_deployment_checks=True, databases=[])
     assert [finding.id for finding in findings if "kapso" in f"{finding.id}{finding.msg}"] == []
     assert findings, "Django itself has something to say of the tests' settings"
 
@@ -311,3 +333,22 @@ def test_addresses_that_are_not_included_are_a_finding() -> None:
     assert finding.id == "kapso_inbox.E016"
     assert "kapso_inbox.urls" in finding.msg
     assert "include(" in (finding.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("urlpatterns", "languages", "found"),
+    [
+        ([*i18n_patterns(PAGE), OURS], django_settings.LANGUAGES, ["kapso_inbox.W007"]),
+        ([*i18n_patterns(PAGE), OURS], [("es", "Spanish")], []),
+        (i18n_patterns(PAGE, OURS), django_settings.LANGUAGES, []),
+        (i18n_patterns(PAGE, OURS, prefix_default_language=False), django_settings.LANGUAGES, []),
+        ([PAGE, OURS], django_settings.LANGUAGES, []),
+    ],
+)
+def test_where_addresses_begin_with_a_language_ours_have_to(
+    urlpatterns: list[Any], languages: list[tuple[str, str]], found: list[str]
+) -> None:
+    """Else an inbox is in the browser's language on a page of another."""
+    urlconf = type("urlconf", (), {"urlpatterns": urlpatterns})
+    with override_settings(ROOT_URLCONF=urlconf, LANGUAGES=languages):
+        assert [finding.id for finding in check_urls()] == found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import namedtuple
 from typing import Any
 
@@ -228,27 +226,3 @@ def test_a_policy_and_a_function_are_found_by_their_path() -> None:
     ):
         assert type(conf.access_policy()) is OtherPolicy
         assert conf.user_params() is some_params
-
-
-# Import
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        "import kapso_inbox.conf, kapso_inbox.encryption, kapso_inbox.origins",
-        "import django; django.setup(); import kapso_inbox.models, kapso_inbox.urls",
-        "import django; django.setup(); from kapso_inbox import conf; conf.project('default')",
-    ],
-)
-def test_nothing_loads_requests_before_it_is_needed(script: str) -> None:
-    lines = f"{script}\nimport sys\nprint(sorted({{'requests', 'urllib3'}} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", lines],
-        env={"DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout == "[]\n"

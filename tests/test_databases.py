@@ -17,6 +17,7 @@ from kapso_inbox.lifecycle import (
 )
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import in_default
 
 
 class StaleReplica:
@@ -32,6 +33,7 @@ class StaleReplica:
         return True
 
 
+@in_default
 @pytest.mark.django_db(databases=["default", "replica"])
 def test_a_replica_that_lags_behind_neither_loses_nor_doubles_a_link(
     kapso_sandbox: Sandbox,

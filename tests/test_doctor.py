@@ -12,7 +12,8 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from datetime import timezone as zone
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from django.conf import settings as django_settings
 from django.core import checks as django_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.migrations.executor import MigrationExecutor
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -37,8 +38,9 @@ from kapso_inbox.management.commands.kapso_doctor import Command
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sandbox.server import SandboxServer
+from tests.hosts.database import connection
 
-from .test_docs import rows
+from .documents import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -583,7 +585,7 @@ def test_an_answer_that_cannot_be_used_is_found(
     ("seconds", "words"), [(-90, r"9\d seconds ahead"), (95, "seconds behind"), (30, ""), (-30, "")]
 )
 def test_a_clock_that_goes_wrong_is_found(kapso_sandbox: Sandbox, seconds: int, words: str) -> None:
-    date = format_datetime(ago(seconds=-seconds), usegmt=False)
+    date = format_datetime(datetime.now(zone.utc) + timedelta(seconds=seconds))
     kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}, {"Date": date}), times=2)
     if words:
         assert re.search(words, the("clock-wrong").what)
@@ -727,6 +729,21 @@ def test_a_link_that_may_work_for_somebody_is_found(code: str, state: AccessLink
     found = the(code, network=False)
     assert (found.level, found.embed) == ("warning", "sales")
     assert "embed-without-link" not in codes(network=False)
+
+
+def test_a_link_of_elsewhere_that_is_not_revoked_yet_is_told_by_its_id() -> None:
+    link = store(state=State.UNMANAGED)
+    link.move(State.REVOKING, expected=[State.UNMANAGED])
+    AccessLink.objects.update(state_changed_at=ago(minutes=11))
+    assert f"Its id there is {link.kapso_id}" in the("revocation-stuck", network=False).mend
+
+
+def test_somebodys_own_inbox_that_is_not_narrowed_any_more_is_found() -> None:
+    store(embed={"personal_to": "7", "assigned_user_id": str(uuid.uuid4())})
+    assert "embed-not-narrowed" not in codes(network=False)
+    InboxEmbed.objects.update(assigned_user_id="")
+    found = the("embed-not-narrowed", network=False)
+    assert (found.level, found.embed) == ("error", "sales")
 
 
 def test_a_link_that_has_expired_is_found() -> None:

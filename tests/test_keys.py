@@ -19,10 +19,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
@@ -31,6 +30,8 @@ from kapso_inbox.encryption import Keyring, generate_key, key_id_of
 from kapso_inbox.lifecycle import InsideTransactionError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.reencryption import Report, reencrypt
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .conftest import FRAME
 
@@ -421,9 +422,15 @@ def test_inside_a_transaction_it_refuses_and_says_what_to_do(
     with under("old"):
         make_link("sales")
     with under("new", "old"):
-        with transaction.atomic(), pytest.raises(InsideTransactionError, match="outside of"):
+        with (
+            transaction.atomic(using=connection.alias),
+            pytest.raises(InsideTransactionError, match="outside of"),
+        ):
             reencrypt()
-        with transaction.atomic(), pytest.raises(CommandError, match="outside of") as caught:
+        with (
+            transaction.atomic(using=connection.alias),
+            pytest.raises(CommandError, match="outside of") as caught,
+        ):
             rotate_keys()
         assert caught.value.returncode == 2
     assert key_ids() == ["old"]

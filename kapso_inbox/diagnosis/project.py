@@ -13,7 +13,7 @@ from kapso_inbox import conf
 from kapso_inbox.models import AccessLink
 
 from .findings import Finding, about, named
-from .stored import Record
+from .stored import Stock
 
 if TYPE_CHECKING:
     from kapso_inbox.kapso import KapsoClient, KapsoError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_SKEW = 60
 
 
-def kapso(alias: str, record: Record, *, network: bool) -> Iterator[Finding]:
+def kapso(alias: str, record: Stock, *, network: bool) -> Iterator[Finding]:
     """Whether the project is configured, and how Kapso answers its API key.
 
     Args:
@@ -38,7 +38,7 @@ def kapso(alias: str, record: Record, *, network: bool) -> Iterator[Finding]:
         return
     # Not at import: requests is only loaded in a process that really talks to Kapso.
     from kapso_inbox.kapso import ConfigurationError
-    from kapso_inbox.kapso.transport import checked_api_key
+    from kapso_inbox.kapso.configuration import checked_api_key
 
     try:
         checked_api_key(configured.api_key)
@@ -82,7 +82,7 @@ def kapso(alias: str, record: Record, *, network: bool) -> Iterator[Finding]:
         )
 
 
-def _without_key(alias: str, record: Record) -> Finding:
+def _without_key(alias: str, record: Stock) -> Finding:
     error, _warning, _info = about(alias)
     if alias in conf.project_aliases() or alias == conf.DEFAULT_PROJECT or record.embeds:
         texts = {"project": alias, "count": record.embeds}
@@ -103,7 +103,7 @@ def _without_key(alias: str, record: Record) -> Finding:
     )
 
 
-def _ask(client: KapsoClient, alias: str, record: Record) -> Iterator[Finding]:
+def _ask(client: KapsoClient, alias: str, record: Stock) -> Iterator[Finding]:
     """For an embed of ours, which only the right key sees; without one, for the numbers."""
     from kapso_inbox.kapso import KapsoError, NotFoundError
 
@@ -152,7 +152,7 @@ def _numbers(client: KapsoClient) -> str:
     return named(numbers) or _("none")
 
 
-def _another_project(client: KapsoClient, alias: str, record: Record) -> Finding:
+def _another_project(client: KapsoClient, alias: str, record: Stock) -> Finding:
     from kapso_inbox.kapso import KapsoError, NotFoundError
 
     error, _warning, _info = about(alias)

@@ -49,7 +49,7 @@ class Probe:
 
 
 @dataclass
-class Record:
+class Stock:
     """What is stored of one Kapso project, in sum.
 
     Attributes:
@@ -98,7 +98,7 @@ def tables() -> Iterator[Finding]:
         )
 
 
-def links(records: dict[str, Record], wanted: list[str] | None) -> Iterator[Finding]:
+def links(records: dict[str, Stock], wanted: list[str] | None) -> Iterator[Finding]:
     """Every stored link: its state, whether its secret opens, and which API key made it.
 
     One query, row by row.
@@ -116,7 +116,7 @@ def links(records: dict[str, Record], wanted: list[str] | None) -> Iterator[Find
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
     for link in rows.select_related("embed").order_by("created_at").iterator(_ROWS):
-        record = records.setdefault(link.embed.project, Record())
+        record = records.setdefault(link.embed.project, Stock())
         if link.state in _AT_KAPSO and link.kapso_id:
             _note(record, link, now, fingerprint(link.embed.project))
         if link.sealed_url or link.state in (State.ACTIVE, State.SECRET_LOST):
@@ -126,7 +126,7 @@ def links(records: dict[str, Record], wanted: list[str] | None) -> Iterator[Find
         yield from _secrets_in_sum(alias, record, has_keys=has_keys)
 
 
-def _note(record: Record, link: AccessLink, now: datetime, fingerprint: str) -> None:
+def _note(record: Stock, link: AccessLink, now: datetime, fingerprint: str) -> None:
     of_other_key = bool(link.key_fingerprint and link.key_fingerprint != fingerprint)
     record.of_other_keys += of_other_key
     if of_other_key or not record.of_other_keys:
@@ -136,7 +136,7 @@ def _note(record: Record, link: AccessLink, now: datetime, fingerprint: str) -> 
         record.seen_at = link.seen_at
 
 
-def _secret(record: Record, link: AccessLink) -> Iterator[Finding]:
+def _secret(record: Stock, link: AccessLink) -> Iterator[Finding]:
     """Whether the secret opens under the keys of now."""
     slug, lost = link.embed.slug, link.state == State.SECRET_LOST
     make_error, _make_warning, make_info = about(link.embed.project)
@@ -191,7 +191,7 @@ def _secret(record: Record, link: AccessLink) -> Iterator[Finding]:
             )
 
 
-def _secrets_in_sum(alias: str, record: Record, *, has_keys: bool) -> Iterator[Finding]:
+def _secrets_in_sum(alias: str, record: Stock, *, has_keys: bool) -> Iterator[Finding]:
     make_error, _make_warning, make_info = about(alias)
     if not has_keys:
         yield make_error(
@@ -257,8 +257,11 @@ def _state(link: AccessLink, now: datetime) -> Iterator[Finding]:
                 "it. It may still work."
             )
             % names,
-            _("Run manage.py kapso_sync, or revoke it in Kapso: its name ends in %(link)s.")
-            % names,
+            _(
+                "Run manage.py kapso_sync, or revoke it in Kapso. Its id there is %(id)s, and if "
+                "it was made here its name ends in %(link)s."
+            )
+            % {"id": link.kapso_id, "link": link},
             embed=slug,
         )
     elif link.state == State.CREATING and long:
@@ -271,7 +274,7 @@ def _state(link: AccessLink, now: datetime) -> Iterator[Finding]:
         )
 
 
-def embeds(records: dict[str, Record], wanted: list[str] | None) -> Iterator[Finding]:
+def embeds(records: dict[str, Stock], wanted: list[str] | None) -> Iterator[Finding]:
     """Every embed: whether it opens, until when, and which pages may show it.
 
     One query, row by row, and one for the sites where `django.contrib.sites` is installed.
@@ -288,11 +291,12 @@ def embeds(records: dict[str, Record], wanted: list[str] | None) -> Iterator[Fin
     active = total = 0
     for embed in rows.iterator(_ROWS):
         total += 1
-        records.setdefault(embed.project, Record()).embeds += 1
+        records.setdefault(embed.project, Stock()).embeds += 1
         link = embed.current_link
         if link is not None and link.state == State.ACTIVE:
             active += 1
             yield from _expiry(embed, now)
+            yield from _personal(embed)
             yield from _origins(embed, here)
         else:
             yield from _without_link(embed)
@@ -327,6 +331,22 @@ def _without_link(embed: InboxEmbed) -> Iterator[Finding]:
         )
 
 
+def _personal(embed: InboxEmbed) -> Iterator[Finding]:
+    """Whether somebody's own inbox is still narrowed to what is assigned to them."""
+    make_error, _make_warning, _make_info = about(embed.project)
+    if embed.personal_to and not embed.assigned_user_id:
+        yield make_error(
+            "embed-not-narrowed",
+            _(
+                "The inbox “%(embed)s” opens for nobody: it is one person's own, and at Kapso it "
+                "is not narrowed to a team member any more."
+            )
+            % {"embed": embed.slug},
+            _("Revoke it and delete its record. That person then sets up their own inbox again."),
+            embed=embed.slug,
+        )
+
+
 def _expiry(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
     if embed.expires_at is None:
         return
@@ -339,7 +359,7 @@ def _expiry(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
         yield warning(
             "link-expired",
             _("The inbox “%(embed)s” does not open: its link expired at %(when)s.") % texts,
-            _("Rotate its link with a later expiry, or revoke it if it is not wanted any more."),
+            _("Change its expiry, or revoke it if it is not wanted any more."),
             embed=embed.slug,
         )
     elif embed.expires_at <= now + SOON:
@@ -401,7 +421,7 @@ def _origins(embed: InboxEmbed, here: list[origins.Origin]) -> Iterator[Finding]
         )
 
 
-def synchronisation(records: dict[str, Record]) -> Iterator[Finding]:
+def synchronisation(records: dict[str, Stock]) -> Iterator[Finding]:
     """Whether kapso_sync runs: by when a link last stood in Kapso's list."""
     since = timezone.now() - SYNC_EVERY
     for alias, record in records.items():

@@ -1,6 +1,9 @@
 """All that speaks HTTP to Kapso: a client, its results and its errors."""
 
-from .client import BASE_URL, KapsoClient
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     ConfigurationError,
     CredentialsError,
@@ -11,7 +14,20 @@ from .errors import (
     UncertainError,
     UnreachableError,
 )
-from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
+
+if TYPE_CHECKING:
+    from .client import BASE_URL, KapsoClient
+    from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
+else:
+
+    def __getattr__(name: str) -> Any:
+        # Whoever handles errors need not load the client: a host's start-up does not.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import client
+
+        return getattr(client, name)
+
 
 __all__ = [
     "BASE_URL",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 from .errors import UncertainError
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
-from .transport import Received, Transport
+
+if TYPE_CHECKING:
+    from .transport import Answer, Received, Transport
 
 BASE_URL = "https://api.kapso.ai/platform/v1"
 #: What is asked for; Kapso may cap it lower, which `meta` then says.
@@ -40,6 +43,9 @@ class KapsoClient:
     """
 
     def __init__(self, api_key: str, base_url: str = BASE_URL, **options: Any) -> None:
+        # Not at import: requests is only loaded in a process that really talks to Kapso.
+        from .transport import Transport
+
         transport = Transport(api_key, base_url, **options)
         self.inbox_embeds = InboxEmbeds(transport)
         self.phone_numbers = Listing(
@@ -93,14 +99,7 @@ class Listing(Generic[T]):
         number = 1
         previous: Sequence[Any] | None = None
         while True:
-            params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
-            answer = self._transport.request(
-                "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
-            )
-            objects, meta = _page(answer.data)
-            here, total = _whole(meta, "page", "current_page"), _whole(meta, "total_pages")
-            if here is not None and here != number:
-                raise UncertainError("Kapso's list answered another page than the one asked for")
+            objects, total = self._get(number, filters)
             # By the ids: other values can change between two answers.
             ids = [item.get(self._key, item) for item in objects]
             if ids == previous:
@@ -114,6 +113,34 @@ class Listing(Generic[T]):
                 return
             number, previous = number + 1, ids
 
+    def page(self, number: int, **filters: str) -> tuple[Sequence[T], bool]:
+        """Return one page, and whether it is known to be the last; for those who go on later.
+
+        Args:
+            number: from 1.
+            filters: as for `list`.
+
+        Raises:
+            KapsoError: the page could not be read.
+        """
+        objects, total = self._get(number, filters)
+        is_last = number >= total if total is not None else len(objects) < PER_PAGE
+        return [self._read(item) for item in objects], is_last
+
+    def _get(
+        self, number: int, filters: Mapping[str, str]
+    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
+        """Return the objects of a page, and how many pages there are, where Kapso says so."""
+        params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
+        answer = self._transport.request(
+            "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
+        )
+        objects, meta = _page(answer)
+        here = _whole(meta, "page", "current_page")
+        if here is not None and here != number:
+            raise UncertainError("Kapso's list answered another page than the one asked for")
+        return objects, _whole(meta, "total_pages")
+
 
 class InboxEmbeds(Listing[Embed]):
     """`/inbox_embeds`: the embeddable inbox access links. `list` gives the most recent first."""
@@ -121,9 +148,19 @@ class InboxEmbeds(Listing[Embed]):
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, "/inbox_embeds", Embed.from_json)
 
+    def _get(
+        self, number: int, filters: Mapping[str, str]
+    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
+        # What is not in the list is concluded to be gone. A list that does not say what is in it
+        # must not lead to that.
+        objects, total = super()._get(number, filters)
+        if not all(item.get(self._key) for item in objects):
+            raise UncertainError("Kapso's list holds an embed without its id", status=HTTPStatus.OK)
+        return objects, total
+
     def get(self, embed_id: str) -> Embed:
         """Return one embed, without its secret."""
-        return _embed(self._transport.request("GET", self._one(embed_id)).data)
+        return _embed(self._transport.request("GET", self._one(embed_id)))
 
     def create(
         self,
@@ -169,7 +206,7 @@ class InboxEmbeds(Listing[Embed]):
         }
         fields |= {name: value for name, value in optional.items() if value}
         answer = self._transport.request("POST", self._path, payload={"inbox_embed": fields})
-        embed = _embed(answer.data)
+        embed = _embed(answer)
         embed_url = answer.data["data"].get("embed_url")
         if not isinstance(embed_url, str) or not embed_url:
             raise UncertainError("Kapso's answer holds no embed_url", status=answer.status)
@@ -186,7 +223,7 @@ class InboxEmbeds(Listing[Embed]):
         answer = self._transport.request(
             "PATCH", self._one(embed_id), payload={"inbox_embed": fields}
         )
-        return _embed(answer.data)
+        return _embed(answer)
 
     def revoke(self, embed_id: str) -> None:
         """End the embed's link at once. Kapso keeps it in its list as `revoked`.
@@ -208,28 +245,30 @@ def _wire(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _embed(data: Any) -> Embed:
+def _embed(answer: Answer) -> Embed:
     """Read `{"data": {...}}`.
 
     Raises:
         UncertainError: there is no object, or it has no id.
     """
+    data = answer.data
     inner = data.get("data") if isinstance(data, dict) else None
     embed = Embed.from_json(inner) if isinstance(inner, dict) else None
     if embed is None or not embed.id:
-        raise UncertainError("Kapso's answer holds no embed")
+        raise UncertainError("Kapso's answer holds no embed", status=answer.status)
     return embed
 
 
-def _page(data: Any) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+def _page(answer: Answer) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     """Read `{"data": [...], "meta": {...}}`.
 
     Raises:
         UncertainError: it is not of that shape.
     """
+    data = answer.data
     objects = data.get("data") if isinstance(data, dict) else None
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise UncertainError("Kapso's answer holds no list")
+        raise UncertainError("Kapso's answer holds no list", status=answer.status)
     meta = data.get("meta")
     return objects, meta if isinstance(meta, dict) else {}
 

@@ -31,12 +31,10 @@ from urllib3.exceptions import (
 )
 
 from kapso_inbox import __version__
-from kapso_inbox.origins import origin_of
-from kapso_inbox.secret import Secret
 
+from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
 from .deadline import DeadlineAdapter, set_deadline
 from .errors import (
-    ConfigurationError,
     KapsoError,
     RateLimitedError,
     UncertainError,
@@ -264,48 +262,6 @@ class Transport:
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             sessions[key] = session
         return sessions[key]
-
-
-def checked_api_key(api_key: str) -> Secret:
-    """Return the key without surrounding white space.
-
-    Raises:
-        ConfigurationError: it is blank, or cannot stand in a header.
-    """
-    api_key = api_key.strip() if isinstance(api_key, str) else ""
-    if not re.fullmatch(r"[!-~]+", api_key):
-        raise ConfigurationError(
-            "The Kapso API key is blank, or holds white space or characters that are not ASCII."
-        )
-    return Secret(api_key)
-
-
-def checked_base_url(base_url: str) -> str:
-    """Return the address of the API without a slash at its end.
-
-    Raises:
-        ConfigurationError: it is not https (or http on loopback), or has a query or a user in it.
-    """
-    base_url = base_url.strip().rstrip("/") if isinstance(base_url, str) else ""
-    if not origin_of(base_url) or re.search(r"[?#]", base_url):
-        raise ConfigurationError(
-            "The Kapso base URL must be an https address (http only on this machine), "
-            "without a query, a fragment or a user."
-        )
-    return base_url
-
-
-def checked_ca_bundle(path: str | os.PathLike[str] | None) -> str | None:
-    """Return the path as text.
-
-    Raises:
-        ConfigurationError: nothing is there.
-    """
-    if not path:
-        return None
-    if not os.path.exists(path):
-        raise ConfigurationError("The certificates to trust are not where the path says.")
-    return os.fspath(path)
 
 
 def _pauses(tries: int) -> Iterator[float | None]:

@@ -38,6 +38,7 @@ def create_embed(
     expires_at: datetime | None = None,
     assigned_user_id: str | None = None,
     groups: Iterable[Group] = (),
+    personal_to: str = "",
     actor: Any = None,
 ) -> InboxEmbed:
     """Create an embed here and its access link at Kapso, in one POST.
@@ -57,6 +58,8 @@ def create_embed(
         expires_at: when its link stops to work; None = never.
         assigned_user_id: narrows it to conversations assigned to that team member (a UUID).
         groups: who of those with the permission may open it; none = all of them.
+        personal_to: the primary key, as text, of the only user who may open it; blank = no such
+            one. It takes an `assigned_user_id`.
         actor: the user who asks for it, for the record.
 
     Returns:
@@ -81,11 +84,12 @@ def create_embed(
             "expires_at": expires_at,
             "assigned_user_id": assigned_user_id,
             "groups": groups,
+            "personal_to": personal_to,
         }
     )
+    values.refuse_own_for_nobody(cleaned)
     chosen = cleaned.pop("groups")
     client = links.client_for(InboxEmbed(**cleaned))
-    taken = ValidationError({"slug": _("There is an embed with this slug already.")}, code="taken")
     try:
         with transaction.atomic(using=links.database(), durable=True):
             embed = _never_made(cleaned["slug"]) or InboxEmbed()
@@ -93,10 +97,17 @@ def create_embed(
                 setattr(embed, field, value)
             embed.save(using=links.database())
             embed.groups.set(chosen)
+            # By what is asked for: MariaDB leaves a group out that was deleted meanwhile.
+            embed.open_to_groups_only(bool(chosen))
             link = links.begin(embed)
             audit.record_change(InboxChange.Action.CREATED, embed, link=link, actor=actor)
-    except (IntegrityError, _TakenError):
-        raise taken from None
+    except _TakenError:
+        raise values.taken() from None
+    except IntegrityError:
+        # Not of another constraint: a group, or who asked for it, can be deleted meanwhile.
+        if links.embeds().filter(slug=cleaned["slug"]).exists():
+            raise values.taken() from None
+        raise
     logger.info("The embed %r is created by %r.", embed.slug, getattr(actor, "pk", actor))
     links.issue(link, client)
     embed = links.embeds().get(pk=embed.pk)
@@ -138,7 +149,7 @@ def ensure_embed(slug: str, *, actor: Any = None, **wanted: Any) -> InboxEmbed:
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
     if embed.obstacle() is not None:
-        links.replace(embed, actor=actor, only_if_missing=True)
+        links.replace(embed, actor=actor, only_if_missing=True, revive=False)
     return links.embeds().get(pk=embed.pk)
 
 

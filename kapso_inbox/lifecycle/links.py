@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from http import HTTPStatus
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import DatabaseError, connections, router, transaction
 from django.db.models import QuerySet
@@ -17,23 +20,20 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
-from kapso_inbox.kapso import (
-    CreatedEmbed,
-    Embed,
-    KapsoClient,
-    KapsoError,
-    NotFoundError,
-    UncertainError,
-)
+from kapso_inbox.kapso import KapsoError, NotFoundError, UncertainError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.origins import origin_of
 
 from . import values
-from .errors import BusyError, InsideTransactionError, RevokedError
+from .errors import BusyError, InsideTransactionError, ReplacedError, RevokedError
+
+if TYPE_CHECKING:
+    from kapso_inbox.kapso import CreatedEmbed, Embed, KapsoClient
 
 logger = logging.getLogger(__name__)
 
 State = AccessLink.State
+Action = InboxChange.Action
 
 #: Longer than a request to Kapso can take: a link that is `creating` since then was abandoned.
 STALE_AFTER = timedelta(minutes=2)
@@ -55,6 +55,11 @@ def embeds() -> QuerySet[InboxEmbed]:
 def links_of(embed: InboxEmbed) -> QuerySet[AccessLink]:
     """Return the links of an embed, from where they are written."""
     return AccessLink.objects.using(database()).filter(embed=embed).select_related("embed")
+
+
+def newest_link(embed: InboxEmbed) -> UUID | None:
+    """Return the primary key of the link that was begun last, whatever became of it."""
+    return links_of(embed).order_by("-created_at", "-pk").values_list("pk", flat=True).first()
 
 
 def refuse_inside_transaction() -> None:
@@ -84,6 +89,7 @@ def client_for(embed: InboxEmbed) -> KapsoClient:
 
     Raises:
         ImproperlyConfigured: the project or the encryption keys are not in order.
+        ConfigurationError: the project's key or address cannot be used.
     """
     conf.keyring()
     return conf.project(embed.project).client()
@@ -137,41 +143,53 @@ def replace(
     actor: Any = None,
     only_if_missing: bool = False,
     expires_at: datetime | None = None,
+    newest: UUID | EllipsisType | None = ...,
+    revive: bool = True,
 ) -> None:
     """Give the embed a new link in the place of its current one.
 
     Args:
         embed: which one; what it holds may be out of date.
         actor: who asks for it, for the record.
-        only_if_missing: leave a link that works as it is, and one that was revoked revoked.
+        only_if_missing: leave a link that works as it is.
         expires_at: of the new link, in place of the embed's own.
+        newest: the link that was begun last when the caller looked, None where there was none yet;
+            `...` = whichever.
+        revive: also where the embed was revoked.
 
     Raises:
-        RevokedError: it was revoked, and that is to stay so.
+        ReplacedError: another one was begun since.
+        RevokedError: it was revoked, and not to be revived.
         BusyError: another process is making its link right now.
-        KapsoError, DatabaseError: as `issue`.
+        KapsoError, DatabaseError: as `issue`; or the link before could not be revoked yet.
     """
     client = client_for(embed)
     with transaction.atomic(using=database(), durable=True):
         lock(embed)
         embed = embeds().get(pk=embed.pk)
         current = embed.current_link
-        if only_if_missing and current is not None:
-            if current.state in (State.REVOKING, State.REVOKED):
-                raise RevokedError(
-                    f"The embed {embed.slug!r} was revoked. rotate_link() brings it back."
-                )
-            if current.state == State.ACTIVE or current.recover_secret():
-                return
+        if not revive and current is not None and current.state in (State.REVOKING, State.REVOKED):
+            raise RevokedError(
+                f"The embed {embed.slug!r} was revoked. rotate_link() brings it back."
+            )
+        if only_if_missing and current is not None and _works(current):
+            return
+        if newest is not ... and newest != newest_link(embed):
+            raise ReplacedError(f"Another link was begun for the embed {embed.slug!r} meanwhile.")
         link = begin(embed)
-        audit.record_change(InboxChange.Action.ROTATED, embed, link=link, actor=actor)
+        audit.record_change(Action.ROTATED, embed, link=link, actor=actor)
     issue(link, client, expires_at=expires_at)
     signals.link_rotated.send_robust(InboxEmbed, embed=embeds().get(pk=embed.pk), actor=actor)
+    finish_revoking(embed, client)
+
+
+def _works(link: AccessLink) -> bool:
+    return link.state == State.ACTIVE or link.recover_secret()
 
 
 @sensitive_variables()
 def issue(link: AccessLink, client: KapsoClient, *, expires_at: datetime | None = None) -> None:
-    """Have Kapso make the link, and make it the embed's current one; others are revoked.
+    """Have Kapso make the link, and make it the embed's current one; the one before is `revoking`.
 
     Args:
         link: committed, `creating`.
@@ -180,7 +198,7 @@ def issue(link: AccessLink, client: KapsoClient, *, expires_at: datetime | None 
 
     Raises:
         KapsoError: Kapso refused (the link is `failed`), its answer is uncertain (`unknown`) or
-            unusable (revoked again); or a link of the past could not be revoked yet (`revoking`).
+            unusable (revoked again).
         BusyError: the embed was revoked meanwhile; what Kapso made was revoked, too.
         DatabaseError: what Kapso made could not be stored; it was revoked, or the log says so.
     """
@@ -206,24 +224,27 @@ def issue(link: AccessLink, client: KapsoClient, *, expires_at: datetime | None 
         origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
         or len(created.embed_url) > MAX_URL
     ):
-        unusable = UncertainError("Kapso answered an address that INBOX_ORIGINS does not name")
+        unusable = UncertainError(
+            "Kapso answered an address that INBOX_ORIGINS does not name", status=HTTPStatus.CREATED
+        )
         _take_back(link, client, str(unusable))
         raise unusable
-    _store(link, created, client)
+    _store(link, created, client, expires_at)
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
-    finish_revoking(embed, client)
 
 
 @sensitive_variables()
-def _store(link: AccessLink, created: CreatedEmbed, client: KapsoClient) -> None:
+def _store(
+    link: AccessLink, created: CreatedEmbed, client: KapsoClient, expires_at: datetime | None
+) -> None:
     """Write down what Kapso made, or have it revoked."""
     try:
         link.store_url(created.embed_url)
         try:
-            wanted = _make_current(link, created.embed)
+            wanted = _make_current(link, created.embed, expires_at)
         except DatabaseError:
             connections[database()].close()
-            wanted = _make_current(link, created.embed)
+            wanted = _make_current(link, created.embed, expires_at)
     except Exception:
         _take_back(link, client, "It was made at Kapso and could not be stored here.")
         raise
@@ -232,8 +253,13 @@ def _store(link: AccessLink, created: CreatedEmbed, client: KapsoClient) -> None
         raise BusyError(f"The embed {link.embed.slug!r} was revoked while its link was being made.")
 
 
-def _make_current(link: AccessLink, answer: Embed) -> bool:
+def _make_current(link: AccessLink, answer: Embed, expires_at: datetime | None) -> bool:
     """In one transaction: the link becomes active and current, the one before is to be revoked.
+
+    Args:
+        link: what Kapso made.
+        answer: what it says of it.
+        expires_at: what it was asked for in place of the embed's own; not every answer repeats it.
 
     Returns:
         Whether that was still wanted.
@@ -248,6 +274,7 @@ def _make_current(link: AccessLink, answer: Embed) -> bool:
         embed = embeds().get(pk=link.embed.pk)
         if embed.current_link is not None:
             mark_revoking(embed.current_link)
+        embed.expires_at = expires_at or embed.expires_at
         values.mirror(embed, answer)
         embed.current_link = link
         embed.save(using=database())
@@ -296,6 +323,51 @@ def mark_revoking(link: AccessLink) -> bool:
     if link.kapso_id:
         expected.append(State.UNKNOWN)
     return link.move(State.REVOKING, expected=expected, sealed_url="")
+
+
+def lose_secret(link: AccessLink, reason: str) -> None:
+    """Take an active link's secret for lost: it does not open. Operators and hosts are told.
+
+    Args:
+        link: with its embed.
+        reason: why not, without anything secret.
+    """
+    logger.error("The secret of access link %s cannot be revealed: %s", link, reason)
+    lost = Action.LOST, reason
+    if move_on_record(link, State.SECRET_LOST, lost, expected=[State.ACTIVE], reason=reason):
+        signals.secret_lost.send_robust(InboxEmbed, embed=link.embed, link=link)
+
+
+def move_on_record(
+    link: AccessLink,
+    state: AccessLink.State,
+    entry: tuple[InboxChange.Action, str],
+    *,
+    actor: Any = None,
+    **fields: Any,
+) -> bool:
+    """Change a link's state as `AccessLink.move` does, and record it, both or neither.
+
+    Args:
+        link: which.
+        state: the new one.
+        entry: what the record says: the action, and its details without anything secret.
+        actor: who asks for it, for the record.
+        fields: as for `AccessLink.move`.
+
+    Returns:
+        Whether it was changed.
+    """
+    action, details = entry
+    embed = link.embed  # not within the transaction, which has to begin with a write: see lock()
+    with transaction.atomic(using=database()):
+        # As every change does: one that locked the link first and its embed after would be a
+        # deadlock with them.
+        lock(embed)
+        moved = link.move(state, **fields)
+        if moved:
+            audit.record_change(action, embed, link=link, actor=actor, details=details)
+    return moved
 
 
 def finish_revoking(embed: InboxEmbed, client: KapsoClient) -> None:

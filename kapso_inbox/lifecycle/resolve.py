@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import audit, conf
-from kapso_inbox.kapso import Embed
+from kapso_inbox import conf
 from kapso_inbox.models import AccessLink, InboxChange, reference_in
 
 from . import links
+
+if TYPE_CHECKING:
+    from kapso_inbox.kapso import Embed
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +50,8 @@ def resolve_link(link: AccessLink, *, actor: Any = None) -> AccessLink:
     link = AccessLink.objects.using(links.database()).select_related("embed").get(pk=link.pk)
     client = conf.project(link.embed.project).client()
     if is_uncertain(link):
-        found = None
-        for page in client.inbox_embeds.pages():
-            found = next((e for e in page if reference_in(e.name) == link.reference), found)
+        listed = client.inbox_embeds.list()
+        found = next((e for e in listed if reference_in(e.name) == link.reference), None)
         settle(link, found, proven=links.known_to_current_key(link), actor=actor)
     if link.state == State.REVOKING:
         links.revoke(link, client, reason=link.reason)
@@ -79,11 +80,11 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         actor: who asks for it, for the record.
     """
     now = timezone.now()
+    known = {"kapso_id": found.id} if found is not None else {}
     if found is not None and found.status == "revoked":
-        done = link.move(State.REVOKED, expected=[State.UNKNOWN], kapso_id=found.id)
+        state, reason = State.REVOKED, ""
     elif found is not None:
-        reason = "It was made after all; its address is lost."
-        done = link.move(State.REVOKING, expected=[State.UNKNOWN], kapso_id=found.id, reason=reason)
+        state, reason = State.REVOKING, "It was made after all; its address is lost."
     elif not proven:
         reason = "Only the API key that was in use when it was asked for can say what became of it."
         AccessLink.objects.using(links.database()).filter(pk=link.pk).update(reason=reason)
@@ -96,11 +97,9 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
     elif now - link.absent_at < ABSENT_AFTER:
         return
     else:
-        reason = "Kapso's whole list lacked it twice: it was never made."
-        done = link.move(State.FAILED, expected=[State.UNKNOWN], reason=reason)
-    if done:
+        state, reason = State.FAILED, "Kapso's whole list lacked it twice: it was never made."
+    entry = InboxChange.Action.SETTLED, reason or "It was revoked already."
+    if links.move_on_record(
+        link, state, entry, actor=actor, expected=[State.UNKNOWN], reason=reason, **known
+    ):
         logger.info("Access link %s is settled: %s.", link, link.state)
-        details = link.reason or "It was revoked already."
-        audit.record_change(
-            InboxChange.Action.SETTLED, link.embed, link=link, actor=actor, details=details
-        )

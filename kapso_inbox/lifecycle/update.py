@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -12,11 +13,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf
-from kapso_inbox.kapso import Embed, KapsoError, UncertainError
+from kapso_inbox.kapso import KapsoError, UncertainError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 
 from . import links, values
 from .errors import BusyError
+
+if TYPE_CHECKING:
+    from kapso_inbox.kapso import Embed
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +36,8 @@ _LIVES_AT_KAPSO = (
 def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> InboxEmbed:
     """Change settings of an embed: at Kapso first, in one PATCH of what differs, then here.
 
-    The slug and the groups are ours alone. Where the embed has no link that lives at Kapso, all is
-    kept here, for the next link.
+    The slug, the groups and whose own it is are ours alone. Where the embed has no link that lives
+    at Kapso, all is kept here, for the next link.
 
     Args:
         embed: it is read again from the database.
@@ -58,6 +62,8 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
     groups = different.pop("groups", None)
     if not different and groups is None:
         return embed
+    if "slug" in different and links.embeds().filter(slug=different["slug"]).exists():
+        raise values.taken()  # before Kapso is told of the rest
     for_kapso = {name: value for name, value in different.items() if name not in values.LOCAL}
     link = embed.current_link
     answer = None
@@ -76,12 +82,21 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
                     raise BusyError(
                         f"The link of {embed.slug!r} was replaced meanwhile. Try again."
                     )
+            stored = copy(current)
             for name, value in different.items():
                 setattr(current, name, value)
-            fields = [*different, *(values.mirror(current, answer) if answer else [])]
-            current.save(using=links.database(), update_fields={*fields, "updated_at"})
+            mirrored = values.mirror(current, answer) if answer else []
+            for name in mirrored:
+                # Another change came in between, and Kapso's answer to this one may be older.
+                if name not in different and getattr(stored, name) != getattr(embed, name):
+                    setattr(current, name, getattr(stored, name))
+            current.save(
+                using=links.database(), update_fields={*different, *mirrored, "updated_at"}
+            )
             if groups is not None:
                 current.groups.set(groups)
+                # Also where there was none any more to be taken away.
+                current.open_to_groups_only(bool(groups))
             names = [*different, *(["groups"] if groups is not None else [])]
             audit.record_change(
                 InboxChange.Action.CHANGED,
@@ -91,9 +106,11 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
                 details=", ".join(names),
             )
     except IntegrityError:
-        raise ValidationError(
-            {"slug": _("There is an embed with this slug already.")}, code="taken"
-        ) from None
+        # Not of another constraint: a group, or who asked for it, can be deleted meanwhile.
+        slug = different.get("slug", embed.slug)
+        if links.embeds().filter(slug=slug).exclude(pk=embed.pk).exists():
+            raise values.taken() from None
+        raise
     logger.info("The embed %r is changed by %r.", embed.slug, getattr(actor, "pk", actor))
     return current
 
@@ -123,8 +140,12 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
     if fixed and _kapso_may_know(embed):
         text = _("This cannot be changed at Kapso. Create another embed for it.")
         raise ValidationError(dict.fromkeys(fixed, text))
-    if groups is not None and set(groups) != set(embed.groups.using(links.database())):
+    if groups is not None and (
+        embed.restricted != bool(groups) or set(groups) != set(embed.groups.using(links.database()))
+    ):
         different["groups"] = groups
+    if {"personal_to", "assigned_user_id"} & different.keys():
+        values.refuse_own_for_nobody({**vars(embed), **different})
     return different
 
 

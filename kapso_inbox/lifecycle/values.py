@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from datetime import timezone as dt_timezone
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 #: Settings that Kapso takes in a PATCH, settings that no one can change, and what is ours alone.
 MUTABLE = ("name", "allowed_origins", "default_mode", "language", "expires_at")
 FIXED = ("project", "scope_type", "scope_id", "assigned_user_id")
-LOCAL = ("slug", "groups")
+LOCAL = ("slug", "groups", "personal_to")
 
 _MIRRORED = (
     *MUTABLE,
@@ -63,6 +64,26 @@ def clean(values: Mapping[str, Any]) -> dict[str, Any]:
     if errors:
         raise ValidationError(errors)
     return cleaned
+
+
+def refuse_own_for_nobody(values: Mapping[str, Any]) -> None:
+    """Refuse an embed of one user's own that Kapso does not narrow: it would open for nobody.
+
+    Args:
+        values: all that it is to have.
+
+    Raises:
+        ValidationError: it is one.
+    """
+    if values["personal_to"] and not values["assigned_user_id"]:
+        text = _("An inbox of one user's own is narrowed to a team member.")
+        raise ValidationError({"assigned_user_id": text})
+
+
+def taken() -> ValidationError:
+    """Return what is said of a slug that another embed has, with the code `taken`."""
+    error = ValidationError(_("There is an embed with this slug already."), code="taken")
+    return ValidationError({"slug": error})
 
 
 def for_kapso(value: Any) -> Any:
@@ -220,6 +241,10 @@ def _clean_expires_at(value: datetime | None) -> datetime | None:
         value = timezone.make_naive(value)
     if value <= timezone.now():
         raise ValidationError(_("This time has passed already."))
+    try:
+        for_kapso(value).astimezone(dt_timezone.utc)  # as databases and Kapso do
+    except OverflowError:
+        raise ValidationError(_("This time is too far away.")) from None
     # Kapso's clock has no finer hands as far as is known; the same time again is then no change.
     return value.replace(microsecond=0)
 

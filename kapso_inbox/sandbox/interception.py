@@ -14,7 +14,7 @@ import responses
 from urllib3.exceptions import ProtocolError
 from urllib3.util import Timeout
 
-from kapso_inbox import conf
+from kapso_inbox import conf, lookups
 
 from .engine import DroppedConnection, Request, Sandbox
 
@@ -30,6 +30,7 @@ def intercepted() -> Iterator[Sandbox]:
     sandbox = Sandbox()
     base_urls = []
     for alias in conf.project_aliases():
+        lookups.forget(alias)  # what the sandbox of another test said
         project = conf.project(alias)
         base_urls.append(project.base_url.rstrip("/"))
         if project.api_key not in sandbox.projects:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 from zlib import crc32
 
-from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DatabaseError
 from django.test import RequestFactory
@@ -31,6 +30,7 @@ from kapso_inbox.lifecycle import (
 )
 from kapso_inbox.models import AccessLink, InboxEmbed, name_without_reference, reference_in
 from kapso_inbox.sync import sync_project
+from tests.hosts.people import User
 
 from .troubles import REQUEST_TROUBLES, request_trouble
 from .world import (

@@ -330,7 +330,7 @@ def main() -> None:
     import django
 
     django.setup()
-    from django.db import connection
+    from tests.hosts.database import connection
 
     from .world import world
 

@@ -133,3 +133,16 @@ def test_what_was_made_under_a_wrong_key_keeps_nothing_from_being_settled(
         create_embed(slug="support", name="Support")
     sync_project()
     assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_a_list_whose_embeds_lack_their_ids_proves_nothing_gone(kapso_sandbox: Sandbox) -> None:
+    """Known by its id alone, a link would be missing from such a list, and taken for revoked."""
+    embed = create_embed(slug="sales", name="Sales")
+    AccessLink.objects.update(state_changed_at=F("state_changed_at") - timedelta(hours=1))
+    listed = [{"name": "Sales", "status": "active"}]
+    meta = {"page": 1, "total_pages": 1}
+    kapso_sandbox.fail_next(method="GET", answer=Answer(200, {"data": listed, "meta": meta}))
+    report = sync_project()
+    assert not report.complete
+    embed.refresh_from_db()
+    assert embed.obstacle() is None

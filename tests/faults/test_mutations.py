@@ -13,8 +13,6 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -22,6 +20,8 @@ from kapso_inbox import conf
 from kapso_inbox.kapso import transport
 from kapso_inbox.lifecycle import links
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .machine import Inboxes
 from .test_state_machine import PROFILE
@@ -45,7 +45,7 @@ def the_intent_is_not_committed_early() -> Iterator[None]:
 
     def issue_without_a_row(link: AccessLink, *args: Any, **options: Any) -> None:
         InboxChange.objects.filter(link=link).update(link=None)
-        AccessLink.objects.filter(pk=link.pk)._raw_delete("default")
+        AccessLink.objects.filter(pk=link.pk)._raw_delete(connection.alias)
         issue(link, *args, **options)
 
     def store_with_its_row(link: AccessLink, *args: Any) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .machine import Inboxes
 from .world import world
 
 #: On SQLite in memory many, elsewhere fewer: what differs there is the database and not the logic.
-SEQUENCES = 2000 if connection.vendor == "sqlite" else 300
+SEQUENCES = 2000 if connection.vendor == "sqlite" else 100
 
 #: Reproducible, so that a red run can be looked into; a failure is told by its steps, unshrunk,
 #: because shrinking takes minutes here.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.db.models import F
 from django.test import override_settings
 
@@ -26,6 +26,7 @@ from kapso_inbox.sandbox.embeds import from_iso, to_iso
 from kapso_inbox.sandbox.engine import Answer, Fault, Request, Sandbox
 from kapso_inbox.sandbox.interception import intercepted
 from kapso_inbox.sync import SyncReport, sync_project
+from tests.hosts.database import connection
 
 State = AccessLink.State
 

@@ -125,8 +125,18 @@ def test_a_repeated_page_is_known_by_its_ids(
 def test_pages_of_objects_without_ids_are_all_read(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
-    serve_pages(kapso, lambda page: ([{"name": f"n{page}"}] if page < 4 else [], None))
-    assert [embed.name for embed in client.inbox_embeds.list()] == ["n1", "n2", "n3"]
+    answer = lambda page: ([{"name": f"n{page}"}] if page < 4 else [], None)  # noqa: E731
+    serve_pages(kapso, answer, "/customers")
+    assert [customer.name for customer in client.customers.list()] == ["n1", "n2", "n3"]
+
+
+def test_a_list_of_embeds_that_lacks_an_id_is_an_error(
+    kapso: responses.RequestsMock, client: KapsoClient
+) -> None:
+    """From what is not in it, a link is concluded to be gone."""
+    serve_pages(kapso, lambda page: ([{"id": "a"}, {"name": "Sales"}], {"total_pages": 1}))
+    with pytest.raises(UncertainError, match="without its id"):
+        ids(client)
 
 
 @pytest.mark.parametrize("meta", [{"page": 1, "total_pages": 5}, {"current_page": 1}])

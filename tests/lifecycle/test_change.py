@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import ProtectedError
 from django.test import override_settings
 from requests.exceptions import ConnectTimeout
@@ -33,6 +33,8 @@ from kapso_inbox.lifecycle import (
 )
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+from tests.hosts.clock import as_stored
+from tests.hosts.database import connection
 
 pytestmark = pytest.mark.django_db
 
@@ -62,13 +64,10 @@ def test_an_update_is_one_patch_of_what_differs(kapso_sandbox: Sandbox, embed: I
     changed = update_embed(embed, name="Verkauf", default_mode="system", expires_at=moment)
     (request,) = kapso_sandbox.requests[1:]
     assert request.method == "PATCH"
-    assert request.json == {
-        "inbox_embed": {
-            "name": f"Verkauf #ki-{link_of(embed).reference}",
-            "expires_at": moment.isoformat(),
-        }
-    }
-    assert (changed.name, changed.expires_at) == ("Verkauf", moment)
+    sent = request.json["inbox_embed"]
+    assert datetime.fromisoformat(sent.pop("expires_at")) == moment
+    assert sent == {"name": f"Verkauf #ki-{link_of(embed).reference}"}
+    assert (changed.name, changed.expires_at) == ("Verkauf", as_stored(moment))
     assert update_embed(embed, expires_at=None).expires_at is None
 
 
@@ -125,7 +124,7 @@ def test_the_same_fixed_values_and_none_for_no_assignment_are_no_change(
 def test_an_expiry_that_has_passed_since_does_not_hinder_another_change(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    past = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    past = as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc))
     InboxEmbed.objects.update(expires_at=past)
     kapso_sandbox.project().expire(link_of(embed).kapso_id)
     assert update_embed(embed, expires_at=past, name="New").name == "New"
@@ -243,7 +242,7 @@ def test_a_rotation_sends_the_embeds_settings(kapso_sandbox: Sandbox) -> None:
 def test_an_embed_whose_expiry_has_passed_is_not_rotated_into_a_refusal(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    InboxEmbed.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    InboxEmbed.objects.update(expires_at=as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc)))
     with pytest.raises(ValidationError) as caught:
         rotate_link(embed)
     assert list(caught.value.message_dict) == ["expires_at"]
@@ -340,7 +339,7 @@ def test_none_of_them_begins_inside_a_transaction(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     for change in (revoke_embed, rotate_link, update_embed):
-        with transaction.atomic(), pytest.raises(InsideTransactionError):
+        with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
             change(embed)
     assert sent(kapso_sandbox) == []
 
@@ -478,6 +477,19 @@ def test_a_change_that_a_rotation_overtakes_is_a_clear_conflict_and_no_drift(
     assert embed.allowed_origins == record["allowed_origins"] == []
 
 
+def test_a_change_leaves_what_another_change_put_there_meanwhile(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    meanwhile(kapso_sandbox, "PATCH", lambda: update_embed(embed, default_mode="dark"))
+    now = update_embed(embed, name="New name")
+    (record,) = kapso_sandbox.project().active_embeds()
+    assert (
+        (now.name, now.default_mode) == ("New name", record["default_mode"]) == ("New name", "dark")
+    )
+    embed.refresh_from_db()
+    assert (embed.name, embed.default_mode) == ("New name", "dark")
+
+
 def test_a_change_during_a_rotation_is_a_clear_conflict(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
@@ -517,7 +529,10 @@ def test_a_link_that_may_live_cannot_be_deleted_in_any_way(embed: InboxEmbed, st
         embed.delete,
         InboxEmbed.objects.all().delete,
     ):
-        with pytest.raises(ProtectedError, match="Revoke the embed first"), transaction.atomic():
+        with (
+            pytest.raises(ProtectedError, match="Revoke the embed first"),
+            transaction.atomic(using=connection.alias),
+        ):
             delete()
     assert AccessLink.objects.count() == InboxEmbed.objects.count() == 1
 

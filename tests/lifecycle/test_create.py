@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
 from django.test import override_settings
 from django.utils import timezone as django_timezone
 from requests.exceptions import ConnectTimeout
@@ -34,6 +34,8 @@ from kapso_inbox.lifecycle import (
 from kapso_inbox.lifecycle.links import MAX_URL, STALE_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+from tests.hosts.clock import as_stored
+from tests.hosts.database import connection
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +82,7 @@ def test_an_embed_is_created_in_exactly_one_post(kapso_sandbox: Sandbox) -> None
         ["https://crm.example.com"],
         "dark",
         "es",
-        moment,
+        as_stored(moment),
     )
     assert list(stored.groups.all()) == [group]
 
@@ -223,7 +225,10 @@ def test_who_asked_stands_in_the_log(
 
 @pytest.mark.django_db(transaction=True)
 def test_inside_a_transaction_it_refuses_and_says_what_to_do(kapso_sandbox: Sandbox) -> None:
-    with transaction.atomic(), pytest.raises(InsideTransactionError, match="non_atomic_requests"):
+    with (
+        transaction.atomic(using=connection.alias),
+        pytest.raises(InsideTransactionError, match="non_atomic_requests"),
+    ):
         create_embed(slug="support", name="Support")
     connection.set_autocommit(False)
     try:
@@ -391,7 +396,7 @@ def test_ensuring_with_values_that_kapso_fills_in_or_rounds_sends_nothing_again(
 def test_ensuring_says_that_the_expiry_has_passed(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    InboxEmbed.objects.update(expires_at=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    InboxEmbed.objects.update(expires_at=as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc)))
     with pytest.raises(ValidationError) as caught:
         ensure_embed(embed.slug)
     assert list(caught.value.message_dict) == ["expires_at"]
@@ -410,7 +415,7 @@ def test_what_another_process_did_between_looking_and_locking_counts(
     assert len(kapso_sandbox.project().active_embeds()) == 2  # the one called failed, and the new
     revoke_embed(embed)
     with pytest.raises(RevokedError):
-        links.replace(embed, only_if_missing=True)
+        links.replace(embed, only_if_missing=True, revive=False)
     assert len(posts(kapso_sandbox)) == 2
 
 
@@ -467,3 +472,30 @@ def test_each_project_is_asked_with_its_own_key(db: None) -> None:
         assert sandbox.project("shop-key").active_embeds() == []
         assert embed.current_link is not None
         assert embed.current_link.reveal_url().startswith("https://inbox.example/embed/")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_group_that_was_deleted_meanwhile_is_not_told_as_a_slug_that_is_taken(
+    kapso_sandbox: Sandbox,
+) -> None:
+    gone = Group.objects.create(name="Gone")
+    Group.objects.filter(pk=gone.pk).delete()
+    if connection.vendor == "mysql":  # it says nothing of it: then nobody may open the embed
+        assert create_embed(slug="sales", name="Sales", groups=[gone]).restricted
+        return
+    with pytest.raises(IntegrityError):
+        create_embed(slug="sales", name="Sales", groups=[gone])
+    assert kapso_sandbox.requests == []
+
+
+@pytest.mark.parametrize("own", [{"personal_to": "7"}, {"personal_to": "7" * 255}])
+def test_one_users_own_needs_a_team_member_also_where_it_is_there_already(
+    kapso_sandbox: Sandbox, own: dict[str, str]
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        ensure_embed("sales", **own)
+    assert list(raised.value.error_dict) == ["assigned_user_id"]
+    ensure_embed("sales")
+    with pytest.raises(ValidationError) as raised:
+        ensure_embed("sales", **own)
+    assert list(raised.value.error_dict) == ["assigned_user_id"]

@@ -12,6 +12,7 @@ from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
+from tests.hosts.database import connection
 
 pytestmark = pytest.mark.django_db
 
@@ -116,5 +117,5 @@ def test_a_link_that_is_certain_is_left_as_it_is(kapso_sandbox: Sandbox, embed: 
 
 @pytest.mark.django_db(transaction=True)
 def test_inside_a_transaction_it_refuses(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
-    with transaction.atomic(), pytest.raises(InsideTransactionError):
+    with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
         resolve_link(AccessLink.objects.get())

@@ -14,6 +14,7 @@ from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.lifecycle.values import agree, clean, mirror
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.clock import as_stored
 
 UUID = "123e4567-e89b-12d3-a456-426614174000"
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
@@ -87,7 +88,7 @@ def test_right_values_are_stored_in_one_form() -> None:
         "allowed_origins": ["https://crm.example.com", "*"],
         "default_mode": "dark",
         "language": "es",
-        "expires_at": moment.replace(microsecond=0),
+        "expires_at": as_stored(moment).replace(microsecond=0),
         "assigned_user_id": UUID,
     }
 
@@ -114,7 +115,9 @@ def test_a_phone_number_id_is_a_row_of_digits() -> None:
 
 def test_a_time_without_a_zone_is_the_sites_own() -> None:
     naive = datetime(2999, 1, 1, 12, 0)
-    assert clean({"expires_at": naive})["expires_at"].isoformat() == "2999-01-01T12:00:00-03:00"
+    with override_settings(USE_TZ=True):
+        cleaned = clean({"expires_at": naive})["expires_at"]
+        assert cleaned.isoformat() == "2999-01-01T12:00:00-03:00"
     with override_settings(USE_TZ=False):
         assert clean({"expires_at": naive})["expires_at"] == naive
         aware = datetime(2999, 1, 1, 15, 0, tzinfo=timezone.utc)

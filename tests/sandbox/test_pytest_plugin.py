@@ -7,8 +7,10 @@ import pytest
 import requests
 from urllib3.util import Timeout
 
+from kapso_inbox import lookups
 from kapso_inbox.sandbox import pytest_plugin
 from kapso_inbox.sandbox.engine import Answer
+from kapso_inbox.sandbox.interception import intercepted
 
 BASE = "https://api.kapso.ai/platform/v1"
 KEY = {"X-API-Key": "key"}
@@ -52,6 +54,13 @@ def test_requests_below_every_base_url_are_answered(kapso, base, key):
         assert answer.json()["meta"]["page"] == 2
         assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     assert kapso.requests[-1].path == "/users"
+
+
+def test_what_another_tests_kapso_said_is_not_kept(configured):
+    for name in ("Ana", "Bruno"):
+        with intercepted() as kapso:
+            kapso.project().users[0]["name"] = name
+            assert lookups.search(lookups.Kind.USER).choices[0].name == name
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])

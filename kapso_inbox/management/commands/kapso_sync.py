@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import ConfigurationError
@@ -47,18 +48,25 @@ class Command(BaseCommand):
             raise CommandError(
                 f"There is no project {asked!r} in KAPSO_INBOX; it has: {known}.", returncode=2
             )
-        reports = []
+        reports, failures = [], []
         for alias in aliases:
             try:
                 with self._progress(alias, shown=not options["json"]) as on_page:
                     reports.append(sync_project(alias, options["dry_run"], on_page=on_page))
-            except (ConfigurationError, ImproperlyConfigured, InsideTransactionError) as error:
-                raise CommandError(str(error), returncode=2) from None
+            except (
+                ConfigurationError,
+                DatabaseError,
+                ImproperlyConfigured,
+                InsideTransactionError,
+            ) as error:
+                failures.append(f"{alias}: {error}")
         if options["json"]:
             self.stdout.write(json.dumps([dataclasses.asdict(report) for report in reports]))
         else:
             for report in reports:
                 self._tell(report)
+        if failures:
+            raise CommandError("\n".join(failures), returncode=2)
         if any(report.problems for report in reports):
             sys.exit(1)
 

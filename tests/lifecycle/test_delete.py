@@ -1,0 +1,78 @@
+"""An embed's own row goes when nothing of it lives at Kapso, and what was done stays on record."""
+
+from __future__ import annotations
+
+import pytest
+
+from kapso_inbox import lifecycle
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference
+from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.people import User
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_revoked_embed_is_deleted_and_who_did_it_is_on_record(
+    embed: InboxEmbed, ana: User
+) -> None:
+    InboxPreference.objects.create(user=ana, embed=embed)
+    lifecycle.revoke_embed(embed)
+    lifecycle.delete_embed(embed, actor=ana)
+    assert not InboxEmbed.objects.exists()
+    assert not AccessLink.objects.exists()
+    change = InboxChange.objects.order_by("pk").last()
+    assert change is not None
+    assert (change.action, change.username, change.slug) == ("deleted", "ana", "sales")
+
+
+@pytest.mark.parametrize("state", sorted(AccessLink.LIVE))
+def test_an_embed_with_a_link_that_may_live_stays(embed: InboxEmbed, state: str) -> None:
+    lifecycle.revoke_embed(embed)
+    AccessLink.objects.create(embed=embed, state=state)
+    with pytest.raises(lifecycle.LiveError):
+        lifecycle.delete_embed(embed)
+    assert InboxEmbed.objects.exists()
+    assert not InboxChange.objects.filter(action="deleted").exists()
+
+
+def test_one_that_somebody_deleted_before_is_said(embed: InboxEmbed) -> None:
+    lifecycle.revoke_embed(embed)
+    lifecycle.delete_embed(embed)
+    with pytest.raises(InboxEmbed.DoesNotExist):
+        lifecycle.delete_embed(embed)
+
+
+def test_a_rotation_that_is_asked_for_twice_makes_one_link(
+    embed: InboxEmbed, kapso_sandbox: Sandbox
+) -> None:
+    seen = lifecycle.newest_link(embed)
+    lifecycle.rotate_link(embed, newest=seen)
+    with pytest.raises(lifecycle.ReplacedError):
+        lifecycle.rotate_link(embed, newest=seen)
+    assert [link["status"] for link in kapso_sandbox.project().links()].count("active") == 1
+    assert embed.links.count() == 2
+
+
+def test_of_two_rotations_of_an_embed_that_had_no_link_one_makes_one(
+    kapso_sandbox: Sandbox,
+) -> None:
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    lifecycle.rotate_link(embed, newest=None)
+    with pytest.raises(lifecycle.ReplacedError):
+        lifecycle.rotate_link(embed, newest=None)
+    assert embed.links.count() == 1
+    lifecycle.rotate_link(embed)
+    assert embed.links.count() == 2
+
+
+def test_a_rotation_that_is_not_to_revive_leaves_revoked_what_somebody_revoked_since(
+    embed: InboxEmbed, kapso_sandbox: Sandbox
+) -> None:
+    lifecycle.rotate_link(embed, revive=False)
+    lifecycle.revoke_embed(embed)
+    for state in (AccessLink.State.REVOKED, AccessLink.State.REVOKING):
+        AccessLink.objects.filter(pk=lifecycle.newest_link(embed)).update(state=state)
+        with pytest.raises(lifecycle.RevokedError):
+            lifecycle.rotate_link(embed, revive=False)
+    assert kapso_sandbox.project().active_embeds() == []
+    assert lifecycle.rotate_link(embed).obstacle() is None
