@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
+from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render, resolve_url
-from django.templatetags.static import static
-from django.urls import NoReverseMatch
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from . import conf, presentation
-from .launch import RefusedError, open_inbox, openable, record_refusal
-from .models import Outcome
+from . import conf, messages, preferences, presentation
+from .launch import RefusedError, admit, open_inbox, openable, record_refusal
+from .models import InboxEmbed, InboxPreference, Outcome
 
-STYLESHEET = "kapso_inbox/kapso_inbox.css"
+logger = logging.getLogger(__name__)
 
-_STATUS = {
-    Outcome.NOT_IN_FRAME: 403,
-    Outcome.SIGNED_OUT: 403,
-    Outcome.BAD_PARAMETER: 400,
-    Outcome.NOT_AVAILABLE: 404,
-    Outcome.NOT_READY: 503,
-    Outcome.REVOKED: 410,
-    Outcome.EXPIRED: 410,
-    Outcome.SECRET_LOST: 503,
-    Outcome.NOT_RECORDED: 503,
-}
+View = Callable[[HttpRequest, str], HttpResponse]
 
 
 class _IntoTheInbox(HttpResponseRedirect):
@@ -42,30 +33,101 @@ class _IntoTheInbox(HttpResponseRedirect):
         return f"<{type(self).__name__}>"
 
 
-# Not atomic: an opening is committed before the browser is sent on, and Kapso is never called
-# inside a transaction.
-@transaction.non_atomic_requests
+class BackToTheLaunch(HttpResponseRedirect):
+    """What a form in the frame is answered with: go and get the inbox (303 makes it a GET)."""
+
+    status_code = 303
+
+
+def in_frame_view(view: View) -> View:
+    """Make a view one of the frame's: why it refuses is a page of ours, and nothing is cached."""
+
+    @wraps(view)
+    @sensitive_variables()
+    def in_frame(request: HttpRequest, slug: str) -> HttpResponse:
+        try:
+            return _private(request, view(request, slug))
+        except presentation.ParameterError as error:
+            record_refusal(request, slug, Outcome.BAD_PARAMETER)
+            return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
+        except RefusedError as refusal:
+            if refusal.outcome == Outcome.NOT_IN_FRAME:
+                record_refusal(request, slug, refusal.outcome)
+            return _message(request, slug, refusal.outcome, refusal.embed)
+
+    return in_frame
+
+
 @require_GET
 @sensitive_variables()
+@in_frame_view
 def launch(request: HttpRequest, slug: str) -> HttpResponse:
-    """Send a frame of ours on to the inbox: the address an iframe starts from.
+    """Send a frame on to the inbox: the address an iframe starts from.
 
-    Answers 302 with the secret address, to a frame of this very site only, since a script could
-    read where a fetch ended. Everything else is a small page that says what is wrong.
+    Answers 302 with the secret address, to a frame only, since a script could read where a fetch
+    ended: to one on a page of this very site, or to one anywhere that brings a ticket. Everything
+    else is a small page that says what is wrong. Never run inside a transaction: see `urls`.
     """
-    try:
-        _require_own_frame(request)
-        if not request.user.is_authenticated:
-            raise RefusedError(Outcome.SIGNED_OUT)
+    if messages.has_ticket(request):
+        params = admit(request, slug)
+        _require_frame(request)
+    else:
+        require_own_frame(request)
         params = presentation.clean_query(request.GET)
-        return _private(_IntoTheInbox(open_inbox(request, slug, params)))
-    except presentation.ParameterError as error:
-        record_refusal(request, slug, Outcome.BAD_PARAMETER)
-        return _message(request, Outcome.BAD_PARAMETER, str(error))
-    except RefusedError as refusal:
-        if refusal.outcome == Outcome.NOT_IN_FRAME:
-            record_refusal(request, slug, refusal.outcome)
-        return _message(request, refusal.outcome)
+    return _IntoTheInbox(open_inbox(request, slug, params, page=messages.page_of(request)))
+
+
+@csrf_exempt  # but by our own, whose refusal is shown in the frame as any page of ours
+@require_http_methods(["GET", "POST"])
+@in_frame_view
+@csrf_protect
+def settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """Let a user choose theme and filters of their own, in the frame; then back to the launch.
+
+    The query is the launch's own: what the page asks for. It comes before a user's own choice, and
+    goes back with them to the launch.
+    """
+    require_own_frame(request)
+    asked = presentation.clean_query(request.GET)
+    embed = openable(request).filter(slug=slug).first()
+    if embed is None:
+        record_refusal(request, slug, Outcome.NOT_AVAILABLE)
+        raise RefusedError(Outcome.NOT_AVAILABLE)
+    saved = preferences.saved(request.user, embed)
+    numbers = preferences.numbers(embed)
+    data = request.POST if request.method == "POST" else None
+    # A quick view says of each filter whether it is on. That one is off, nobody asks for.
+    wanted = presentation.merge(asked)
+    form = preferences.PreferenceForm(data, saved=saved, asked=wanted, numbers=numbers or [])
+    back = _launch_from_here(asked)
+    if form.is_valid():
+        try:
+            preferences.save(request.user, embed, form.params(), decided=form.fields)
+        except InboxPreference.DoesNotExist:
+            raise RefusedError(Outcome.NOT_AVAILABLE) from None
+        except DatabaseError:
+            logger.exception("A preference for the inbox %r could not be saved.", slug)
+            raise RefusedError(Outcome.NOT_RECORDED) from None
+        return BackToTheLaunch(back)
+    context = {
+        "embed": embed,
+        "form": form,
+        "back": back,
+        "numbers_unknown": numbers is None,
+        "theme": messages.theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
+    }
+    # What is sent is answered with a redirect to the launch, and that with one into the inbox:
+    # Chromium holds every hop against form-action.
+    senders = ["'self'", *conf.inbox_origins()]
+    return own_page(request, "settings", context, senders=senders)
+
+
+@require_safe
+@never_cache
+@login_required
+def signed_in(request: HttpRequest, slug: str) -> HttpResponse:
+    """Say to who signed in in a tab of its own that they can go on where they were."""
+    return _private(request, own_page(request, "signed_in", {"slug": slug}))
 
 
 @require_safe
@@ -87,58 +149,109 @@ def inbox(request: HttpRequest, slug: str) -> HttpResponse:
         params = presentation.clean_query(query)
     except presentation.ParameterError as error:
         record_refusal(request, slug, Outcome.BAD_PARAMETER)
-        return _message(request, Outcome.BAD_PARAMETER, str(error))
-    return render(request, "kapso_inbox/inbox.html", {"embed": embed, "params": params})
+        return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
+    own = preferences.saved(request.user, embed)
+    theme = messages.theme(params.get("mode"), own.get("mode"), embed.default_mode)
+    context = {"embed": embed, "params": params, "theme": theme}
+    return render(request, "kapso_inbox/inbox.html", context)
 
 
-def _require_own_frame(request: HttpRequest) -> None:
-    """Refuse what is no frame on a page of this origin, by the browser's Fetch Metadata.
+def _require_frame(request: HttpRequest, site: str | None = None) -> None:
+    """Refuse what is no frame, by the browser's Fetch Metadata.
+
+    Args:
+        request: of the launch.
+        site: the `Sec-Fetch-Site` of a frame on a page of this origin; None for a page anywhere.
 
     Raises:
         RefusedError: it is not, or the browser does not say (an old one, or a site without https).
     """
-    own_frame = (
-        request.headers.get("Sec-Fetch-Dest") == "iframe"
-        and request.headers.get("Sec-Fetch-Site") == "same-origin"
-    )
-    if conf.value("REQUIRE_FETCH_METADATA") and not own_frame:
+    is_frame = request.headers.get("Sec-Fetch-Dest") == "iframe"
+    is_there = site is None or request.headers.get("Sec-Fetch-Site") == site
+    if conf.value("REQUIRE_FETCH_METADATA") and not (is_frame and is_there):
         raise RefusedError(Outcome.NOT_IN_FRAME)
 
 
-def _message(request: HttpRequest, outcome: Outcome, detail: str = "") -> HttpResponse:
+def require_own_frame(request: HttpRequest) -> None:
+    """Refuse what is no frame on a page of this site, and who is signed out.
+
+    Raises:
+        RefusedError: it is, or they are.
+    """
+    _require_frame(request, site="same-origin")
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        raise RefusedError(Outcome.SIGNED_OUT)
+
+
+def _launch_from_here(params: Mapping[str, str]) -> str:
+    """Return the launch's address, as it is seen from every page of the frame.
+
+    Without the slug: what may not be known of an embed, its page cannot tell either.
+    """
+    return presentation.with_params("../launch/", params)
+
+
+def _message(
+    request: HttpRequest,
+    slug: str,
+    outcome: Outcome,
+    embed: InboxEmbed | None = None,
+    detail: str = "",
+) -> HttpResponse:
     """Return the page that says why the inbox does not open, and what to do."""
-    context = {
-        "outcome": outcome.value,
-        "detail": detail,
-        "login_url": _login_url() if outcome == Outcome.SIGNED_OUT else "",
-        "has_fetch_metadata": "Sec-Fetch-Dest" in request.headers,
+    context = messages.context(request, slug, outcome, embed, detail)
+    if not messages.has_ticket(request) and outcome not in _FINAL:
+        context["again"] = _launch_from_here(request.GET.dict())
+    response = own_page(request, "message", context, status=messages.STATUS[outcome])
+    return _private(request, response)
+
+
+#: What asking again in the same way cannot change.
+_FINAL = frozenset({Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET})
+
+
+def own_page(
+    request: HttpRequest,
+    name: str,
+    context: Mapping[str, Any],
+    *,
+    status: int = 200,
+    senders: list[str] | None = None,
+) -> HttpResponse:
+    """Return a page of ours that needs no more than its stylesheet.
+
+    Args:
+        request: that asks for it.
+        name: of its template.
+        context: of its template.
+        status: of the answer.
+        senders: where its form may lead to; None = it has none.
+    """
+    response = render(request, f"kapso_inbox/{name}.html", dict(context), status=status)
+    policy = {
+        "default-src": ["'none'"],
+        "style-src": presentation.csp_sources()["style-src"],
+        "base-uri": ["'none'"],
+        "form-action": senders or ["'none'"],
     }
-    response = render(request, "kapso_inbox/message.html", context, status=_STATUS[outcome])
-    response["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src {_style_source()}; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'self'"
+    if not messages.has_ticket(request):
+        policy["frame-ancestors"] = ["'self'"]
+    response["Content-Security-Policy"] = "; ".join(
+        " ".join([directive, *sources]) for directive, sources in policy.items()
     )
-    return _private(response)
+    return response
 
 
-def _login_url() -> str:
-    try:
-        return resolve_url(settings.LOGIN_URL)
-    except NoReverseMatch:
-        return ""
-
-
-def _style_source() -> str:
-    parts = urlsplit(static(STYLESHEET))
-    if not parts.netloc:
-        return "'self'"
-    return f"{parts.scheme}://{parts.netloc}" if parts.scheme else parts.netloc
-
-
-def _private(response: HttpResponse) -> HttpResponse:
+def _private(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store, private"
     # Django's default, same-origin, would drop the Referer that Kapso checks origins by, also where
     # the iframe itself asks for strict-origin (measured in Chromium 156).
     response["Referrer-Policy"] = "strict-origin"
-    response["X-Frame-Options"] = "SAMEORIGIN"
+    # A ticket's frame stands on a page of another origin, which we do not know. What it may frame
+    # holds no secret and offers nothing to click on.
+    if messages.has_ticket(request):
+        response.xframe_options_exempt = True
+    else:
+        response["X-Frame-Options"] = "SAMEORIGIN"
     return response

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
+import django
 import pytest
-from django.http import QueryDict
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.test import override_settings
+from django.utils.module_loading import import_string
 
+from kapso_inbox.diagnosis import site
 from kapso_inbox.presentation import (
     PARAMETERS,
     ParameterError,
     clean,
     clean_query,
+    csp_sources,
     frame_permissions,
     merge,
     with_params,
@@ -115,3 +123,64 @@ def test_frame_permissions_name_the_inbox_origin() -> None:
         "clipboard-write https://a.example https://b.example; "
         "fullscreen https://a.example https://b.example"
     )
+
+
+def test_a_policy_has_to_allow_both_hops_of_the_frame_and_our_own_files() -> None:
+    assert csp_sources() == {
+        "frame-src": ["'self'", "https://inbox.kapso.ai"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+    }
+    projects = {"clinic": {"API_KEY": "k", "INBOX_ORIGINS": ["https://clinic.example"]}}
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "PROJECTS": projects}):
+        assert csp_sources()["frame-src"][1:] == [
+            "https://inbox.kapso.ai",
+            "https://clinic.example",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("static_url", "source"),
+    [
+        ("/static/", "'self'"),
+        ("https://cdn.example.com/static/", "https://cdn.example.com"),
+        ("//cdn.example.com:8443/static/", "cdn.example.com:8443"),
+    ],
+)
+def test_our_own_files_are_where_static_files_are(static_url: str, source: str) -> None:
+    with override_settings(STATIC_URL=static_url):
+        assert csp_sources()["script-src"] == csp_sources()["style-src"] == [source]
+
+
+SECURITY = (Path(__file__).parent.parent / "docs" / "security.md").read_text()
+RECIPES = {
+    "django.utils.csp": "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "csp.constants": "csp.middleware.CSPMiddleware",
+}
+
+
+@pytest.mark.parametrize("module", RECIPES)
+def test_the_documents_policy_allows_the_inbox_and_nothing_more(module: str) -> None:
+    if module.startswith("django.") and django.VERSION < (6, 0):
+        pytest.skip("Django has no policy of its own before 6.0")
+    pytest.importorskip(module)
+    blocks = re.findall(r"^```python\n(.*?)^```", SECURITY, re.DOTALL | re.MULTILINE)
+    [block] = [block for block in blocks if f"from {module} import" in block]
+    names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": []}
+    exec(block, names)  # noqa: S102 (our own document)
+    assert names["MIDDLEWARE"] == [RECIPES[module]]
+    own = {name: names[name] for name in names if name.endswith(("_CSP", "_POLICY"))}
+    with override_settings(**own):
+        middleware = import_string(RECIPES[module])(lambda request: HttpResponse())
+        sent = middleware(HttpRequest())["Content-Security-Policy"]
+        assert [finding.code for finding in site.content_security_policy()] == ["csp-allows"]
+    directives = dict(directive.split(" ", 1) for directive in sent.split("; "))
+    expected = {"default-src": ["'none'"], **csp_sources()}
+    assert {name: value.split() for name, value in directives.items()} == expected
+
+
+def test_a_filter_that_an_address_turns_off_keeps_a_users_own_out_and_is_no_word_to_kapso() -> None:
+    asked = clean_query(QueryDict("unread=0&handoff=false"))
+    assert asked == {"unread": "0", "handoff": "0"}
+    assert merge(asked, {"unread": "1", "mode": "dark"}) == {"mode": "dark"}
+    assert merge({}, {"unread": "1"}) == {"unread": "1"}

@@ -22,12 +22,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core import mail, serializers
 from django.core.management import call_command
 from django.core.signals import got_request_exception
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
@@ -37,6 +36,8 @@ from kapso_inbox.encryption import generate_key
 from kapso_inbox.kapso import ConfigurationError, KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .conftest import FRAME
 
@@ -135,7 +136,7 @@ def test_no_log_of_a_real_connection(tmp_path: Path) -> None:
         text=True,
         timeout=60,
         check=True,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        env=dict(os.environ),
     )
     token = done.stderr.split("TOKEN ")[1].strip()
     assert "POST /inbox_embeds" in done.stdout
@@ -169,7 +170,7 @@ def test_no_repr_or_str_of_anything_we_hold(
 
 def test_no_fixture(embed: InboxEmbed, secrets_of: Callable[[], list[str]]) -> None:
     out = io.StringIO()
-    call_command("dumpdata", "kapso_inbox", stdout=out)
+    call_command("dumpdata", "kapso_inbox", database=connection.alias, stdout=out)
     xml = serializers.serialize("xml", AccessLink.objects.all())
     assert "accesslink" in out.getvalue()
     assert_free_of(secrets_of(), out.getvalue() + xml)

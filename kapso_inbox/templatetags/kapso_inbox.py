@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django import template
@@ -13,23 +14,24 @@ from django.template.base import FilterExpression, Parser, Token, Variable, toke
 from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import conditional_escape
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf, presentation
+from kapso_inbox import component, conf, phone, presentation
 from kapso_inbox.launch import RefusedError, open_inbox
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import MINE, InboxEmbed
 
 logger = logging.getLogger(__name__)
 register = template.Library()
-
-FRAME_TEMPLATE = "kapso_inbox/frame.html"
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 
 
 class _InboxNode(template.Node):
-    """Arguments of both tags: a slug and the parameters of the allow-list."""
+    """Arguments of every tag: a slug, the parameters of the allow-list, and more by name."""
+
+    tag = "kapso_inbox"
 
     def __init__(self, slug: FilterExpression, options: dict[str, FilterExpression]) -> None:
         self.slug = slug
@@ -43,17 +45,50 @@ class _InboxNode(template.Node):
         if not _SLUG.fullmatch(slug):
             problems.append(_("its first argument is not the slug of an embed"))
             slug = ""
-        params: dict[str, str] = {}
-        for name, option in self.options.items():
-            if name not in presentation.PARAMETERS:
+        params = self.cleaned(context, presentation.PARAMETERS, presentation.clean_asked, problems)
+        for problem in problems:
+            self.warn(problem)
+        return slug, params, problems
+
+    def cleaned(
+        self,
+        context: Context,
+        names: Collection[str],
+        clean: Callable[[dict[str, Any]], dict[str, Any]],
+        problems: list[str],
+    ) -> dict[str, Any]:
+        """Return those arguments of these names that are in order; what is not joins `problems`."""
+        values: dict[str, Any] = {}
+        for name in self.options:
+            if name not in names:
                 continue
             try:
-                params |= presentation.clean({name: option.resolve(context, ignore_failures=True)})
+                values |= clean({name: self.value(context, name)})
             except presentation.ParameterError as error:
                 problems.append(str(error))
-        for problem in problems:
-            logger.warning("A kapso_inbox tag in %s: %s", _origin(self), problem)
-        return slug, params, problems
+        return values
+
+    def value(self, context: Context, name: str) -> Any:
+        """Return what an argument stands for; None where it is left out or missing."""
+        option = self.options.get(name)
+        return option and option.resolve(context, ignore_failures=True)
+
+    def text(self, context: Context, name: str) -> str:
+        """Return an argument as text, "" for none."""
+        return presentation.text(self.value(context, name))
+
+    def contact(self, context: Context) -> tuple[dict[str, str], str]:
+        """Return the search for the number in `contact`, or else what is wrong with it."""
+        if "contact" not in self.options:
+            return {}, ""
+        try:
+            return {"search": phone.search_text(self.value(context, "contact"))}, ""
+        except phone.NotANumberError as error:
+            return {}, str(error)
+
+    def warn(self, problem: object) -> None:
+        """Log what is wrong, and in which template."""
+        logger.warning("A %s tag in %s: %s", self.tag, _origin(self), problem)
 
 
 class InboxFrameNode(_InboxNode):
@@ -61,35 +96,42 @@ class InboxFrameNode(_InboxNode):
 
     @sensitive_variables()
     def render(self, context: Context) -> str:
-        request = context.get("request")
-        if not isinstance(request, HttpRequest):
-            request = None  # a name that the page has for something of its own
         slug, params, problems = self.resolve(context)
-        src = ""
+        found: list[str] = []
+        options = self.cleaned(context, component.OPTIONS, component.clean_options, found)
+        search, notice = self.contact(context)
+        params = presentation.found_by_search(params | search)
+        src = launch = ""
         if slug:
             try:
-                src = _frame_src(request, slug, params)
+                # Which embed is the user's own, and whether there is one, its launch finds out.
+                if conf.delivery() == "launch" or slug == MINE:
+                    launch = _url("launch", slug)
+                elif not notice:
+                    src = _secret_src(component.request_of(context), slug, params)
+                    launch = _url_or_nothing("launch", slug)
             except _NotShownError as error:
-                logger.warning("A kapso_inbox tag in %s: %s", _origin(self), error)
-                problems.append(str(error))
-        title = self.options.get("title")
-        return context.template.engine.get_template(FRAME_TEMPLATE).render(  # type: ignore[union-attr]
-            context.new(
-                {
-                    "src": src,
-                    "title": (
-                        title and presentation.text(title.resolve(context, ignore_failures=True))
-                    )
-                    or _("WhatsApp inbox: %(slug)s") % {"slug": slug},
-                    "permissions": presentation.frame_permissions(conf.inbox_origins()),
-                    "problems": problems if settings.DEBUG else [],
-                }
-            )
+                found.append(str(error))
+        for problem in found:
+            self.warn(problem)
+        return component.render_component(
+            context,
+            name=slug,
+            title=self.text(context, "title") or _title(slug),
+            launch=launch,
+            params=params,
+            options=options,
+            src=src,
+            settings_url=_url_or_nothing("settings", slug) if slug else "",
+            notice=notice,
+            problems=[*problems, *found] if settings.DEBUG else [],
         )
 
 
 class LaunchUrlNode(_InboxNode):
     """The address of a launch, for an iframe that the host writes itself. Never the secret one."""
+
+    tag = "kapso_inbox_url"
 
     def __init__(
         self, slug: FilterExpression, options: dict[str, FilterExpression], variable: str
@@ -102,23 +144,54 @@ class LaunchUrlNode(_InboxNode):
         url = ""
         if slug:
             try:
-                url = _launch_url(slug, params)
+                asked = presentation.found_by_search(params)
+                url = presentation.with_params(_url("launch", slug), asked)
             except _NotShownError as error:
-                logger.warning("A kapso_inbox_url tag in %s: %s", _origin(self), error)
+                self.warn(error)
         if self.variable:
             context[self.variable] = url
             return ""
         return conditional_escape(url) if context.autoescape else url
 
 
+class LinkNode(_InboxNode):
+    """A link from a contact to their conversations."""
+
+    tag = "kapso_inbox_link"
+
+    def render(self, context: Context) -> str:
+        slug, params, _problems = self.resolve(context)
+        label = self.text(context, "text") or "WhatsApp"
+        css_class = self.text(context, "class")
+        search, reason = self.contact(context)
+        href = ""
+        if slug and not reason:
+            try:
+                asked = presentation.found_by_search(params | search)
+                href = presentation.with_params(_url("inbox", slug), asked)
+            except _NotShownError as error:
+                self.warn(error)
+        if not href:
+            reason = reason or _("There is no such inbox.")
+            return component.render_no_link(reason=reason, label=label, css_class=css_class)
+        return component.render_link(slug=slug, href=href, label=label, css_class=css_class)
+
+
 @register.tag
 def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
-    """Show an inbox: `{% kapso_inbox "support" mode="dark" search=contact.phone %}`.
+    """Show an inbox: `{% kapso_inbox "support" mode="dark" contact=customer.phone %}`.
 
-    Arguments: the embed's slug, then any of the parameters in `presentation.PARAMETERS` and
-    `title`, the accessible name of the frame. None and "" count as left out.
+    Arguments: the embed's slug, then any of
+
+    - the parameters in `presentation.PARAMETERS`,
+    - `title`, the accessible name of the frame,
+    - `contact`, a phone number to search for in place of `search`; what is none, or blank, is said
+      in place of the inbox,
+    - the options in `component.OPTIONS`.
+
+    None and "" count as left out.
     """
-    slug, options, variable = _parse(parser, token, extra=("title",))
+    slug, options, variable = _parse(parser, token, (*CONTACT, "title", *component.OPTIONS))
     if variable:
         raise template.TemplateSyntaxError(
             "'kapso_inbox' shows the inbox; for its address take 'kapso_inbox_url … as'."
@@ -127,18 +200,59 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 
 
 @register.tag
+def kapso_my_inbox(parser: Parser, token: Token) -> InboxFrameNode:
+    """Show the user's own inbox: `{% kapso_my_inbox variant="panel" mode="dark" %}`.
+
+    It holds the conversations that are assigned to them at Kapso, and they set it up in the frame
+    themselves. Arguments are those of `kapso_inbox`, without the slug. It is delivered by its
+    launch, also where `DELIVERY` is `direct`.
+    """
+    tag, *bits = token.split_contents()
+    contents = " ".join([tag, f'"{MINE}"', *bits])
+    return kapso_inbox(parser, Token(token.token_type, contents, token.position, token.lineno))
+
+
+@register.tag
 def kapso_inbox_url(parser: Parser, token: Token) -> LaunchUrlNode:
     """The launch address: `{% kapso_inbox_url "support" unread=1 as url %}`."""
-    return LaunchUrlNode(*_parse(parser, token))
+    return LaunchUrlNode(*_parse(parser, token, presentation.PARAMETERS))
+
+
+@register.tag
+def kapso_inbox_link(parser: Parser, token: Token) -> LinkNode:
+    """A link to somebody's conversations: `{% kapso_inbox_link "support" contact=phone %}`.
+
+    It leads to the whole page of the inbox; where the page has a drawer of that inbox, it opens
+    that. Asks nothing of the database. Arguments: the embed's slug, `contact`, `text`, `class`, and
+    the parameters in `presentation.PARAMETERS`.
+    """
+    slug, options, variable = _parse(parser, token, (*CONTACT, "text", "class"))
+    if variable:
+        raise template.TemplateSyntaxError("'kapso_inbox_link' is a link, and sets no variable.")
+    return LinkNode(slug, options)
+
+
+@register.simple_tag(takes_context=True)
+def kapso_inbox_assets(context: Context) -> SafeString:
+    """Stylesheet and script, for the page's `<head>`; without it, the first inbox brings them."""
+    return component.assets(context)
+
+
+CONTACT = (*presentation.PARAMETERS, "contact")
+
+
+def _title(slug: str) -> str:
+    if slug == MINE:
+        return _("Your own WhatsApp inbox")
+    return _("WhatsApp inbox: %(slug)s") % {"slug": slug}
 
 
 class _NotShownError(Exception):
     """The inbox cannot be shown here; the text says why."""
 
 
-def _frame_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> str:
-    if conf.delivery() == "launch":
-        return _launch_url(slug, params)
+@sensitive_variables()
+def _secret_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> str:
     user = getattr(request, "user", None)
     if request is None or user is None or not user.is_authenticated:
         raise _NotShownError(_("with direct delivery the page needs a request of a signed-in user"))
@@ -148,18 +262,24 @@ def _frame_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -
         raise _NotShownError(str(refusal)) from None
 
 
-def _launch_url(slug: str, params: dict[str, str]) -> str:
+def _url(name: str, slug: str) -> str:
     try:
-        url = reverse("kapso_inbox:launch", kwargs={"slug": slug})
+        return reverse(f"kapso_inbox:{name}", kwargs={"slug": slug})
     except NoReverseMatch:
         raise _NotShownError(
             _('the URLconf lacks path("kapso-inbox/", include("kapso_inbox.urls"))')
         ) from None
-    return presentation.with_params(url, params)
+
+
+def _url_or_nothing(name: str, slug: str) -> str:
+    try:
+        return _url(name, slug)
+    except _NotShownError:
+        return ""
 
 
 def _parse(
-    parser: Parser, token: Token, extra: tuple[str, ...] = ()
+    parser: Parser, token: Token, names: Collection[str]
 ) -> tuple[FilterExpression, dict[str, FilterExpression], str]:
     """Return slug, options and the variable after `as`.
 
@@ -183,16 +303,20 @@ def _parse(
         raise template.TemplateSyntaxError(f"{tag!r} has an argument twice.")
     if bits:
         raise template.TemplateSyntaxError(f"{tag!r}: {bits[0]!r} is not of the form name=value.")
-    names = (*presentation.PARAMETERS, *extra)
+    if {"contact", "search"} <= options.keys():
+        raise template.TemplateSyntaxError(f"{tag!r} takes either 'contact' or 'search'.")
     for name, option in options.items():
         if name not in names:
             raise template.TemplateSyntaxError(
                 f"{tag!r} has no argument {name!r}; it has: {', '.join(names)}."
             )
         known, literal = _literal(option)
-        if known and name not in extra:
+        if known:
             try:
-                presentation.clean({name: literal})
+                if name in presentation.PARAMETERS:
+                    presentation.clean({name: literal})
+                elif name in component.OPTIONS:
+                    component.clean_options({name: literal})
             except presentation.ParameterError as error:
                 raise template.TemplateSyntaxError(f"{tag!r}: {error}.") from None
     return slug, options, variable

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from django.db.models import F
 
 from kapso_inbox.models import AccessLink, reference_in
 from kapso_inbox.sandbox.engine import Sandbox
 
+from . import worker
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: No action takes as long; what does is a deadlock.
 PATIENCE = 30
 
+FORKSERVER = multiprocessing.get_context("forkserver")
 State = AccessLink.State
 Step = tuple[Any, ...]
 Outcome = dict[str, Any]
@@ -32,42 +35,48 @@ Outcome = dict[str, Any]
 class Running:
     """A process that was started."""
 
-    def __init__(self, steps: Sequence[Step], environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.processes.worker", json.dumps(steps)],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, *arguments: Any) -> None:
+        self._child, theirs = FORKSERVER.Pipe()
+        self.process = FORKSERVER.Process(target=worker.run, args=(theirs, *arguments))
+        self.process.start()
+        theirs.close()
 
     def wait_for(self, word: str) -> None:
         """Wait until it says that."""
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        said = self.process.stdout.readline()
-        assert said.strip() == word, said + self.process.stderr.read()
+        said = self._hear()
+        assert said == word, said
 
     def go_on(self) -> None:
         """Let it go on from where it waits."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("go on\n")
-        self.process.stdin.flush()
+        self._child.send("go on")
 
     def outcomes(self) -> list[Outcome]:
         """Return how each of its steps ended, as `worker` says it."""
-        out, errors = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == 0, errors
-        outcomes: list[Outcome] = json.loads(out)
+        outcomes = self._hear()
+        assert isinstance(outcomes, list), outcomes
+        self.process.join(PATIENCE)
+        assert self.process.exitcode == 0
         return outcomes
+
+    def end(self) -> tuple[int | None, Any]:
+        """Wait for its end; return its status, and what it said last: None where nothing."""
+        try:
+            said = self._hear()
+        except EOFError:
+            said = None
+        self.process.join(PATIENCE)
+        return self.process.exitcode, said
 
     def stop(self) -> None:
         """End it, if it still runs."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self._child.close()
+
+    def _hear(self) -> Any:
+        assert self._child.poll(PATIENCE), "it says nothing"
+        return self._child.recv()
 
 
 @dataclass
@@ -76,16 +85,12 @@ class House:
 
     Attributes:
         sandbox: the Kapso that all of them talk to, over real HTTP.
-        environment: what makes a process one of them.
+        kapso_inbox: the setting of the processes that are started from now on.
     """
 
     sandbox: Sandbox
-    environment: dict[str, str]
+    kapso_inbox: dict[str, Any]
     started: list[Running] = field(default_factory=list)
-
-    def configure(self, kapso_inbox: dict[str, Any]) -> None:
-        """Give these settings to the processes that are started from now on."""
-        self.environment["TESTS_KAPSO_INBOX"] = json.dumps(kapso_inbox)
 
     def at_once(self, *jobs: Sequence[Step]) -> list[list[Outcome]]:
         """Run one process for each job, all beginning at the same moment.
@@ -112,7 +117,7 @@ class House:
 
     def paused(self, *steps: Step, at: str) -> Running:
         """Start one process that waits at a moment, as `worker` names them, to be let go on."""
-        one = self._start(steps, TESTS_PAUSE=at)
+        one = self._start(steps, at, "pause")
         one.wait_for("ready")
         one.go_on()
         one.wait_for("paused")
@@ -120,15 +125,14 @@ class House:
 
     def killed(self, *steps: Step, at: str) -> None:
         """Run one process that is killed (SIGKILL) at a moment, as `worker` names them."""
-        one = self._start(steps, TESTS_DIE=at)
+        one = self._start(steps, at, "die")
         one.wait_for("ready")
         one.go_on()
-        out, errors = one.process.communicate(timeout=PATIENCE)
-        killed = one.process.returncode == -signal.SIGKILL
-        assert killed, f"it never came to that: {out}{errors}"
+        status, said = one.end()
+        assert status == -signal.SIGKILL, f"it never came to that: {said}"
 
-    def _start(self, steps: Sequence[Step], **environment: str) -> Running:
-        one = Running(steps, {**self.environment, **environment})
+    def _start(self, steps: Sequence[Step], moment: str | None = None, then: str = "") -> Running:
+        one = Running(steps, self.kapso_inbox, moment, then)
         self.started.append(one)
         return one
 
@@ -186,12 +190,14 @@ def minutes_pass(minutes: int) -> None:
     AccessLink.objects.exclude(absent_at=None).update(absent_at=F("absent_at") - step)
 
 
-def environment_of(database_url: str, kapso_inbox: dict[str, Any]) -> dict[str, str]:
-    """Return the environment of a worker process."""
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
-        "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
-        "DATABASE_URL": database_url,
-        "TESTS_KAPSO_INBOX": json.dumps(kapso_inbox),
-        "PYTHONWARNINGS": "error",
-    }
+def environment_of(database_url: str) -> dict[str, str]:
+    """Return the environment of processes on that database."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
+    return {**inherited, "DATABASE_URL": database_url, "PYTHONWARNINGS": "error"}
+
+
+def start_forkserver(environment: Mapping[str, str]) -> None:
+    """Start the process that all others are forked from; it ends with this one."""
+    FORKSERVER.set_forkserver_preload(["tests.processes.prepared"])
+    with patch.dict(os.environ, environment, clear=True):
+        multiprocessing.forkserver.ensure_running()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Permission
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Fault
+from tests.hosts.database import connection
+from tests.hosts.people import User
 
 from .house import House, minutes_pass
 
@@ -80,6 +84,23 @@ def test_several_syncs_at_once_do_no_harm(house: House) -> None:
     outcomes = house.at_once(*[[("command", "kapso_sync")]] * 3)
     assert [steps[0]["error"] for steps in outcomes] == [None] * 3, outcomes
     assert_in_step(house)
+
+
+def test_a_sync_that_waits_for_another_does_not_take_back_what_that_one_has_seen(
+    house: House,
+) -> None:
+    """Else the other one, begun later, would take for gone what it has seen itself."""
+    embed = create_embed(slug="sales", name="Sales")
+    later = timezone.now() + timedelta(minutes=5)
+    with transaction.atomic(using=connection.alias):
+        AccessLink.objects.update(seen_at=later)
+        waiting = house.begin(("command", "kapso_sync"))
+        while not gets(house):
+            time.sleep(0.05)
+        time.sleep(0.5)  # by now it waits for this row; too short a time would only find nothing
+    [outcome] = waiting.outcomes()
+    assert outcome["error"] is None, outcome
+    assert AccessLink.objects.get(embed=embed).seen_at == later
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from kapso_inbox import lifecycle
 from kapso_inbox.kapso import UncertainError
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Fault
+from tests.hosts.people import User
 
 from .house import House, minutes_pass
 
@@ -170,7 +170,7 @@ def test_who_rotates_the_same_link_waits_for_the_first_to_record_what_it_is_abou
     first = house.paused(("rotate_link", "sales"), at=moment)
     second = house.begin(("rotate_link", "sales"))
     let_wait()
-    assert second.process.poll() is None
+    assert second.process.is_alive()
     house.sandbox.order(Fault(method="POST", delay=0.5))
     first.go_on()
     assert [outcome["error"] for outcome in first.outcomes()] == [None]

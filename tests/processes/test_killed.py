@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
 from django.test import override_settings
 
 from kapso_inbox import lifecycle
 from kapso_inbox.encryption import generate_key, key_id_of
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.reencryption import reencrypt
+from tests.hosts.people import User
 
 from .house import House, minutes_pass
 
@@ -139,7 +139,7 @@ def links(house: House, before_and_after: dict[str, str]) -> Iterator[list[Acces
             InboxEmbed.objects.filter(pk=embed.pk).update(current_link=link)
             made.append(link)
     with keys(**before_and_after):
-        house.configure(settings.KAPSO_INBOX)
+        house.kapso_inbox = settings.KAPSO_INBOX
         yield made
 
 

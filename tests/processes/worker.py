@@ -1,42 +1,61 @@
-"""One process of several: `python -m tests.processes.worker '[["rotate_link", "sales"], …]'`.
+"""One process of several: says "ready", is told to go on, takes its steps, says how they ended.
 
-It says `ready`, waits for a line, takes its steps, and prints how each ended, as JSON.
-
-Where `TESTS_DIE` is set it kills itself at that moment, such as `before POST` or `after POST
-commit`: before or after the last of these events, the others having come before it in that order.
-Where `TESTS_PAUSE` is set it says `paused` at that moment and waits for another line.
+Where it is to die it kills itself at that moment, such as `before POST` or `after POST commit`:
+before or after the last of these events, the others having come before it in that order. Where it
+is to pause it says "paused" at that moment, and goes on when it is told to.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
-import django
 import requests
 
 
-def main() -> None:
-    """Take the steps that the command line names."""
-    steps = json.loads(sys.argv[1])
-    django.setup()
+def run(
+    parent: Connection,
+    steps: Sequence[Sequence[Any]],
+    kapso_inbox: dict[str, Any],
+    moment: str | None,
+    then: str,
+) -> None:
+    """Take some steps.
 
-    from django.db import connection
+    Args:
+        parent: who listens.
+        steps: the name of an action each, and its arguments.
+        kapso_inbox: the setting.
+        moment: at which something happens; None = nothing does.
+        then: what that is, "die" or "pause".
+    """
+    try:
+        from .prepared import prepare
 
-    connection.ensure_connection()
-    print("ready", flush=True)  # noqa: T201
-    sys.stdin.readline()
-    if moment := os.environ.get("TESTS_DIE"):
-        act_at(moment, die)
-    if moment := os.environ.get("TESTS_PAUSE"):
-        act_at(moment, pause)
-    print(json.dumps([outcome_of(*step) for step in steps]))  # noqa: T201
+        prepare(kapso_inbox)
+        from tests.hosts.database import connection
+
+        connection.ensure_connection()
+        parent.send("ready")
+        parent.recv()
+
+        def pause() -> None:
+            """Stand still, as a process does that the system leaves without time."""
+            parent.send("paused")
+            parent.recv()
+
+        if moment:
+            act_at(moment, die if then == "die" else pause)
+        parent.send([outcome_of(*step) for step in steps])
+    except BaseException:
+        parent.send(traceback.format_exc())
+        raise
 
 
 def outcome_of(action: str, *args: Any) -> dict[str, Any]:
@@ -55,12 +74,6 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def pause() -> None:
-    """Stand still until a line comes, as a process does that the system leaves without time."""
-    print("paused", flush=True)  # noqa: T201
-    sys.stdin.readline()
-
-
 def act_at(moment: str, act: Callable[[], None]) -> None:
     """Do something at a moment that is seen at the edges: in HTTP, in SQL or in a commit.
 
@@ -69,7 +82,7 @@ def act_at(moment: str, act: Callable[[], None]) -> None:
             `update`, `select` of SQL; `commit`.
         act: what to do then, once.
     """
-    from django.db import connection
+    from tests.hosts.database import connection
 
     when, *events = moment.split()
 
@@ -142,10 +155,10 @@ def resolve_links(slug: str) -> None:
 
 def launches(slugs: list[str], rounds: int) -> dict[str, int]:
     """Open each inbox so many times, as the user who comes first; count how it ended."""
-    from django.contrib.auth.models import User
     from django.test import RequestFactory
 
     from kapso_inbox import launch
+    from tests.hosts.people import User
 
     request = RequestFactory().get("/")
     request.user = User.objects.get()
@@ -159,6 +172,18 @@ def launches(slugs: list[str], rounds: int) -> dict[str, int]:
                 outcome = refusal.outcome
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
     return outcomes
+
+
+def present(slug: str, ticket: str) -> int:
+    """Begin a launch by ticket, as a browser that is signed in to nothing; return the status."""
+    from django.contrib.auth.models import AnonymousUser
+    from django.test import RequestFactory
+
+    from kapso_inbox import views
+
+    request = RequestFactory().get("/", {"ticket": ticket}, HTTP_SEC_FETCH_DEST="iframe")
+    request.user = AnonymousUser()
+    return int(views.launch(request, slug).status_code)
 
 
 def command(name: str, *options: str) -> str:
@@ -180,9 +205,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
         update_embed,
         resolve_links,
         launches,
+        present,
         command,
     )
 }
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,22 @@
+"""For our own pages alone: `{% load kapso_inbox_pages %}`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django import template
+from django.utils.translation import get_language, to_locale
+
+register = template.Library()
+
+_CATALOGUES = Path(__file__).parent.parent / "locale"
+
+
+@register.simple_tag
+def language_of_texts() -> str:
+    """Return the language that our texts are in: the reader's where we have it, else English."""
+    language = get_language() or ""
+    for one in (language, language.partition("-")[0]):
+        if one and (_CATALOGUES / to_locale(one)).is_dir():
+            return one
+    return "en"
