@@ -1,0 +1,350 @@
+"""The forms of an embed: they check what was typed, and save nothing. The lifecycle does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime, AdminTextareaWidget
+from django.contrib.admin.widgets import AdminTextInputWidget as TextInput
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from kapso_inbox import conf, lookups
+from kapso_inbox.lifecycle import values
+from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType
+
+if TYPE_CHECKING:
+    EmbedModelForm = forms.ModelForm[InboxEmbed]
+else:
+    EmbedModelForm = forms.ModelForm
+
+NEVER, ON_DATE = "never", "date"
+#: Days that an expiry is proposed for.
+DAYS = (7, 30, 90, 365)
+
+
+def expiry_choices() -> list[tuple[str, str]]:
+    """Return the ways to say when an inbox ends."""
+    in_days = [(str(days), _("in %(days)d days") % {"days": days}) for days in DAYS]
+    return [(NEVER, _("never")), *in_days, (ON_DATE, _("on a date"))]
+
+
+def _only_project() -> str:
+    """The alias of the project where there is no choice; a check says where there is none."""
+    return next(iter(conf.project_aliases()), conf.DEFAULT_PROJECT)
+
+
+class PickerInput(TextInput):
+    """An id of Kapso's, picked by name from a list; without JavaScript, typed.
+
+    Args:
+        kind: what is picked, of `lookups.Kind`; "" = what the control `scope_type` says.
+    """
+
+    def __init__(self, kind: str = "") -> None:
+        super().__init__({"autocomplete": "off", "spellcheck": "false"})
+        self.kind = kind
+        #: Set by the form.
+        self.lookup_url = ""
+        #: What the value is called, where that is known.
+        self.label = ""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """As Django's, with what the script needs."""
+        context = super().get_context(name, value, attrs)
+        context["widget"]["attrs"] |= {
+            "data-kapso-picker": self.lookup_url,
+            "data-kapso-project-from": "kapso_project",
+            "data-kapso-project": _only_project(),
+            "data-kapso-label": self.label,
+            **(
+                {"data-kapso-kind": self.kind}
+                if self.kind
+                else {"data-kapso-kind-from": "scope_type"}
+            ),
+            "data-kapso-texts": json.dumps(
+                {
+                    "search": (
+                        _("Search by name or e-mail")
+                        if self.kind == lookups.Kind.USER
+                        else _("Search by name or number")
+                    ),
+                    "refresh": _("Refresh the list"),
+                    "by_hand": _("Type an id by hand"),
+                    "from_list": _("Pick from the list"),
+                    "none": _("Nothing found"),
+                    "loading": _("Asking Kapso…"),
+                    "searching_on": _("Searching on…"),
+                    "more": _("Show more"),
+                    "clear": _("Clear"),
+                    "failed": _("The list could not be read. Type the id by hand."),
+                    "found": _("Found:"),
+                }
+            ),
+        }
+        return context
+
+
+class OriginsInput(AdminTextareaWidget):
+    """Origins, one a line, with plain words about what they open."""
+
+    def __init__(self) -> None:
+        super().__init__({"rows": 3, "spellcheck": "false"})
+        #: Where this site lives, set by the form.
+        self.here = ""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        """As Django's, with what the script needs."""
+        context = super().get_context(name, value, attrs)
+        context["widget"]["attrs"] |= {
+            "data-kapso-origins": json.dumps(origin_warnings()),
+            "data-kapso-here": self.here,
+        }
+        return context
+
+
+class OriginsField(forms.CharField):
+    """A list of origins, one a line."""
+
+    widget = OriginsInput
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show a list as lines."""
+        return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Return the lines that say something."""
+        lines = (value or "").replace(",", "\n").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Compare as lists: white space and the hidden initial's own lines do not count."""
+        return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
+
+
+def origin_warnings() -> dict[str, str]:
+    """Return, for what is unwise among allowed origins, a plain warning."""
+    return {
+        "none": _("Without an origin, any page of the web may show this inbox."),
+        "any": _("“*” lets any page of the web show this inbox."),
+        "local": _("localhost is the machine of whoever looks at it: only for development."),
+        "missing": _("This site is not among them, so the inbox would stay blank here."),
+    }
+
+
+class ExpiryFields(forms.Form):
+    """When an inbox ends: as a date, or so many days from now."""
+
+    expiry = forms.ChoiceField(label=gettext_lazy("Expires"), choices=expiry_choices)
+    expires_at = forms.SplitDateTimeField(
+        label=gettext_lazy("Date"), required=False, widget=AdminSplitDateTime
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django 5.2 gives the two inputs of a date no label that belongs to them.
+        names = (_("Date"), capfirst(_("time")))
+        parts: Any = self.fields["expires_at"].widget
+        for part, name in zip(parts.widgets, names, strict=True):
+            part.attrs["aria-label"] = name
+        self.fields["expiry"].widget.attrs |= {
+            "data-kapso-reveals": "id_expires_at_0",
+            "data-kapso-reveal-value": ON_DATE,
+        }
+
+    def clean(self) -> dict[str, Any]:
+        """Turn the choice into a time, `expires_at`."""
+        cleaned = super().clean() or self.cleaned_data
+        choice = cleaned.get("expiry")
+        if choice == NEVER:
+            cleaned["expires_at"] = None
+        elif choice and choice != ON_DATE:
+            cleaned["expires_at"] = in_days(int(choice))
+        elif choice and not cleaned.get("expires_at") and "expires_at" not in self.errors:
+            self.add_error("expires_at", _("Give the date."))
+        return cleaned
+
+
+def in_days(days: int) -> datetime:
+    """Return the time so many days from now, to the second."""
+    return (timezone.now() + timedelta(days=days)).replace(microsecond=0)
+
+
+class EmbedForm(ExpiryFields, EmbedModelForm):
+    """What both forms have in common.
+
+    Attributes:
+        refusal: what the lifecycle said to these very values, to be shown at its fields.
+        lookup_url: where the pickers search.
+        here: the origin of this site, as the request has it.
+    """
+
+    refusal: ValidationError | None = None
+    lookup_url = ""
+    here = ""
+
+    allowed_origins = OriginsField(
+        label=gettext_lazy("Allowed origins"),
+        required=False,
+        help_text=gettext_lazy(
+            "Which sites may show the inbox, one a line, such as https://crm.example.com."
+        ),
+    )
+    default_mode = forms.ChoiceField(
+        label=gettext_lazy("Theme"),
+        choices=Mode.choices,
+        initial=Mode.SYSTEM,
+        help_text=gettext_lazy("For who has chosen none."),
+    )
+    language = forms.ChoiceField(
+        label=gettext_lazy("Language"),
+        required=False,
+        choices=[("", gettext_lazy("As Kapso has it")), *Language.choices],
+    )
+
+    class Meta:
+        model = InboxEmbed
+        fields = ["name", "slug", "groups", "allowed_origins", "default_mode", "language"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field.widget, PickerInput):
+                field.widget.lookup_url = self.lookup_url
+            elif isinstance(field.widget, OriginsInput):
+                field.widget.here = self.here
+
+    def clean(self) -> dict[str, Any]:
+        """Add what the lifecycle said."""
+        cleaned = super().clean()
+        if self.refusal is not None:
+            for field, errors in self.refusal.error_dict.items():
+                self.add_error(field if field in self.fields else None, errors)
+        return cleaned
+
+
+class AddEmbedForm(EmbedForm):
+    """A new embed."""
+
+    kapso_project = forms.ChoiceField(
+        label=gettext_lazy("Kapso project"),
+        choices=lambda: [(a, a) for a in conf.project_aliases()],
+    )
+    scope_type = forms.ChoiceField(
+        label=gettext_lazy("Shows"),
+        choices=ScopeType.choices,
+        initial=ScopeType.PHONE_NUMBER,
+        widget=AdminRadioSelect,
+        help_text=gettext_lazy("Whose conversations. This cannot be changed later."),
+    )
+    scope_id = forms.CharField(
+        label=gettext_lazy("Number or customer"),
+        required=False,
+        max_length=64,
+        widget=PickerInput,
+        help_text=gettext_lazy("Of Kapso. Leave it blank for the whole project."),
+    )
+    assigned_user_id = forms.CharField(
+        label=gettext_lazy("Only assigned to"),
+        required=False,
+        max_length=64,
+        widget=PickerInput(lookups.Kind.USER),
+        help_text=gettext_lazy(
+            "Narrows it to the conversations that are assigned to this team member. This cannot be "
+            "changed later."
+        ),
+    )
+
+    class Meta(EmbedForm.Meta):
+        fields = [*EmbedForm.Meta.fields, "scope_type", "scope_id", "assigned_user_id"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if len(conf.project_aliases()) < 2:
+            del self.fields["kapso_project"]  # there is nothing to choose
+        if self.is_bound:
+            self._name_what_was_picked()
+
+    def _name_what_was_picked(self) -> None:
+        """Show a form that comes back with names, as it was sent."""
+        project = self.data.get("kapso_project") or _only_project()
+        if project not in conf.project_aliases():
+            return
+        picked = {"scope_id": self.data.get("scope_type"), "assigned_user_id": lookups.Kind.USER}
+        for name, kind in picked.items():
+            id_ = self.data.get(name)
+            if id_ and kind in lookups.Kind.values:
+                label = lookups.kept_name(lookups.Kind(kind), id_, project=project)
+                self.fields[name].widget.label = label
+
+    def clean(self) -> dict[str, Any]:
+        """A number or a customer has to be picked where one is shown."""
+        cleaned = super().clean()
+        scope = cleaned.get("scope_type")
+        if scope == ScopeType.PROJECT:
+            cleaned["scope_id"] = ""
+        elif scope and not cleaned.get("scope_id") and "scope_id" not in self.errors:
+            self.add_error(
+                "scope_id",
+                _("Pick the number.")
+                if scope == ScopeType.PHONE_NUMBER
+                else _("Pick the customer."),
+            )
+        return cleaned
+
+    def validate_unique(self) -> None:
+        """Leave it to the lifecycle: who presses a button twice is no mistake of theirs."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `lifecycle.create_embed` takes."""
+        settings = {*values.MUTABLE, *values.FIXED, *values.LOCAL}
+        return {
+            **{name: value for name, value in self.cleaned_data.items() if name in settings},
+            "project": self.cleaned_data.get("kapso_project") or _only_project(),
+        }
+
+
+class ChangeEmbedForm(EmbedForm):
+    """An embed that is there. Only what was changed in this form is taken from it.
+
+    Each field carries what it held when the form was shown, so that what somebody else changed
+    meanwhile is not changed back.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = True
+        for name, known in (("default_mode", Mode.values), ("language", Language.values)):
+            current = getattr(self.instance, name)
+            if name in self.fields and current and current not in known:
+                # Kapso may have values that no document names yet.
+                choices: Any = self.fields[name]
+                choices.choices = [*choices.choices, (current, current)]
+        language: Any = self.fields.get("language")
+        if language is not None and self.instance.language:
+            # It was left to Kapso, and Kapso has chosen: there is no way back to that.
+            language.choices = [one for one in language.choices if one[0]]
+        self.initial.setdefault("expiry", ON_DATE if self.instance.expires_at else NEVER)
+        self.initial.setdefault("expires_at", self.instance.expires_at)
+
+    def clean(self) -> dict[str, Any]:
+        """Leave an expiry that was sent back as it came, also one that clocks show twice."""
+        if "expires_at" in self.errors and "expires_at" not in self.changed_data:
+            del self.errors["expires_at"]
+            self.cleaned_data["expires_at"] = self.instance.expires_at
+        return super().clean()
+
+    def changes(self) -> Mapping[str, Any]:
+        """Return what `lifecycle.update_embed` takes."""
+        names = set(self.changed_data)
+        if names & {"expiry", "expires_at"}:
+            names = names - {"expiry"} | {"expires_at"}
+        return {name: self.cleaned_data[name] for name in names}

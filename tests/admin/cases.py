@@ -1,0 +1,161 @@
+"""Embeds in every condition, what can go wrong at Kapso, and what has to hold after it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from requests import exceptions
+
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.lifecycle import create_embed, revoke_embed, rotate_link
+from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+from kapso_inbox.sync import sync_project
+from tests.hosts.clock import as_stored
+
+from .conftest import url
+
+State = AccessLink.State
+
+#: The conditions in which an embed can be, each with what makes one.
+CONDITIONS = (
+    # The first, since it takes a sync, and that settles what others wait for.
+    "unmanaged",
+    "works",
+    "expires soon",
+    "expired",
+    "revoked",
+    "waits to be made",
+    "waits to be revoked",
+    "works, an older one waits",
+    "secret lost",
+    "no link",
+)
+
+
+def make(condition: str, sandbox: Sandbox, slug: str = "sales", **given: Any) -> InboxEmbed:
+    """Return an embed in a condition, which it came into as it does in life."""
+    given = {"slug": slug, "name": f"The {slug} inbox", **given}
+    if condition == "unmanaged":
+        known = set(InboxEmbed.objects.values_list("pk", flat=True))
+        sandbox.project().create({"name": given["name"], "scope_type": "project"})
+        sync_project()
+        return InboxEmbed.objects.exclude(pk__in=known).get()
+    if condition in ("expires soon", "expired"):
+        given["expires_at"] = timezone.now() + timedelta(days=3)
+    faults: dict[str, dict[str, Any]] = {
+        "waits to be made": {"method": "POST", "drop": "after"},
+        "no link": {"method": "POST", "answer": Answer(401, {"error": "no"})},
+        "waits to be revoked": {"method": "DELETE", "answer": Answer(500, {})},
+        "works, an older one waits": {"method": "DELETE", "answer": Answer(500, {})},
+    }
+    if condition in faults:
+        sandbox.fail_next(**faults[condition])
+    with suppress(KapsoError):
+        create_embed(**given)
+    embed = InboxEmbed.objects.select_related("current_link").get(slug=slug)
+    link = embed.current_link
+    with suppress(KapsoError):
+        if condition == "expired":
+            assert link is not None
+            ended = parse_datetime(sandbox.project().expire(link.kapso_id)["expires_at"])
+            assert ended is not None
+            InboxEmbed.objects.filter(pk=embed.pk).update(expires_at=as_stored(ended))
+        if condition in ("revoked", "waits to be revoked"):
+            revoke_embed(embed)
+        if condition == "works, an older one waits":
+            rotate_link(embed)
+        if condition == "secret lost":
+            assert link is not None
+            link.move(State.SECRET_LOST, expected=[State.ACTIVE])
+    return InboxEmbed.objects.select_related("current_link").get(slug=slug)
+
+
+#: What goes wrong with a request, by name.
+FAULTS: dict[str, dict[str, Any]] = {
+    "401": {"answer": Answer(401, {"error": "Invalid API key"})},
+    "403": {"answer": Answer(403, {"error": "Forbidden"})},
+    "403 of a proxy": {"answer": Answer(403, "<title>Access denied</title>error code: 1010")},
+    "404": {"answer": Answer(404, {"error": "Inbox embed not found"})},
+    "409": {"answer": Answer(409, {"error": "Conflict"})},
+    "422": {"answer": Answer(422, {"errors": {"scope_id": ["is odd"], "colour": ["is odd"]}})},
+    "429": {"answer": Answer(429, {}, {"Retry-After": "60"})},
+    "500": {"answer": Answer(500, {"error": "Oops"})},
+    "502": {"answer": Answer(502, "<html>Bad gateway</html>")},
+    "502 after the work": {"answer": Answer(502, "<html>Bad gateway</html>"), "process": True},
+    "redirect": {"answer": Answer(302, "", {"Location": "https://kapso.example/"})},
+    "drop before the work": {"drop": "before"},
+    "drop after the work": {"drop": "after"},
+    "delay over the timeout": {"delay": 60},
+    "no connection": {"error": exceptions.ConnectTimeout()},
+    "HTML": {"answer": Answer(200, "<html>Welcome to the hotel's network</html>")},
+    "HTML after the work": {"answer": Answer(200, "<html>Welcome</html>"), "process": True},
+    "no JSON": {"answer": Answer(200, b'{"data": [}')},
+    "JSON of another shape": {"answer": Answer(200, {"data": [3, None]}), "process": True},
+    "JSON of other types": {
+        "process": True,
+        "answer": Answer(
+            200,
+            {
+                "data": {
+                    "id": 5,
+                    "name": [],
+                    "status": 7,
+                    "scope_type": {},
+                    "allowed_origins": "x",
+                    "expires_at": "yesterday",
+                    "embed_url": 3,
+                }
+            },
+        ),
+    },
+}
+
+
+def live(sandbox: Sandbox) -> list[str]:
+    """Return the ids of what is not revoked at Kapso."""
+    return [record["id"] for record in sandbox.project().active_embeds()]
+
+
+def assert_all_is_accounted_for(sandbox: Sandbox) -> None:
+    """Each live link at Kapso has a row in a state that says so."""
+    rows = AccessLink.objects.filter(state__in=AccessLink.LIVE)
+    known = {row.kapso_id for row in rows if row.kapso_id}
+    references = {row.reference for row in rows}
+    for record in sandbox.project().active_embeds():
+        assert record["id"] in known or reference_in(record["name"]) in references
+
+
+def targets(page: Any) -> list[str]:
+    """Return what the form of a confirmation holds."""
+    return [str(row["target"]) for row in page.context["rows"] if not row["obstacle"]]
+
+
+def confirmed(
+    client: Client, verb: str, *embeds: InboxEmbed, **data: Any
+) -> tuple[dict[str, Any], Any]:
+    """Ask for a verb as the button does, and press the button of the confirmation.
+
+    Returns:
+        What the form sent, and the answer.
+    """
+    asked = client.get(url("verb", verb), {"id": [embed.pk for embed in embeds]})
+    assert asked.status_code == 200
+    sent = {"confirmed": "yes", "target": targets(asked), "expiry": "30", **data}
+    return sent, client.post(url("verb", verb), sent)
+
+
+def results(response: Any) -> list[tuple[str, str]]:
+    """Return outcome and text of each row of a page of results."""
+    assert response.status_code == 200
+    return [(result.outcome, result.text) for result in response.context["results"]]
+
+
+def counted(sandbox: Sandbox, method: str) -> int:
+    """Return how many requests of a method Kapso got."""
+    return [request.method for request in sandbox.requests].count(method)

@@ -1,0 +1,360 @@
+"""An administrator adds an embed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.contrib.messages import get_messages
+from django.db import OperationalError
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+from tests.hosts.database import connection, in_default
+
+from .cases import live, make, results
+from .conftest import url
+
+pytestmark = pytest.mark.django_db
+
+
+def posts(sandbox: Sandbox) -> int:
+    return [request.method for request in sandbox.requests].count("POST")
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    return {
+        field: [str(text) for text in texts]
+        for field, texts in response.context["adminform"].form.errors.items()
+    }
+
+
+def test_a_new_embed_is_made_at_kapso_and_shown_with_its_tag(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    response = admin.post(url("add"), filled_in, follow=True)
+    embed = InboxEmbed.objects.get()
+    assert response.redirect_chain == [(url("preview", embed.pk), 302)]
+    assert "{% load kapso_inbox %}{% kapso_inbox &quot;support&quot; %}" in response.text
+    assert embed.obstacle() is None
+    assert embed.scope_name
+    assert embed.allowed_origins == ["https://crm.example.com"]
+    assert posts(kapso_sandbox) == 1
+    assert InboxChange.objects.get().username == "admin"
+    assert LogEntry.objects.get().object_id == str(embed.pk)
+
+
+def test_who_may_open_it_and_when_it_ends_are_taken_over(
+    admin: Client, filled_in: dict[str, Any], sales: Group
+) -> None:
+    admin.post(url("add"), filled_in | {"expiry": "30", "groups": [sales.pk]})
+    embed = InboxEmbed.objects.get()
+    assert list(embed.groups.all()) == [sales]
+    assert embed.expires_at is not None
+    assert timedelta(days=29) < embed.expires_at - timezone.now() <= timedelta(days=30)
+
+
+def test_the_form_proposes_this_sites_own_address(admin: Client, kapso_sandbox: Sandbox) -> None:
+    assert "http://testserver</textarea>" in admin.get(url("add")).text
+    with override_settings(
+        KAPSO_INBOX={"API_KEY": "k", "ALLOWED_ORIGINS": ["https://a.example", "*.b.example"]}
+    ):
+        assert "https://a.example\n*.b.example</textarea>" in admin.get(url("add")).text
+    assert kapso_sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("name", "", "required"),
+        ("slug", "not a slug", "slug"),
+        ("slug", "sync", "word of our own addresses"),
+        ("scope_id", "", "Pick the number."),
+        ("scope_id", "four", "row of digits"),
+        ("assigned_user_id", "7", "UUID"),
+        ("allowed_origins", "https://crm.example.com/path", "is no origin"),
+        ("default_mode", "blue", "blue"),
+        ("expiry", "date", "Give the date."),
+        ("name", "Inbox #ki-0123456789", "reference"),
+    ],
+)
+def test_wrong_input_is_told_at_its_field_and_kapso_is_not_asked(
+    admin: Client,
+    filled_in: dict[str, Any],
+    kapso_sandbox: Sandbox,
+    field: str,
+    value: str,
+    told: str,
+) -> None:
+    response = admin.post(url("add"), filled_in | {field: value})
+    assert response.status_code == 200
+    at = "expires_at" if field == "expiry" else field
+    assert told in " ".join(errors(response)[at])
+    assert response.context["adminform"].form.data["name"] == (filled_in | {field: value})["name"]
+    assert kapso_sandbox.requests == []
+    assert not InboxEmbed.objects.exists()
+
+
+def test_an_expiry_of_the_past_is_told_at_the_date(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    filled_in |= {"expiry": "date", "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
+    assert "passed" in errors(admin.post(url("add"), filled_in))["expires_at"][0]
+    assert kapso_sandbox.requests == []
+
+
+def test_what_kapso_refuses_is_told_at_its_field_and_leaves_nothing_behind(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    body = {"errors": {"name": ["is too long"], "color": ["is unknown"]}}
+    kapso_sandbox.fail_next(method="POST", answer=Answer(422, body))
+    response = admin.post(url("add"), filled_in)
+    assert errors(response) == {
+        "name": ["Kapso says: is too long"],
+        "__all__": ["color: Kapso says: is unknown"],
+    }
+    assert not InboxEmbed.objects.exists()
+    assert admin.post(url("add"), filled_in).status_code == 302
+
+
+def test_a_number_of_another_project_is_told_with_those_that_the_key_sees(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, number: dict[str, Any]
+) -> None:
+    response = admin.post(url("add"), filled_in | {"scope_id": "999999999999"})
+    told = " ".join(errors(response)["scope_id"])
+    assert "another project's" in told
+    assert number["display_phone_number"] in told
+    assert not InboxEmbed.objects.exists()
+
+
+def test_a_form_that_comes_back_shows_what_was_picked_by_its_name(
+    admin: Client, filled_in: dict[str, Any], number: dict[str, Any]
+) -> None:
+    admin.get(url("lookup"), {"kind": "phone_number"})
+    page = admin.post(url("add"), filled_in | {"name": ""}).text
+    shown = f"{number['name']} · {number['display_phone_number']}"
+    assert f'data-kapso-label="{shown}"' in page
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"answer": Answer(401, {"error": "no"})}, "refused the API key"),
+        ({"answer": Answer(429, {}, {"Retry-After": "60"})}, "Try again in 60 seconds."),
+        ({"drop": "before"}, "Perhaps it was done"),
+        ({"answer": Answer(500, {"error": "boom"})}, "Perhaps it was done"),
+        ({"answer": Answer(200, {"data": {}})}, "Perhaps it was done"),
+    ],
+)
+def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_made_twice(
+    admin: Client,
+    filled_in: dict[str, Any],
+    kapso_sandbox: Sandbox,
+    fault: dict[str, Any],
+    told: str,
+) -> None:
+    kapso_sandbox.fail_next(method="POST", **fault)
+    response = admin.post(url("add"), filled_in, follow=True)
+    assert response.status_code == 200
+    texts = [str(message) for message in get_messages(response.wsgi_request)]
+    if "adminform" in response.context:
+        texts += [text for at_field in errors(response).values() for text in at_field]
+    assert told in " ".join([*texts, response.text])
+    uncertain = "Perhaps" in told
+    assert InboxEmbed.objects.exists() is uncertain
+    if uncertain:
+        assert AccessLink.objects.get().state == "unknown"
+        # The form that is sent again, because the page was loaded again, makes none.
+        again = admin.post(url("add"), filled_in, follow=True)
+        assert posts(kapso_sandbox) == 1
+        [text] = map(str, get_messages(again.wsgi_request))
+        assert "Do not add it again" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_fails_after_kapso_made_it_is_told_and_nothing_lives_on(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    def fail(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and "sealed_url" in sql and posts(kapso_sandbox):
+            raise OperationalError("the disk is full")
+        return execute(sql, *args)
+
+    def fail_to_store(execute: Any, sql: str, params: Any, *args: Any) -> Any:
+        is_active = any(str(param) == AccessLink.State.ACTIVE for param in params or ())
+        return fail(execute, sql, params, *args) if is_active else execute(sql, params, *args)
+
+    with connection.execute_wrapper(fail_to_store):
+        response = admin.post(url("add"), filled_in, follow=True)
+    embed = InboxEmbed.objects.get()
+    assert response.redirect_chain == [(url("change", embed.pk), 302)]
+    [told] = get_messages(response.wsgi_request)
+    assert "The database failed" in str(told)
+    assert "the disk is full" not in response.text
+    assert kapso_sandbox.project().active_embeds() == []
+    assert AccessLink.objects.get().state == AccessLink.State.REVOKED
+
+
+def test_a_database_that_fails_before_anything_is_told_and_the_form_keeps_what_was_typed(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    def fail(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and "inboxembed" in sql:
+            raise OperationalError("the disk is full")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(fail):
+        response = admin.post(url("add"), filled_in)
+    assert errors(response) == {"__all__": ["The database failed. Look at it again in a moment."]}
+    assert 'value="Support inbox"' in response.text
+    assert posts(kapso_sandbox) == 0
+    assert not InboxEmbed.objects.exists()
+
+
+def test_a_button_that_is_pressed_twice_makes_one_embed(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    first, second = admin.post(url("add"), filled_in), admin.post(url("add"), filled_in)
+    assert first.status_code == second.status_code == 302
+    assert first["Location"] == second["Location"]
+    assert posts(kapso_sandbox) == 1
+
+
+def test_a_button_that_is_pressed_again_while_the_first_press_waits_is_told_to_wait(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="before")
+    admin.post(url("add"), filled_in)
+    AccessLink.objects.update(state="creating")  # as it is until Kapso's answer comes
+    again = admin.post(url("add"), filled_in)
+    [text] = errors(again)["__all__"]
+    assert "Try again in a moment." in text
+    assert posts(kapso_sandbox) == 1
+
+
+def test_another_embed_of_the_same_slug_is_told_at_the_slug(
+    admin: Client, filled_in: dict[str, Any], embed: InboxEmbed, kapso_sandbox: Sandbox
+) -> None:
+    response = admin.post(url("add"), filled_in | {"slug": "sales"})
+    assert errors(response)["slug"] == ["There is an embed with this slug already."]
+    assert posts(kapso_sandbox) == 1
+
+
+def test_it_works_in_a_project_with_atomic_requests(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    connection.settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        assert admin.post(url("add"), filled_in).status_code == 302
+    finally:
+        connection.settings_dict["ATOMIC_REQUESTS"] = False
+    assert InboxEmbed.objects.get().obstacle() is None
+
+
+@pytest.mark.parametrize("origins", ["", "*"])
+def test_origins_that_open_it_to_the_whole_web_are_warned_of(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, origins: str
+) -> None:
+    made = {"id": "1", "embed_url": "https://inbox.kapso.ai/embed/x"}
+    kapso_sandbox.fail_next(method="POST", answer=Answer(201, {"data": made}))
+    response = admin.post(url("add"), filled_in | {"allowed_origins": origins}, follow=True)
+    told = " ".join(str(message) for message in get_messages(response.wsgi_request))
+    assert "any page of the web" in response.text + told
+
+
+def test_a_hostile_name_is_shown_as_text(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    name = "<script>alert(1)</script>{{ 1 }}"
+    response = admin.post(url("add"), filled_in | {"name": name}, follow=True)
+    embed = InboxEmbed.objects.get()
+    pages = [
+        response.text,
+        *(
+            admin.get(url(*page)).text
+            for page in (("changelist",), ("change", embed.pk), ("preview", embed.pk), ("health",))
+        ),
+    ]
+    assert not any("<script>alert(1)" in page for page in pages)
+    assert all("&lt;script&gt;alert(1)" in page for page in pages[:4])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"groups": True}),
+        ({"groups": True}, {}),
+        ({}, {"expiry": "7"}),
+        ({"expiry": "7"}, {}),
+        ({"expiry": "7"}, {"expiry": "30"}),
+        ({}, {"allowed_origins": ""}),
+    ],
+)
+def test_another_form_of_the_same_slug_is_not_taken_for_a_second_press(
+    admin: Client,
+    filled_in: dict[str, Any],
+    kapso_sandbox: Sandbox,
+    sales: Group,
+    first: dict[str, Any],
+    second: dict[str, Any],
+) -> None:
+    one, other = (
+        {**filled_in, **form, **({"groups": [sales.pk]} if form.get("groups") else {})}
+        for form in (first, second)
+    )
+    assert admin.post(url("add"), one).status_code == 302
+    assert admin.post(url("add"), one).status_code == 302
+    response = admin.post(url("add"), other)
+    assert errors(response)["slug"] == ["There is an embed with this slug already."]
+    assert posts(kapso_sandbox) == 1
+
+
+def test_an_embed_whose_making_failed_elsewhere_stays_where_kapso_refuses_it_again(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    before = make("no link", kapso_sandbox, "support")
+    response = admin.post(url("add"), filled_in | {"scope_id": "99999"})
+    assert "scope_id" in errors(response)
+    assert InboxEmbed.objects.get().pk == before.pk
+    assert admin.post(url("add"), filled_in).status_code == 302
+    assert InboxEmbed.objects.get().obstacle() is None
+
+
+@in_default
+@pytest.mark.django_db(transaction=True, databases=["default", "replica"])
+def test_nothing_is_decided_by_what_a_replica_has_not_heard_of_yet(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    with override_settings(DATABASE_ROUTERS=[f"{__name__}.StaleReplica"]):
+        for _press in range(2):
+            assert admin.post(url("add"), filled_in).status_code == 302
+        embed = InboxEmbed.objects.using("default").get()
+        newest = AccessLink.objects.using("default").get().pk
+        refused = admin.post(url("add"), filled_in | {"slug": "other", "scope_id": "99999"})
+        assert "scope_id" in errors(refused)
+        kapso_sandbox.fail_next(method="POST", drop="after")
+        assert admin.post(url("add"), filled_in | {"slug": "lost"}).status_code == 302
+        sent = {"confirmed": "yes", "target": f"{embed.pk}:{newest}"}
+        for verb in ("rotate", "revoke"):
+            [(outcome, _text)] = results(admin.post(url("verb", verb), sent))
+            assert outcome == "done"
+    assert set(InboxEmbed.objects.values_list("slug", flat=True)) == {"support", "lost"}
+    assert len(live(kapso_sandbox)) == 1  # the one whose answer was lost
+
+
+class StaleReplica:
+    """Embeds are read from a replica that has not heard of anything yet."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica" if model._meta.app_label == "kapso_inbox" else "default"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+    def allow_relation(self, *args: Any, **hints: Any) -> bool:
+        return True

@@ -1,0 +1,287 @@
+"""The health page: what kapso_doctor says, each finding with the button that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.utils import timezone
+
+from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.admin.health import MENDS
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import connection
+from tests.hosts.people import User
+
+from .cases import CONDITIONS, FAULTS, assert_all_is_accounted_for, live, make, results, targets
+from .conftest import MANAGING, url
+
+pytestmark = pytest.mark.django_db
+
+
+def found(page: Any) -> dict[str, dict[str, str]]:
+    """Return code of a finding -> label of a button -> its address."""
+    assert page.status_code == 200
+    rows = [*page.context["wrong"], *page.context["fine"]]
+    return {_of(row)[0].code: {b["label"]: b["url"] for b in _of(row)[1]} for row in rows}
+
+
+def _of(row: Any) -> tuple[Any, list[dict[str, str]]]:
+    if isinstance(row, dict):
+        return row["finding"], row["buttons"]
+    return row[0], row[1]
+
+
+def age(**by: float) -> None:
+    """Let time pass since all that happened to the links."""
+    before = timezone.now() - timedelta(**by)
+    AccessLink.objects.update(created_at=before, state_changed_at=before)
+
+
+#: condition -> the finding about it, and the verb whose button mends it.
+MENDED = {
+    "unmanaged": ("link-unmanaged", "adopt"),
+    "expires soon": ("link-expires-soon", "extend"),
+    "expired": ("link-expired", "extend"),
+    "revoked": ("embed-revoked", "rotate"),
+    "waits to be made": ("link-unknown", "resolve"),
+    "waits to be revoked": ("revocation-stuck", "resolve"),
+    "works, an older one waits": ("revocation-stuck", "resolve"),
+    "no link": ("embed-without-link", "rotate"),
+}
+
+
+@pytest.mark.parametrize("condition", MENDED)
+def test_each_finding_has_a_button_that_leads_where_it_can_be_mended(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
+) -> None:
+    make(condition, kapso_sandbox, allowed_origins=["https://crm.example.com"])
+    age(hours=1)
+    code, verb = MENDED[condition]
+    buttons = found(admin.get(url("health")))[code]
+    address = buttons[str(VERBS[verb].label)]
+    assert admin.get(address).context["possible"] == 1
+
+
+def test_a_revocation_that_waits_is_gone_on_with_and_the_link_that_works_stays(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works, an older one waits", kapso_sandbox)
+    assert embed.current_link is not None
+    age(hours=1)
+    [address] = found(admin.get(url("health")))["revocation-stuck"].values()
+    asked = admin.get(address)
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    [(outcome, _text)] = results(admin.post(asked.context["action_url"], sent))
+    assert outcome == "done"
+    assert live(kapso_sandbox) == [embed.current_link.kapso_id]
+    embed.refresh_from_db()
+    assert embed.obstacle() is None
+    assert set(embed.links.values_list("state", flat=True)) == {"active", "revoked"}
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_no_button_leads_to_where_nothing_can_be_done(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
+) -> None:
+    make(condition, kapso_sandbox)
+    age(hours=1)
+    pressed = 0
+    for buttons in found(admin.get(url("health"))).values():
+        for label, address in buttons.items():
+            if "/verbs/" in address:
+                page = admin.get(address)
+                assert page.context["possible"] == 1, label
+                pressed += 1
+    assert pressed or condition in ("works", "secret lost")
+
+
+def test_a_lost_secret_is_mended_by_a_new_link(admin: Client, kapso_sandbox: Sandbox) -> None:
+    make("works", kapso_sandbox)
+    AccessLink.objects.update(state="secret_lost", sealed_url="")
+    buttons = found(admin.get(url("health")))["secret-lost"]
+    assert admin.get(buttons["Rotate the link"]).context["possible"] == 1
+
+
+def test_a_missing_encryption_key_is_told(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    make("works", kapso_sandbox)
+    other = {"other": "BBECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": other}
+    page = admin.get(url("health"))
+    assert "encryption-key-missing" in found(page)
+    assert other["other"] not in page.text
+
+
+def test_what_is_wrong_comes_before_what_is_fine(admin: Client, kapso_sandbox: Sandbox) -> None:
+    make("revoked", kapso_sandbox)
+    make("expired", kapso_sandbox, "old")
+    page = admin.get(url("health"))
+    levels = [_of(row)[0].level for row in page.context["wrong"]]
+    assert levels == sorted(levels)
+    assert {_of(row)[0].level for row in page.context["fine"]} == {"info"}
+
+
+def test_origins_are_mended_in_the_form(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embed = make("works", kapso_sandbox)
+    assert found(admin.get(url("health")))["origins-none"] == {
+        "Change its origins": url("change", embed.pk)
+    }
+
+
+def test_the_first_embed_is_a_press_away(admin: Client, kapso_sandbox: Sandbox) -> None:
+    assert found(admin.get(url("health")))["no-embeds"] == {"Add an inbox": url("add")}
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("fault", FAULTS)
+def test_it_answers_whatever_kapso_does(admin: Client, kapso_sandbox: Sandbox, fault: str) -> None:
+    make("works", kapso_sandbox)
+    kapso_sandbox.fail_next(**FAULTS[fault], times=99)
+    assert found(admin.get(url("health")))
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"API_KEY": "k\n"},
+        {"API_KEY": 3, "PROJECTS": 4, "ENCRYPTION_KEYS": 5},
+        {"API_KEY": "k" * 9, "PROJECTS": {"b": {"API_KEY": "l" * 9}}},
+    ],
+)
+def test_it_answers_whatever_the_settings_are(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any, broken: dict[str, Any]
+) -> None:
+    make("works", kapso_sandbox)
+    settings.KAPSO_INBOX = broken
+    kapso_sandbox.fail_next(**FAULTS["401"], times=99)
+    page = admin.get(url("health"))
+    assert page.status_code == 200
+    assert page.context["wrong"]
+
+
+def test_looking_changes_nothing(admin: Client, kapso_sandbox: Sandbox) -> None:
+    for number, condition in enumerate(CONDITIONS):
+        make(condition, kapso_sandbox, f"s{number}")
+    before = list(InboxEmbed.objects.values()), list(AccessLink.objects.values())
+    kapso_sandbox.requests.clear()
+    assert admin.get(url("health")).status_code == 200
+    assert (list(InboxEmbed.objects.values()), list(AccessLink.objects.values())) == before
+    assert {request.method for request in kapso_sandbox.requests} == {"GET"}
+
+
+def test_each_sees_only_the_buttons_that_they_may_press(
+    client: Client, kapso_sandbox: Sandbox, make_administrator: Callable[..., User]
+) -> None:
+    make("unmanaged", kapso_sandbox)
+    for one, expected in (
+        ("view", set()),
+        ("change", {"Adopt"}),
+        ("delete", {"Revoke"}),
+    ):
+        client.force_login(make_administrator(one, one, "view"))
+        assert found(client.get(url("health")))["link-unmanaged"].keys() == expected
+
+
+def test_every_code_that_has_a_button_is_one_of_the_doctors() -> None:
+    from pathlib import Path
+
+    import kapso_inbox.diagnosis
+
+    folder = Path(kapso_inbox.diagnosis.__file__).parent
+    source = "".join(path.read_text() for path in folder.glob("*.py"))
+    assert not [code for code in MENDS if f'"{code}"' not in source]
+
+
+# Comparing with Kapso
+
+
+def press_sync(client: Client, project: str = "default") -> tuple[Any, str]:
+    response = client.post(url("sync"), {"project": project}, follow=True)
+    return response, " ".join(map(str, get_messages(response.wsgi_request))) + response.text
+
+
+def test_a_sync_is_offered_where_none_runs_and_done_by_a_button(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("works", kapso_sandbox)
+    age(days=2)
+    assert found(admin.get(url("health")))["sync-not-running"] == {
+        "Compare with Kapso now": url("sync")
+    }
+    kapso_sandbox.project().create({"name": "Made elsewhere", "scope_type": "project"})
+    connection.settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        response, told = press_sync(admin)
+    finally:
+        connection.settings_dict["ATOMIC_REQUESTS"] = False
+    assert response.redirect_chain == [(url("health"), 302)]
+    assert "2 inboxes in its list" in told
+    assert InboxEmbed.objects.filter(name="Made elsewhere").exists()
+    assert "sync-not-running" not in found(response)
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("times", [1, 99])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_sync_ends_no_page_and_loses_nothing(
+    admin: Client, kapso_sandbox: Sandbox, fault: str, times: int
+) -> None:
+    make("waits to be made", kapso_sandbox)
+    make("waits to be revoked", kapso_sandbox, "other")
+    if fault == "404" and times > 1:
+        kapso_sandbox.project().embeds.clear()  # what Kapso keeps saying under this key is true
+    kapso_sandbox.fail_next(**FAULTS[fault], times=times)
+    response, told = press_sync(admin)
+    assert response.status_code == 200
+    assert told
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"API_KEY": "k\n k"},
+        {"API_KEY": ""},
+        {"API_KEY": "k" * 9, "BASE_URL": "http://elsewhere.example"},
+        {"ENCRYPTION_KEYS": {}, "RENEW_BEFORE": 10**6},
+    ],
+)
+def test_a_sync_with_settings_that_are_not_in_order_says_so(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any, broken: dict[str, Any]
+) -> None:
+    make("expires soon", kapso_sandbox)
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, **broken}
+    response, told = press_sync(admin)
+    assert response.status_code in (200, 404)
+    assert told
+    assert len(live(kapso_sandbox)) == 1
+
+
+def test_a_sync_is_no_link_and_of_no_other_project(admin: Client, kapso_sandbox: Sandbox) -> None:
+    assert admin.get(url("sync"), {"project": "default"}).status_code == 404
+    for project in ("", "other", "\x00"):
+        assert admin.post(url("sync"), {"project": project}).status_code == 404
+    assert kapso_sandbox.requests == []
+
+
+def test_a_sync_from_another_site_is_refused(administrator: User, kapso_sandbox: Sandbox) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(administrator)
+    assert browser.post(url("sync"), {"project": "default"}).status_code == 403
+    for name in VERBS:
+        assert browser.post(url("verb", name), {"confirmed": "yes"}).status_code == 403
+    assert kapso_sandbox.requests == []
+
+
+def test_everyone_who_manages_has_a_right_of_their_own() -> None:
+    assert {verb.permission for verb in VERBS.values()} <= set(MANAGING)

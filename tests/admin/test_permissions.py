@@ -1,0 +1,418 @@
+"""Add, change, delete, view and open are five rights, and each page and button asks for its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib import admin as django_admin
+from django.db.models import QuerySet
+from django.test import Client
+from django.urls import reverse
+
+from kapso_inbox.access import AccessPolicy
+from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.diagnosis.findings import MANY
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import connection
+from tests.hosts.people import User
+
+from .cases import live, make, targets
+from .conftest import MANAGING, url
+
+pytestmark = [pytest.mark.django_db, pytest.mark.table]
+
+ALL = frozenset({*MANAGING, "open"})
+
+Allowed = Callable[[frozenset[str]], bool]
+
+
+def looks(has: frozenset[str]) -> bool:
+    """As in all of Django's admin, who may change something may look at it."""
+    return bool(has & {"view", "change"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """One way to ask for an address.
+
+    Attributes:
+        name: of the address.
+        allowed: whom it answers.
+        method: `get` or `post`.
+        condition: of the embed that it is about; "" where it is about none.
+        data: what is sent.
+        args: what stands in the address before the embed.
+    """
+
+    name: str
+    allowed: Allowed
+    method: str = "get"
+    condition: str = "works"
+    data: Callable[[InboxEmbed], dict[str, Any]] = lambda embed: {}
+    args: Callable[[InboxEmbed], tuple[Any, ...]] = lambda embed: (embed.pk,)
+
+    def ask(self, client: Client, embed: InboxEmbed) -> Any:
+        return getattr(client, self.method)(url(self.name, *self.args(embed)), self.data(embed))
+
+
+def none(embed: InboxEmbed) -> tuple[Any, ...]:
+    return ()
+
+
+def _typed(embed: InboxEmbed) -> dict[str, Any]:
+    return {
+        "name": "Typed by hand",
+        "slug": f"typed-{embed.pk}",
+        "scope_type": "project",
+        "default_mode": "dark",
+        "allowed_origins": "https://crm.example.com",
+        "expiry": "never",
+    }
+
+
+def _for_verb(name: str, condition: str) -> list[Page]:
+    needed = VERBS[name].permission
+
+    def allowed(has: frozenset[str]) -> bool:
+        return needed in has and looks(has)
+
+    def address(embed: InboxEmbed) -> tuple[Any, ...]:
+        return (name,)
+
+    def confirmed(embed: InboxEmbed) -> dict[str, Any]:
+        newest = embed.links.order_by("-created_at", "-pk").first()
+        target = f"{embed.pk}:{newest.pk if newest else ''}"
+        return {"confirmed": "yes", "target": target, "expiry": "30"}
+
+    asked = Page("verb", allowed, "get", condition, lambda embed: {"id": embed.pk}, address)
+    return [asked, Page("verb", allowed, "post", condition, confirmed, address)]
+
+
+PAGES = [
+    Page("changelist", looks, args=none),
+    Page("add", lambda has: "add" in has, args=none),
+    Page("add", lambda has: "add" in has, "post", data=_typed, args=none),
+    Page("change", looks),
+    Page("change", lambda has: "change" in has, "post", data=_typed),
+    Page("history", looks),
+    Page("delete", lambda has: "delete" in has and looks(has), condition="revoked"),
+    Page(
+        "delete",
+        lambda has: "delete" in has and looks(has),
+        "post",
+        condition="revoked",
+        data=lambda embed: {"post": "yes"},
+    ),
+    Page("preview", looks),
+    Page("health", looks, args=none),
+    Page(
+        "lookup",
+        lambda has: bool(has & {"add", "change"}),
+        args=none,
+        data=lambda embed: {"kind": "phone_number"},
+    ),
+    Page(
+        "sync",
+        lambda has: "change" in has,
+        "post",
+        args=none,
+        data=lambda embed: {"project": "default"},
+    ),
+    *_for_verb("rotate", "works"),
+    *_for_verb("adopt", "unmanaged"),
+    *_for_verb("extend", "works"),
+    *_for_verb("refresh", "works"),
+    *_for_verb("resolve", "waits to be made"),
+    *_for_verb("revoke", "works"),
+    *_for_verb("delete", "revoked"),
+]
+
+RIGHTS = [
+    pytest.param(None, id="anonymous"),
+    pytest.param(frozenset(), id="staff without a permission"),
+    *(pytest.param(frozenset({one}), id=f"only {one}") for one in sorted(ALL)),
+    *(pytest.param(ALL - {one}, id=f"all but {one}") for one in sorted(ALL)),
+    pytest.param(ALL, id="all"),
+]
+
+
+def is_refused(response: Any) -> bool:
+    """Whether it answers nothing but that: Django's admin also sends home whom it refuses."""
+    if response.status_code == 302:
+        to = response["Location"]
+        return bool(to.startswith(reverse("admin:login")) or to == reverse("admin:index"))
+    return response.status_code in (403, 404)
+
+
+def state() -> list[Any]:
+    return [
+        list(InboxEmbed.objects.order_by("pk").values()),
+        list(AccessLink.objects.order_by("pk").values()),
+        InboxChange.objects.count(),
+    ]
+
+
+def test_every_address_of_the_admin_stands_in_the_table() -> None:
+    addresses = django_admin.site._registry[InboxEmbed].get_urls()
+    prefix = "kapso_inbox_inboxembed_"
+    names = {str(pattern.name).removeprefix(prefix) for pattern in addresses if pattern.name}
+    assert names == {page.name for page in PAGES}
+    # Django's own redirect of the old address of an embed to its new one.
+    assert [str(p.pattern) for p in addresses if not p.name] == ["<path:object_id>/"]
+    verbs = {page.args(InboxEmbed())[0] for page in PAGES if page.name == "verb"}
+    assert verbs == VERBS.keys()
+
+
+@pytest.mark.no_cover  # hundreds of times where other tests have been
+@pytest.mark.parametrize("has", RIGHTS)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=f"{page.method} {page.name}") for page in PAGES]
+)
+def test_each_page_answers_who_may_ask_for_it_and_nobody_else(
+    client: Client,
+    make_administrator: Callable[..., User],
+    kapso_sandbox: Sandbox,
+    has: frozenset[str] | None,
+    page: Page,
+) -> None:
+    embed = make(page.condition, kapso_sandbox)
+    if has is not None:
+        client.force_login(make_administrator("staff", *has))
+    before = state()
+    kapso_sandbox.requests.clear()
+    connection.settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        response = page.ask(client, embed)
+    finally:
+        connection.settings_dict["ATOMIC_REQUESTS"] = False
+    allowed = has is not None and page.allowed(has)
+    assert response.status_code < 500
+    if page.method == "get":
+        assert is_refused(response) is not allowed
+    else:
+        assert (state() != before or kapso_sandbox.requests != []) is allowed
+    if not allowed:
+        assert state() == before
+        assert kapso_sandbox.requests == []
+        assert embed.name not in response.content.decode()
+
+
+@pytest.mark.parametrize("fault", [{"delay": 0.1}, {"drop": "after"}], ids=["slow", "lost"])
+@pytest.mark.parametrize("has", [frozenset({"add"}), frozenset({"delete"})])
+def test_who_may_only_add_is_not_sent_where_they_may_not_go(
+    client: Client,
+    make_administrator: Callable[..., User],
+    kapso_sandbox: Sandbox,
+    filled_in: dict[str, Any],
+    has: frozenset[str],
+    fault: dict[str, Any],
+) -> None:
+    client.force_login(make_administrator("staff", *has))
+    kapso_sandbox.fail_next(method="POST", **fault)
+    for _press in range(2):
+        response = client.post(url("add"), filled_in, follow=True)
+        assert response.status_code == (200 if "add" in has else 403)
+    assert InboxEmbed.objects.count() == len(live(kapso_sandbox)) == ("add" in has)
+
+
+@pytest.mark.parametrize("has", RIGHTS)
+def test_the_list_offers_the_verbs_that_one_may_and_takes_no_other(
+    client: Client,
+    make_administrator: Callable[..., User],
+    kapso_sandbox: Sandbox,
+    has: frozenset[str] | None,
+) -> None:
+    embed = make("works", kapso_sandbox)
+    if has is not None:
+        client.force_login(make_administrator("staff", *has))
+    rights = has or frozenset()
+    expected = {name for name, verb in VERBS.items() if verb.permission in rights}
+    if has is not None and looks(has):
+        form = client.get(url("changelist")).context.get("action_form")
+        offered = {name for name, _label in form.fields["action"].choices} if form else {""}
+        assert offered - {""} == expected
+    else:
+        expected = set()
+    for name in (*VERBS, "delete_selected"):
+        data = {"action": name, "_selected_action": embed.pk, "post": "yes"}
+        answer = client.post(url("changelist"), data)
+        asks = answer.status_code == 200 and targets_or_none(answer) is not None
+        assert asks is (name in expected)
+    assert InboxEmbed.objects.exists()
+    assert len(live(kapso_sandbox)) == 1
+
+
+def targets_or_none(answer: Any) -> list[str] | None:
+    context = answer.context or {}
+    return targets(answer) if "rows" in context and "verb" in context else None
+
+
+@pytest.mark.parametrize("has", RIGHTS)
+def test_an_embeds_own_page_offers_only_the_buttons_that_one_may_press(
+    client: Client,
+    make_administrator: Callable[..., User],
+    kapso_sandbox: Sandbox,
+    has: frozenset[str] | None,
+) -> None:
+    if has is None or not looks(has):
+        return
+    embed = make("works", kapso_sandbox)
+    client.force_login(make_administrator("staff", *has))
+    for name in ("change", "preview"):
+        page = client.get(url(name, embed.pk))
+        for verb in page.context["panel"]["verbs"]:
+            assert VERBS[verb["name"]].permission in has
+            assert client.get(verb["url"]).status_code == 200
+    assert ("kapso-inbox__frame" in page.text or "<iframe" in page.text) is ("open" in has)
+    assert ('name="_save"' in client.get(url("change", embed.pk)).text) is ("change" in has)
+
+
+class HidesOne(AccessPolicy):
+    """Nobody reaches the embed `hidden`."""
+
+    def within_reach(self, user: Any, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+        return embeds.exclude(slug="hidden")
+
+
+@pytest.fixture
+def hides_one(settings: Any) -> None:
+    policy = f"{__name__}.HidesOne"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ACCESS_POLICY": policy}
+
+
+@pytest.mark.usefixtures("hides_one")
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=f"{page.method} {page.name}")
+        for page in PAGES
+        if page.name in ("change", "history", "delete", "preview", "verb")
+    ],
+)
+@pytest.mark.parametrize("superuser", [False, True])
+def test_an_embed_out_of_reach_is_out_of_reach_on_every_page(
+    client: Client,
+    make_administrator: Callable[..., User],
+    kapso_sandbox: Sandbox,
+    page: Page,
+    superuser: bool,
+) -> None:
+    embed = make(page.condition, kapso_sandbox, "hidden")
+    InboxEmbed.objects.filter(pk=embed.pk).update(slug="hidden")
+    other = make("works", kapso_sandbox, "seen")
+    client.force_login(make_administrator("staff", *ALL, is_superuser=superuser))
+    before = state()
+    kapso_sandbox.requests.clear()
+    response = page.ask(client, embed)
+    if page.name == "verb" and page.method == "post":
+        assert response.context["results"] == []
+    else:
+        assert is_refused(response)
+    assert embed.name not in response.content.decode()
+    assert state() == before
+    assert kapso_sandbox.requests == []
+    assert client.get(url("preview", other.pk)).status_code == 200
+
+
+@pytest.mark.usefixtures("hides_one")
+def test_an_embed_out_of_reach_stands_in_no_list(admin: Client, kapso_sandbox: Sandbox) -> None:
+    make("works", kapso_sandbox, "seen")
+    # The newest, and so the one that Kapso is asked for where the API key is tried.
+    embed = make("works", kapso_sandbox, "hidden", name="Their secret customer")
+    for page in (
+        admin.get(url("changelist")),
+        admin.get(url("changelist"), {"q": "customer"}),
+        admin.get(url("health")),
+        admin.get(
+            url("verb", "rotate"), {"id": [embed.pk, InboxEmbed.objects.get(slug="seen").pk]}
+        ),
+        admin.post(
+            url("changelist"),
+            {"action": "rotate", "_selected_action": embed.pk, "select_across": "1"},
+        ),
+    ):
+        assert page.status_code == 200
+        assert "Their secret customer" not in page.text
+        assert "hidden</" not in page.text
+        assert "“hidden”" not in page.text
+
+
+class HidesTheirs(AccessPolicy):
+    """Embeds whose slug begins with `their` are out of reach."""
+
+    def visible(self, user: Any, embeds: QuerySet[InboxEmbed]) -> Any:
+        return super().visible(user, embeds).exclude(slug__startswith="their")
+
+
+def test_many_broken_embeds_of_others_hide_none_that_one_may_see(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    policy = f"{__name__}.HidesTheirs"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ACCESS_POLICY": policy}
+    for number in range(MANY + 3):
+        InboxEmbed.objects.create(slug=f"theirs-{number}", name="Theirs")
+        InboxEmbed.objects.create(slug=f"yours-{number:02}", name="Yours")
+    page = admin.get(url("health"))
+    told = [
+        finding
+        for finding, _buttons in page.context["wrong"]
+        if finding.code == "embed-without-link"
+    ]
+    assert [one.embed for one in told[:MANY]] == [f"yours-{number:02}" for number in range(MANY)]
+    assert [one.what for one in told[MANY:]] == ["And 3 more like these."]
+
+
+@pytest.mark.usefixtures("hides_one")
+def test_who_does_not_reach_all_cannot_sync_a_whole_project(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    InboxEmbed.objects.create(slug="seen", name="Seen")
+    assert admin.post(url("sync"), {"project": "default"}).status_code == 403
+    assert kapso_sandbox.requests == []
+
+
+class LooksOnly(AccessPolicy):
+    """The embed `locked` can be looked at, and changed by nobody."""
+
+    def manageable(self, user: Any, embeds: QuerySet[InboxEmbed], action: str) -> Any:
+        allowed = super().manageable(user, embeds, action)
+        return allowed if action == "view" else allowed.exclude(slug="locked")
+
+
+def test_an_embed_that_one_may_only_look_at_is_told_apart_where_a_verb_is_asked_for(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    policy = f"{__name__}.LooksOnly"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ACCESS_POLICY": policy}
+    locked = make("works", kapso_sandbox, "locked")
+    free = make("works", kapso_sandbox, "free")
+    chosen = {"action": "revoke", "_selected_action": [locked.pk, free.pk]}
+    page = admin.post(url("changelist"), chosen)
+    obstacles = {row["embed"].slug: row["obstacle"] for row in page.context["rows"]}
+    assert obstacles == {"locked": "You may look at it, not change it.", "free": ""}
+    by_hand = {"confirmed": "yes", "target": [f"{locked.pk}:", *targets(page)]}
+    told = admin.post(url("verb", "revoke"), by_hand).context["results"]
+    assert [(one.embed.slug, one.outcome) for one in told] == [
+        ("locked", "nothing"),
+        ("free", "done"),
+    ]
+    assert len(live(kapso_sandbox)) == 1
+
+
+@pytest.mark.usefixtures("hides_one")
+def test_an_embed_out_of_reach_whose_making_failed_is_neither_taken_over_nor_deleted(
+    admin: Client, kapso_sandbox: Sandbox, filled_in: dict[str, Any]
+) -> None:
+    theirs = make("no link", kapso_sandbox, "hidden", name="Their secret customer")
+    before = InboxEmbed.objects.filter(pk=theirs.pk).values().get()
+    kapso_sandbox.requests.clear()
+    for scope_id in (filled_in["scope_id"], "99999"):
+        response = admin.post(url("add"), {**filled_in, "slug": "hidden", "scope_id": scope_id})
+        told = response.context["adminform"].form.errors["slug"]
+        assert told == ["There is an embed with this slug already."]
+    assert InboxEmbed.objects.filter(pk=theirs.pk).values().get() == before
+    assert kapso_sandbox.requests == []

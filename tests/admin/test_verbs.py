@@ -1,0 +1,578 @@
+"""What an administrator does to embeds with a verb: rotate, adopt, extend, and the rest."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import OperationalError
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from kapso_inbox import conf
+from kapso_inbox.admin import verbs as verb_pages
+from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.lifecycle import revoke_embed, rotate_link
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+from kapso_inbox.signals import link_rotated
+from tests.hosts.database import connection
+from tests.hosts.people import User
+
+from .cases import (
+    CONDITIONS,
+    FAULTS,
+    assert_all_is_accounted_for,
+    confirmed,
+    counted,
+    live,
+    make,
+    results,
+    targets,
+)
+from .conftest import url
+
+pytestmark = [pytest.mark.django_db, pytest.mark.table]
+
+#: verb -> condition -> what is said, and how many links live at Kapso afterwards; `None` where it
+#: cannot be done, with the reason.
+EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
+    "rotate": {
+        "works": ("new link, and the old one is revoked", 1),
+        "expires soon": ("new link, and the old one is revoked", 1),
+        "expired": ("Extend its expiry", None),
+        "revoked": ("new link", 1),
+        "waits to be made": ("new link", 2),
+        "waits to be revoked": ("new link", 1),
+        "works, an older one waits": ("new link", 1),
+        "secret lost": ("new link", 1),
+        "unmanaged": ("Adopt it", None),
+        "no link": ("new link", 1),
+    },
+    "adopt": {
+        **dict.fromkeys(CONDITIONS, ("managed here already", None)),
+        "unmanaged": ("new link, and the old one is revoked", 1),
+    },
+    "extend": {
+        **dict.fromkeys(CONDITIONS, ("It expires at", 1)),
+        "revoked": ("It expires at", 0),
+        "works, an older one waits": ("It expires at", 2),
+        "no link": ("It expires at", 0),
+    },
+    "refresh": {
+        **dict.fromkeys(CONDITIONS, ("up to date", 1)),
+        "revoked": ("no link of it", None),
+        "waits to be made": ("no link of it", None),
+        "works, an older one waits": ("up to date", 2),
+        "no link": ("no link of it", None),
+    },
+    "resolve": {
+        **dict.fromkeys(CONDITIONS, ("Nothing about it is uncertain", None)),
+        "waits to be made": ("is revoked", 0),
+        "waits to be revoked": ("is revoked", 0),
+        "works, an older one waits": ("is revoked", 1),
+    },
+    "revoke": {
+        **dict.fromkeys(CONDITIONS, ("It is revoked.", 0)),
+        "revoked": ("revoked already", None),
+        "waits to be made": ("still looked for", 1),
+        "no link": ("It has no link.", None),
+    },
+    "delete": {
+        **dict.fromkeys(CONDITIONS, ("may still work at Kapso", None)),
+        "revoked": ("It is deleted.", 0),
+        "no link": ("It is deleted.", 0),
+    },
+}
+
+
+@contextmanager
+def atomic_requests() -> Iterator[None]:
+    connection.settings_dict["ATOMIC_REQUESTS"] = True
+    try:
+        yield
+    finally:
+        connection.settings_dict["ATOMIC_REQUESTS"] = False
+
+
+def test_the_table_has_every_verb() -> None:
+    assert EXPECTED.keys() == VERBS.keys()
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_does_or_explains_itself_in_each_condition(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str
+) -> None:
+    told, lives = EXPECTED[verb][condition]
+    embed = make(condition, kapso_sandbox)
+    before = kapso_sandbox.project().active_embeds()
+    asked = admin.get(url("verb", verb), {"id": embed.pk})
+    assert str(VERBS[verb].consequence) in asked.text.replace("&#x27;", "'")
+    kapso_sandbox.requests.clear()
+    with atomic_requests():
+        sent, done = confirmed(admin, verb, embed)
+    if lives is None:
+        assert told in asked.context["rows"][0]["obstacle"]
+        assert sent["target"] == []
+        # Written by hand, it does no more.
+        by_hand = admin.post(url("verb", verb), {**sent, "target": f"{embed.pk}:"})
+        [(outcome, text)] = results(by_hand)
+        assert (outcome, told in text) == ("nothing", True)
+        assert kapso_sandbox.requests == []
+        assert kapso_sandbox.project().active_embeds() == before
+    else:
+        [(outcome, text)] = results(done)
+        assert told in text
+        assert outcome == "done"
+        assert len(live(kapso_sandbox)) == lives
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize("fault", ["no connection", "500", "429"])
+def test_a_rotation_that_leaves_the_old_link_says_how_to_go_on_and_not_to_rotate_again(
+    admin: Client, kapso_sandbox: Sandbox, fault: str
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.fail_next(method="DELETE", **FAULTS[fault], times=9)
+    [(outcome, text)] = results(confirmed(admin, "rotate", embed)[1])
+    assert outcome == "failed"
+    assert "It has a new link. The old one is not revoked yet" in text
+    assert "“Find out what became of it”" in text
+    assert "nothing was done" not in text
+    assert "Try again" not in text
+    kapso_sandbox._faults.clear()
+    assert results(confirmed(admin, "resolve", embed)[1])[0][0] == "done"
+    assert len(live(kapso_sandbox)) == 1
+
+
+@pytest.mark.no_cover  # hundreds of times where other tests have been
+@pytest.mark.parametrize("times", [1, 99])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("verb", "condition"),
+    [
+        ("rotate", "works"),
+        ("rotate", "no link"),
+        ("adopt", "unmanaged"),
+        ("extend", "works"),
+        ("refresh", "works"),
+        ("resolve", "waits to be made"),
+        ("resolve", "waits to be revoked"),
+        ("revoke", "works, an older one waits"),
+        ("delete", "revoked"),
+    ],
+)
+def test_whatever_kapso_answers_it_is_told_and_nothing_live_is_lost(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str, fault: str, times: int
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    worked = embed.obstacle() is None
+    kapso_sandbox.requests.clear()
+    if fault == "404" and times > 1:
+        kapso_sandbox.project().embeds.clear()  # what Kapso keeps saying under this key is true
+    kapso_sandbox.fail_next(**FAULTS[fault], times=times)
+    sent, done = confirmed(admin, verb, embed)
+    [(outcome, text)] = results(done)
+    assert text
+    assert outcome in ("done", "failed")
+    assert_all_is_accounted_for(kapso_sandbox)
+    posts = counted(kapso_sandbox, "POST")
+    assert posts == (verb in ("rotate", "adopt"))
+    if verb in ("rotate", "extend", "refresh") and worked:
+        assert InboxEmbed.objects.get().obstacle() is None
+    # The page is loaded again, and Kapso is well again.
+    kapso_sandbox._faults.clear()
+    assert admin.post(url("verb", verb), sent).status_code == 200
+    assert counted(kapso_sandbox, "POST") == posts
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_rotation_tells_apart_what_was_made_and_what_was_not_revoked(
+    admin: Client, kapso_sandbox: Sandbox, fault: str, method: str
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.fail_next(**FAULTS[fault], method=method)
+    _sent, done = confirmed(admin, "rotate", embed)
+    [(outcome, text)] = results(done)
+    now = InboxEmbed.objects.select_related("current_link").get()
+    assert now.obstacle() is None
+    is_new = now.current_link_id != embed.current_link_id
+    assert is_new is (method == "DELETE")
+    waits = AccessLink.objects.filter(state="revoking").exists()
+    assert outcome == ("done" if is_new and not waits else "failed")
+    assert ("It has a new link" in text) is is_new
+    assert ("not revoked yet" in text) is (is_new and waits)
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize(
+    ("verb", "condition"),
+    [("rotate", "works"), ("adopt", "unmanaged"), ("rotate", "no link"), ("rotate", "revoked")],
+)
+def test_a_page_of_results_that_is_loaded_again_makes_no_second_link(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    kapso_sandbox.requests.clear()
+    sent, first = confirmed(admin, verb, embed)
+    [(outcome, _text)] = results(first)
+    assert outcome == "done"
+    [(outcome, text)] = results(admin.post(url("verb", verb), sent))
+    assert outcome == "nothing"
+    assert text
+    assert counted(kapso_sandbox, "POST") == 1
+    assert len(live(kapso_sandbox)) == 1
+
+
+def test_an_embed_that_never_had_a_link_gets_one_however_often_the_button_is_pressed(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    sent, _first = confirmed(admin, "rotate", embed)
+    [(outcome, _text)] = results(admin.post(url("verb", "rotate"), sent))
+    assert outcome == "nothing"
+    assert counted(kapso_sandbox, "POST") == 1
+
+
+def test_a_link_that_somebody_else_began_stops_a_rotation(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    page = admin.get(url("verb", "rotate"), {"id": embed.pk})
+    rotate_link(embed)
+    sent = {"confirmed": "yes", "target": targets(page)}
+    [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
+    assert (outcome, "meanwhile" in text) == ("nothing", True)
+    assert counted(kapso_sandbox, "POST") == 2
+
+
+def test_a_verb_in_the_list_asks_and_does_it_to_each(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
+    gone = make("revoked", kapso_sandbox, "d")
+    chosen = {"action": "revoke", "_selected_action": [e.pk for e in (*embeds[:2], gone)]}
+    asked = admin.post(url("changelist"), chosen)
+    assert asked.status_code == 200
+    assert len(asked.context["rows"]) == 3
+    assert len(live(kapso_sandbox)) == 3
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(429, {}, {"Retry-After": "9"}))
+    done = admin.post(url("verb", "revoke"), sent)
+    assert [result.embed.slug for result in done.context["results"]] == ["a", "b"]
+    (_a, slow), (b, text) = results(done)
+    assert "no more requests in this minute" in slow
+    assert (b, text) == ("done", "It is revoked.")
+    assert len(live(kapso_sandbox)) == 2
+
+
+def test_all_pages_of_the_list_are_at_most_a_hundred_embeds(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [InboxEmbed(slug=f"s{number}", name=f"S {number}") for number in range(101)]
+    InboxEmbed.objects.bulk_create(embeds)
+    first = InboxEmbed.objects.first()
+    assert first is not None
+    chosen = {"action": "refresh", "_selected_action": [first.pk], "select_across": "1"}
+    response = admin.post(url("changelist"), chosen, follow=True)
+    assert response.redirect_chain == [(url("changelist"), 302)]
+    assert "At most 100 at a time" in response.text
+    first.delete()
+    chosen["_selected_action"] = [InboxEmbed.objects.all()[0].pk]
+    assert len(admin.post(url("changelist"), chosen).context["rows"]) == 100
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        ":",
+        "x",
+        "1:2",
+        "-1:",
+        "1:" + "0" * 31,
+        "9" * 30 + ":",
+        "9" * 5000,
+        "1\x00:",
+        "٣:",
+        "1_0:",
+    ],
+)
+def test_targets_that_somebody_wrote_by_hand_do_nothing(
+    admin: Client, kapso_sandbox: Sandbox, target: str
+) -> None:
+    make("works", kapso_sandbox)
+    kapso_sandbox.requests.clear()
+    for verb in VERBS:
+        sent = {"confirmed": "yes", "target": target, "expiry": "30"}
+        response = admin.post(url("verb", verb), sent)
+        assert response.status_code in (200, 404)
+        if response.status_code == 200:
+            assert response.context["results"] == []
+    assert kapso_sandbox.requests == []
+
+
+@pytest.mark.parametrize("chosen", ["", "x", "-1", "9" * 18, "9" * 30, "9" * 5000, "1\x00", "²"])
+def test_ids_that_somebody_wrote_by_hand_are_not_found(admin: Client, chosen: str) -> None:
+    for verb in VERBS:
+        assert admin.get(url("verb", verb), {"id": chosen}).status_code == 404
+        by_hand = admin.post(url("verb", verb), {"_selected_action": chosen})
+        assert by_hand.status_code == 404
+
+
+def test_no_target_and_no_such_verb(admin: Client, kapso_sandbox: Sandbox) -> None:
+    response = admin.post(url("verb", "rotate"), {"confirmed": "yes"})
+    assert "None of them is there any more." in response.text
+    assert admin.get(url("verb", "show-the-url")).status_code == 404
+    assert kapso_sandbox.requests == []
+
+
+def test_the_same_target_written_twice_is_one(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embed = make("works", kapso_sandbox)
+    target = str(targets(admin.get(url("verb", "rotate"), {"id": embed.pk}))[0])
+    sent = {"confirmed": "yes", "target": [target, target]}
+    outcomes = [outcome for outcome, _text in results(admin.post(url("verb", "rotate"), sent))]
+    assert outcomes == ["done", "nothing"]
+    assert len(live(kapso_sandbox)) == 1
+
+
+def _slow(*_args: Any, **_kwargs: Any) -> None:
+    time.sleep(0.3)
+
+
+def test_where_there_is_no_more_time_a_button_goes_on_with_the_rest(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb_pages, "TIME", 0.2)
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
+    link_rotated.connect(_slow)
+    try:
+        _sent, done = confirmed(admin, "rotate", *embeds)
+        done_by = [[result.embed.slug for result in done.context["results"]]]
+        while rest := done.context["rest"]:
+            assert f'value="{rest[0]}"' in done.text
+            sent = {"confirmed": "yes", "target": [str(target) for target in rest]}
+            done = admin.post(url("verb", "rotate"), sent)
+            done_by.append([result.embed.slug for result in done.context["results"]])
+    finally:
+        link_rotated.disconnect(_slow)
+    assert done_by == [["a"], ["b"], ["c"]]
+    assert len(live(kapso_sandbox)) == 3
+    assert counted(kapso_sandbox, "POST") == 6
+
+
+def test_the_rest_gets_the_very_date_that_was_given(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb_pages, "TIME", -1)
+    embed = make("works", kapso_sandbox)
+    date = {"expiry": "date", "expires_at_0": "2999-12-30", "expires_at_1": "10:20:30"}
+    _sent, done = confirmed(admin, "extend", embed, **date)
+    assert [target.embed_id for target in done.context["rest"]] == [embed.pk]
+    for name, value in date.items():
+        assert f'name="{name}" value="{value}"' in done.text
+
+
+def test_an_expiry_that_is_missing_is_asked_for_again(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.requests.clear()
+    sent, asked = confirmed(admin, "extend", embed, expiry="date")
+    assert "Give the date." in asked.text
+    assert targets(asked) == sent["target"]
+    [(outcome, text)] = results(
+        admin.post(
+            url("verb", "extend"),
+            {**sent, "expires_at_0": "2020-01-01", "expires_at_1": "10:00"},
+        )
+    )
+    assert (outcome, "passed" in text) == ("failed", True)
+    assert kapso_sandbox.requests == []
+
+
+def test_an_expired_embed_opens_again_once_it_is_extended(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("expired", kapso_sandbox)
+    confirmed(admin, "extend", embed, expiry="never")
+    assert InboxEmbed.objects.get().obstacle() is None
+    patched = kapso_sandbox.requests[-1]
+    assert (patched.method, patched.json) == ("PATCH", {"inbox_embed": {"expires_at": None}})
+
+
+def test_what_was_made_is_found_only_after_some_minutes_to_be_missing(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("waits to be made", kapso_sandbox)
+    kapso_sandbox.project().embeds.clear()
+    sent, first = confirmed(admin, "resolve", embed)
+    assert "five minutes" in results(first)[0][1]
+    long_ago = timezone.now() - timedelta(minutes=6)
+    AccessLink.objects.update(absent_at=long_ago)
+    assert "never made" in results(admin.post(url("verb", "resolve"), sent))[0][1]
+    assert AccessLink.objects.get().state == "failed"
+
+
+def test_an_embed_that_works_is_not_said_to_need_a_new_link(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works, an older one waits", kapso_sandbox)
+    _sent, done = confirmed(admin, "resolve", embed)
+    [(outcome, text)] = results(done)
+    assert outcome == "done"
+    assert "Rotate" not in text
+
+
+def test_a_deletion_that_was_refused_stands_in_no_history(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("revoked", kapso_sandbox)
+    page = admin.get(url("verb", "delete"), {"id": embed.pk})
+    rotate_link(embed)
+    [(outcome, text)] = results(
+        admin.post(url("verb", "delete"), {"confirmed": "yes", "target": targets(page)})
+    )
+    assert outcome == "nothing"
+    assert "may still work" in text
+    assert InboxEmbed.objects.get() == embed
+    assert not LogEntry.objects.exists()
+
+
+def test_a_deletion_leaves_its_record(
+    admin: Client, administrator: User, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("revoked", kapso_sandbox)
+    _sent, done = confirmed(admin, "delete", embed)
+    assert results(done) == [("done", "It is deleted.")]
+    assert not InboxEmbed.objects.exists()
+    assert LogEntry.objects.get().object_repr == "The sales inbox"
+    assert LogEntry.objects.get().user == administrator
+    assert InboxChange.objects.filter(action="deleted", username="admin").count() == 1
+
+
+def test_what_was_done_stands_in_the_history_and_in_the_record(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    confirmed(admin, "rotate", embed)
+    assert "new link" in LogEntry.objects.get().change_message
+    assert InboxChange.objects.filter(action="rotated").get().username == "admin"
+
+
+@pytest.mark.parametrize(
+    "settings_of_kapso",
+    [
+        {},
+        {"API_KEY": "k"},
+        {"API_KEY": "", "ENCRYPTION_KEYS": {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}},
+        {"API_KEY": "k\n k", "ENCRYPTION_KEYS": {"a": "short"}},
+        {"API_KEY": "k" * 20, "BASE_URL": "http://elsewhere.example"},
+    ],
+)
+@pytest.mark.parametrize("verb", VERBS)
+def test_settings_that_are_not_in_order_are_told_and_end_no_page(
+    admin: Client,
+    kapso_sandbox: Sandbox,
+    settings: Any,
+    verb: str,
+    settings_of_kapso: dict[str, Any],
+) -> None:
+    embeds = [
+        make(condition, kapso_sandbox, f"s{number}") for number, condition in enumerate(CONDITIONS)
+    ]
+    settings.KAPSO_INBOX = settings_of_kapso
+    _sent, done = confirmed(admin, verb, *embeds)
+    assert results(done)
+    for outcome, text in results(done):
+        assert outcome in ("done", "nothing", "failed")
+        assert text
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+def test_an_embed_of_a_project_that_is_not_configured_any_more(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    InboxEmbed.objects.update(project="gone")
+    assert "gone" not in conf.project_aliases()
+    for verb in ("rotate", "extend", "refresh", "revoke"):
+        _sent, done = confirmed(admin, verb, embed)
+        assert "gone" in results(done)[0][1]
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+@pytest.mark.parametrize("condition", ["works", "secret lost", "works, an older one waits"])
+def test_a_rotation_does_not_bring_back_what_somebody_revoked_since_the_page(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    page = admin.get(url("verb", "rotate"), {"id": [embed.pk]})
+    revoke_embed(embed)
+    sent = {"confirmed": "yes", "target": targets(page)}
+    [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
+    assert (outcome, text) == ("nothing", "It was revoked. Rotating its link brings it back.")
+    assert live(kapso_sandbox) == []
+    _sent, again = confirmed(admin, "rotate", embed)  # who sees it revoked, may
+    assert results(again)[0][0] == "done"
+
+
+def test_a_database_that_fails_at_one_embed_is_told_there_and_the_rest_goes_on(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
+    page = admin.get(url("verb", "revoke"), {"id": [embed.pk for embed in embeds]})
+    written: list[str] = []
+
+    def fail_once(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("INSERT") and "kapso_inbox_inboxchange" in sql:
+            written.append(sql)
+            if len(written) == 2:
+                raise OperationalError("Deadlock found when trying to get lock")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail_once):
+        done = admin.post(url("verb", "revoke"), {"confirmed": "yes", "target": targets(page)})
+    told = results(done)
+    assert [outcome for outcome, _text in told] == ["done", "failed", "done"]
+    assert "Deadlock" not in done.text
+    assert len(live(kapso_sandbox)) == 1
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+def test_the_confirmation_of_an_expiry_can_be_filled_in_by_calendar_and_by_ear(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    page = admin.get(url("verb", "extend"), {"id": embed.pk})
+    assert "admin/js/calendar.js" in page.text
+    assert "admin/js/admin/DateTimeShortcuts.js" in page.text
+    assert reverse("admin:jsi18n") in page.text
+    for name, label in (("expires_at_0", "Date"), ("expires_at_1", "Time")):
+        [tag] = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
+        assert f'aria-label="{label}"' in tag
+    assert 'role="group" aria-label="Date"' in page.text
+    _sent, refused = confirmed(admin, "extend", embed, expiry="date")
+    [described] = re.findall(r'role="group"[^>]* aria-describedby="([^"]*)"', refused.text)
+    assert f'id="{described}"' in refused.text
+
+
+def test_an_embed_that_was_revoked_after_its_end_gets_another_expiry_and_then_a_link(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("expired", kapso_sandbox)
+    revoke_embed(embed)
+    _sent, refused = confirmed(admin, "rotate", embed)
+    assert results(refused)[0][0] == "failed"
+    confirmed(admin, "extend", embed)
+    _sent, done = confirmed(admin, "rotate", embed)
+    assert results(done)[0][0] == "done"
+    assert len(live(kapso_sandbox)) == 1

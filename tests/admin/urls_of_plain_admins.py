@@ -1,0 +1,16 @@
+"""The addresses of a host that has the models under Django's own ModelAdmin."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+from kapso_inbox.models import InboxChange, InboxEmbed, InboxOpening
+
+site = admin.AdminSite()
+site.register([InboxEmbed, InboxOpening, InboxChange])
+
+urlpatterns = [
+    path("admin/", site.urls),
+    path("kapso-inbox/", include("kapso_inbox.urls")),
+]
