@@ -1,0 +1,245 @@
+"""What all views of the API share: who may, how often, what is read, and how errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ImproperlyConfigured
+from django.core.validators import slug_re
+from django.db.models import Prefetch, QuerySet
+from django.urls import reverse
+from rest_framework import exceptions, status
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.generics import GenericAPIView
+from rest_framework.pagination import BasePagination, PageNumberPagination
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer, Serializer
+from rest_framework.settings import api_settings
+from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
+
+from kapso_inbox import conf, refusals
+from kapso_inbox.conditions import with_condition, with_newest_link
+from kapso_inbox.kapso import ConfigurationError, KapsoError
+from kapso_inbox.lifecycle.links import database
+from kapso_inbox.models import AccessLink, InboxEmbed
+
+from . import errors
+from .serializers import EmbedSerializer
+
+State = AccessLink.State
+
+WRITES = "kapso_inbox_writes"
+LAUNCHES = "kapso_inbox_launches"
+
+
+class Pagination(PageNumberPagination):
+    """The pages of a list where the host has no pagination of its own."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+
+class Throttle(ScopedRateThrottle):
+    """A rate of ours that the host can set in `DEFAULT_THROTTLE_RATES`; without one, none."""
+
+    # Not `throttle_scope`: a scoped throttle among the host's own would insist on a rate for it.
+    scope_attr = "kapso_inbox_throttle"
+
+    def get_rate(self) -> str | None:
+        """Return the host's rate for the scope, such as `30/min`; None where it has set none."""
+        return cast("str | None", (api_settings.DEFAULT_THROTTLE_RATES or {}).get(self.scope or ""))
+
+
+class Permission(BasePermission):
+    """Whether the user may do such a thing at all. To which embeds, the queries of the view say."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Ask the view, once somebody is signed in."""
+        return bool(request.user and request.user.is_authenticated and view.is_permitted())
+
+
+class View(GenericAPIView[Any]):
+    """A view of ours: the host's REST framework, our permissions, our errors."""
+
+    permission_classes = [Permission]
+    lookup_field = "slug"
+    filter_backends: Sequence[type[BaseFilterBackend]] = ()
+    #: The pages for browsing ask every view for one.
+    queryset = InboxEmbed.objects.none()
+    #: method -> any one of which actions on embeds it takes, as the access policy has them.
+    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    #: method -> what reads its body.
+    inputs: ClassVar[Mapping[str, type[BaseSerializer[Any]]]] = {}
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """See who asks, how often and for what."""
+        super().initial(request, *args, **kwargs)
+        if not slug_re.match(kwargs.get("slug", "-")):
+            raise exceptions.NotFound
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Prepare the answer; for the pages for browsing, which show the body, read that before.
+
+        After a failure REST framework takes it for empty, and it knows no body that is too deep.
+        """
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(response.accepted_renderer, BrowsableAPIRenderer):
+            with suppress(RecursionError, exceptions.APIException):
+                request.data  # noqa: B018
+        return response
+
+    @property
+    def pagination_class(self) -> type[BasePagination]:  # type: ignore[override]
+        """The host's pagination, or ours; asked for at use."""
+        return cast("type[BasePagination]", api_settings.DEFAULT_PAGINATION_CLASS or Pagination)
+
+    @property
+    def kapso_inbox_throttle(self) -> str:
+        """The scope of `Throttle` that this request counts in."""
+        return "" if self.request.method in SAFE_METHODS else WRITES
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Return the host's throttles and ours."""
+        return [*super().get_throttles(), Throttle()]
+
+    def get_exception_handler(self) -> Callable[..., Response | None]:
+        """Return our handler, so that errors have one shape in every host."""
+        return errors.handle
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """Return what reads the body of this method, else what writes the answer."""
+        answer = self.serializer_class or Serializer
+        return self.inputs.get(self.request.method or "", answer)
+
+    def is_permitted(self) -> bool:
+        """Say whether the user may do such a thing at all, whichever embed it is about."""
+        method = "GET" if self.request.method == "HEAD" else self.request.method
+        needed = self.needs.get(method or "")
+        return needed is None or any(self.may(action) for action in needed)
+
+    def may(self, action: str) -> bool:
+        """Say whether the access policy lets the user do such a thing with embeds at all.
+
+        Args:
+            action: `add`, `change`, `delete` or `view`.
+        """
+        return not self.manageable(action).query.is_empty()
+
+    def manageable(self, action: str) -> QuerySet[InboxEmbed]:
+        """Return the embeds that the user may do this with."""
+        return conf.access_policy().manageable(self.request.user, self.embeds(), action)
+
+    def embeds(self) -> QuerySet[InboxEmbed]:
+        """Return the embeds: what is to be changed is never looked for in a replica."""
+        embeds = InboxEmbed.objects.all()
+        return embeds if self.request.method in SAFE_METHODS else embeds.using(database())
+
+    def visible(self) -> QuerySet[InboxEmbed]:
+        """Return the embeds that the user may see."""
+        return conf.access_policy().visible(self.request.user, self.embeds())
+
+    def find(self, action: str) -> InboxEmbed:
+        """Return the embed that the address names.
+
+        Args:
+            action: what the user wants to do with it.
+
+        Raises:
+            NotFound: there is none, or none that the user may see.
+            PermissionDenied: they may see it, and not do this.
+        """
+        slug = self.kwargs["slug"]
+        embed = self.manageable(action).filter(slug=slug).first()
+        if embed is not None:
+            return embed
+        if self.visible().filter(slug=slug).exists():
+            raise exceptions.PermissionDenied
+        raise exceptions.NotFound
+
+    def read(self, **options: Any) -> dict[str, Any]:
+        """Return the checked body of the request.
+
+        Args:
+            options: as the serializer takes them.
+
+        Raises:
+            ValidationError: a value is not in order.
+            ParseError: it cannot be read.
+        """
+        try:
+            data = self.request.data
+        except RecursionError:
+            raise exceptions.ParseError from None
+        serializer = self.get_serializer(data=data, **options)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def answer(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
+        """Answer with an embed as it now is; a new one with its address."""
+        row = presentable(InboxEmbed.objects.using(database())).get(pk=embed.pk)
+        headers = {}
+        if code == status.HTTP_201_CREATED:
+            headers["Location"] = self.address("embed", row.slug)
+        return Response(EmbedSerializer(row).data, status=code, headers=headers)
+
+    def address(self, name: str, slug: str) -> str:
+        """Return the absolute address of an embed's view, wherever the host has put the API."""
+        match = self.request.resolver_match
+        assert match is not None  # noqa: S101 (for the type checker: a view was found)
+        kwargs = {**match.kwargs, "slug": slug}
+        return self.request.build_absolute_uri(reverse(f"{match.namespace}:{name}", kwargs=kwargs))
+
+    @contextmanager
+    def writing(
+        self, slug: str, *, wanted: InboxEmbed | None = None, revokes: bool = False
+    ) -> Iterator[None]:
+        """Tell what became of a change that Kapso did not simply make.
+
+        Args:
+            slug: of the embed that is changed.
+            wanted: what is to be made.
+            revokes: whether the change is to end links.
+
+        Raises:
+            Refusal: with the address that finds out more, where something is open.
+        """
+        before = self._current_link(slug)
+        try:
+            yield
+        except refusals.REFUSALS as error:
+            if isinstance(error, (KapsoError, ImproperlyConfigured, ConfigurationError)):
+                is_revoking = self.links(slug).filter(state=State.REVOKING).exists()
+                if is_revoking and (revokes or self._current_link(slug) != before):
+                    raise errors.not_revoked_yet(error, self.address("resolve", slug)) from None
+            refusal = errors.refusal(error, wanted=wanted, only_read=False)
+            if refusal.code == "outcome_uncertain":
+                is_open = self.links(slug).filter(state__in=AccessLink.UNSETTLED).exists()
+                refusal.ask_again = self.address("resolve" if is_open else "refresh", slug)
+            raise refusal from None
+
+    def links(self, slug: str) -> QuerySet[AccessLink]:
+        """Return the links of the embed of that slug, from where they are written."""
+        return AccessLink.objects.using(database()).filter(embed__slug=slug)
+
+    def _current_link(self, slug: str) -> UUID | None:
+        embeds = InboxEmbed.objects.using(database()).filter(slug=slug)
+        return embeds.values_list("current_link", flat=True).first()
+
+
+def presentable(embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+    """Return the embeds with all that an answer holds, in two queries; no secret is read."""
+    return (
+        with_newest_link(with_condition(embeds))
+        .select_related("current_link")
+        .defer("current_link__sealed_url")
+        # From where the embeds are read: a replica may not have them yet.
+        .prefetch_related(Prefetch("groups", Group.objects.using(embeds.db)))
+    )

@@ -1,0 +1,166 @@
+"""What the query of a list may hold. A wrong value is an error at its name, never ignored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from kapso_inbox import conf, lookups
+from kapso_inbox.conditions import Condition, with_condition
+from kapso_inbox.models import Outcome, ScopeType
+
+from .serializers import MomentField, known_project
+
+_ORDERINGS = ("name", "slug", "created_at", "updated_at", "expires_at", "last_used_at")
+
+
+class EmbedQuery(serializers.Serializer[Any]):
+    """The filters of the list of embeds."""
+
+    state = serializers.MultipleChoiceField(
+        choices=Condition.values, required=False, help_text="One or several."
+    )
+    project = serializers.CharField(required=False, allow_blank=True, max_length=50)
+    scope_type = serializers.ChoiceField(ScopeType.values, required=False)
+    scope_id = serializers.CharField(required=False, allow_blank=True, max_length=64)
+    assigned_user_id = serializers.CharField(required=False, allow_blank=True, max_length=64)
+    expires_before = MomentField(required=False)
+    search = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=100,
+        help_text="In the name, the slug and the scope.",
+    )
+    ordering = serializers.ChoiceField(
+        [*_ORDERINGS, *(f"-{name}" for name in _ORDERINGS)], required=False, default="name"
+    )
+
+
+class OpeningQuery(serializers.Serializer[Any]):
+    """The filters of the record of openings."""
+
+    slug = serializers.CharField(required=False, allow_blank=True, max_length=50)
+    outcome = serializers.MultipleChoiceField(
+        choices=Outcome.values, required=False, help_text="One or several."
+    )
+    user = serializers.CharField(
+        required=False, allow_blank=True, max_length=254, help_text="The user's name."
+    )
+    since = MomentField(required=False)
+    until = MomentField(required=False)
+
+
+class PickerQuery(serializers.Serializer[Any]):
+    """What a search for something to pick takes."""
+
+    q = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=100,
+        help_text="Words that all have to occur; digits also of a number written otherwise.",
+    )
+    project = serializers.CharField(required=False, default=conf.DEFAULT_PROJECT, max_length=50)
+    page = serializers.IntegerField(
+        required=False,
+        default=1,
+        min_value=1,
+        max_value=lookups.LAST_PAGE,
+        help_text="Where to go on: the `next_page` of the answer before.",
+    )
+    refresh = serializers.BooleanField(
+        required=False, default=False, help_text="Ask Kapso also for what is still kept."
+    )
+
+    def validate_project(self, project: str) -> str:
+        """Return it if there is such a project."""
+        return known_project(project)
+
+
+def checked(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """Return the query of a request. What is blank counts as left out.
+
+    Raises:
+        ValidationError: with a text at the name of each parameter that is not in order.
+    """
+    given = request.query_params.copy()
+    for name, values in list(given.lists()):
+        given.setlist(name, [value for value in values if value])
+        if not given.getlist(name):
+            del given[name]
+    query = kind(data=given)
+    query.is_valid(raise_exception=True)
+    return dict(query.validated_data)
+
+
+def _stored(moment: datetime) -> datetime:
+    return moment if settings.USE_TZ else timezone.make_naive(moment)
+
+
+class EmbedFilter(BaseFilterBackend):
+    """Filters and orders the list of embeds."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        """Return those that the query asks for."""
+        query = checked(EmbedQuery, request)
+        for name in ("project", "scope_type", "scope_id", "assigned_user_id"):
+            if query.get(name):
+                queryset = queryset.filter(**{name: query[name]})
+        if query.get("state"):
+            queryset = with_condition(queryset).filter(Q(condition__in=query["state"]))
+        if query.get("expires_before"):
+            queryset = queryset.filter(expires_at__lt=_stored(query["expires_before"]))
+        if text := query.get("search"):
+            fields = ("name", "slug", "scope_name", "scope_id")
+            queryset = queryset.filter(
+                Q(*((f"{field}__icontains", text) for field in fields), _connector=Q.OR)
+            )
+        return queryset.order_by(query["ordering"], "pk")
+
+    def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
+        """Say how it is ordered to a paginator of the host's that goes on from a cursor.
+
+        Raises:
+            ValidationError: by a time that not every embed has. A cursor cannot go on from none.
+        """
+        ordering = checked(EmbedQuery, request)["ordering"]
+        if queryset.model._meta.get_field(ordering.removeprefix("-")).null:
+            text = _("Pages that go on from a cursor cannot be in this order.")
+            raise serializers.ValidationError({"ordering": [text]})
+        return ordering, "pk"
+
+
+class OpeningFilter(BaseFilterBackend):
+    """Filters the record of openings, newest first."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: APIView
+    ) -> QuerySet[Any]:
+        """Return those that the query asks for."""
+        query = checked(OpeningQuery, request)
+        if query.get("slug"):
+            queryset = queryset.filter(slug=query["slug"])
+        if query.get("outcome"):
+            queryset = queryset.filter(outcome__in=query["outcome"])
+        if query.get("user"):
+            queryset = queryset.filter(username=query["user"])
+        if query.get("since"):
+            queryset = queryset.filter(created_at__gte=_stored(query["since"]))
+        if query.get("until"):
+            queryset = queryset.filter(created_at__lt=_stored(query["until"]))
+        return queryset.order_by(*self.get_ordering(request, queryset, view))
+
+    def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
+        """Say how it is ordered to a paginator of the host's that goes on from a cursor."""
+        return "-created_at", "-pk"

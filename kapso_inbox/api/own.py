@@ -1,0 +1,113 @@
+"""What is the user's own: a ticket to open an embed with, and how they like to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from rest_framework import exceptions, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kapso_inbox import conf, launch, preferences, presentation, tickets
+from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
+
+from .base import LAUNCHES, View
+from .errors import Refusal
+from .serializers import ParamsSerializer, TicketSerializer
+
+#: What no ticket helps against, nor anything that the launch could still mend.
+_OBSTACLES = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.NOT_READY})
+
+
+class OwnView(View):
+    """Something about an embed that the user may open."""
+
+    @property
+    def user(self) -> Any:
+        """Who asks: somebody, as the permission saw to it."""
+        return self.request.user
+
+    def openable(self) -> InboxEmbed | None:
+        """Return the embed that the address names, if the user may open it."""
+        embeds = self.embeds().select_related("current_link").defer("current_link__sealed_url")
+        allowed = conf.access_policy().openable(self.user, embeds)
+        return allowed.filter(slug=self.kwargs["slug"]).first()
+
+
+class LaunchView(OwnView):
+    """A ticket, for a front end on another origin or one that signs in by token."""
+
+    inputs = {"POST": ParamsSerializer}
+    serializer_class = TicketSerializer
+    kapso_inbox_throttle = LAUNCHES
+
+    def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
+        """Issue one, and say where it is used: once, soon, and only if the user still may."""
+        params = self.read()
+        embed = self.openable()
+        if embed is None:
+            launch.record_refusal(request, slug, Outcome.NOT_AVAILABLE)
+            raise exceptions.NotFound
+        obstacle = embed.obstacle()
+        if obstacle in _OBSTACLES:
+            launch.record_refusal(request, slug, obstacle)
+            raise Refusal(obstacle.value, _("It does not open: %s.") % obstacle.label)
+        address = _launch_address(slug)
+        ticket = tickets.issue(self.user, embed, params)
+        url = request.build_absolute_uri(f"{address}?{urlencode({'ticket': ticket})}")
+        answer = {"ticket": ticket, "url": url, "expires_in": tickets.LIFETIME}
+        headers = {"Cache-Control": "no-store, private"}
+        return Response(
+            TicketSerializer(answer).data, status=status.HTTP_201_CREATED, headers=headers
+        )
+
+
+class PreferencesView(OwnView):
+    """The user's own theme and filters for an embed."""
+
+    inputs = {"PUT": ParamsSerializer, "PATCH": ParamsSerializer}
+    serializer_class = ParamsSerializer
+
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Show them."""
+        saved = InboxPreference.objects.filter(embed=self._embed(), user=self.user)
+        params = saved.values_list("params", flat=True).first() or {}
+        return Response(self.get_serializer(params).data)
+
+    def put(self, request: Request, **kwargs: Any) -> Response:
+        """Replace them."""
+        return self._save(self._embed(), self.read(), decided=presentation.PARAMETERS)
+
+    def patch(self, request: Request, **kwargs: Any) -> Response:
+        """Change those that are given; null takes one away."""
+        return self._save(self._embed(), self.read(), decided=self.request.data)
+
+    def _embed(self) -> InboxEmbed:
+        embed = self.openable()
+        if embed is None:
+            raise exceptions.NotFound
+        return embed
+
+    def _save(
+        self, embed: InboxEmbed, given: Mapping[str, str], *, decided: Container[str]
+    ) -> Response:
+        try:
+            saved = preferences.save(self.user, embed, given, decided=decided)
+        except InboxPreference.DoesNotExist:
+            raise exceptions.NotFound from None  # it went with its embed
+        return Response(ParamsSerializer(saved).data)
+
+
+def _launch_address(slug: str) -> str:
+    try:
+        return reverse("kapso_inbox:launch", args=[slug])
+    except NoReverseMatch:
+        raise ImproperlyConfigured(
+            'The addresses for pages are not included: path("kapso-inbox/", '
+            'include("kapso_inbox.urls")).'
+        ) from None

@@ -1,0 +1,41 @@
+"""The REST API: `path("api/kapso-inbox/", include("kapso_inbox.api.urls"))`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import path
+
+if find_spec("rest_framework") is None:
+    raise ImproperlyConfigured(
+        "The REST API needs Django REST framework: install django-kapso-inbox[api]."
+    )
+
+from kapso_inbox.transactions import outside
+
+from . import embeds, lists, own
+
+if find_spec("drf_spectacular") is not None:
+    from . import schema  # noqa: F401 (tells drf-spectacular what our views are)
+
+# Any text as a slug, and not Django's own kind of path: what is none is answered by our views, too.
+app_name = "kapso_inbox_api"
+
+urlpatterns = [
+    path(route, outside(view), name=name)
+    for route, view, name in (
+        ("embeds/", embeds.EmbedsView.as_view(), "embeds"),
+        ("embeds/sync/", embeds.SyncView.as_view(), "sync"),
+        ("embeds/<str:slug>/", embeds.EmbedView.as_view(), "embed"),
+        ("embeds/<str:slug>/rotate/", embeds.RotateView.as_view(), "rotate"),
+        ("embeds/<str:slug>/resolve/", embeds.ResolveView.as_view(), "resolve"),
+        ("embeds/<str:slug>/refresh/", embeds.RefreshView.as_view(), "refresh"),
+        ("embeds/<str:slug>/launch/", own.LaunchView.as_view(), "launch"),
+        ("embeds/<str:slug>/preferences/", own.PreferencesView.as_view(), "preferences"),
+        ("phone-numbers/", lists.PhoneNumbersView.as_view(), "phone-numbers"),
+        ("customers/", lists.CustomersView.as_view(), "customers"),
+        ("users/", lists.UsersView.as_view(), "users"),
+        ("openings/", lists.OpeningsView.as_view(), "openings"),
+    )
+]

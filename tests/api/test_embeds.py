@@ -1,0 +1,609 @@
+"""What a program does with embeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.test import override_settings
+from rest_framework.test import APIClient
+
+from kapso_inbox.conditions import Condition
+from kapso_inbox.lifecycle import create_embed, revoke_embed
+from kapso_inbox.lookups import Kind, search
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+from kapso_inbox.sandbox.interception import intercepted
+from kapso_inbox.sync import sync_project
+from tests.hosts.clock import as_stored
+from tests.hosts.database import connection, in_default
+from tests.hosts.people import User
+
+from .conftest import API, EMBEDS, SALES, error
+
+pytestmark = pytest.mark.django_db
+
+State = AccessLink.State
+
+NEW = {"slug": "support", "name": "Support"}
+PHONE = "106540352242922"
+
+
+def methods(sandbox: Sandbox, since: int = 0) -> list[str]:
+    return [request.method for request in sandbox.requests][since:]
+
+
+def secrets_of(sandbox: Sandbox) -> list[str]:
+    return [embed["token"] for embed in sandbox.project().embeds.values()]
+
+
+# Creating
+
+
+def test_a_new_embed_is_made_at_kapso_and_answered_with_its_address(
+    api: APIClient, kapso_sandbox: Sandbox, sales: Group, manager: User
+) -> None:
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    body = {
+        **NEW,
+        "allowed_origins": ["https://crm.example.com"],
+        "default_mode": "dark",
+        "language": "es",
+        "expires_at": moment.isoformat(),
+        "groups": [sales.pk],
+    }
+    response = api.post(EMBEDS, body)
+    assert response.status_code == 201, response.json()
+    assert response["Location"] == "http://testserver/api/kapso-inbox/embeds/support/"
+    answer = response.json()
+    assert {name: answer[name] for name in body} == {
+        **body,
+        "expires_at": moment.isoformat().replace("+00:00", "Z"),
+    }
+    assert (answer["state"], answer["secret"]) == ("works", "stored")
+    assert answer["current_link"]["id"] == answer["newest_link"]
+    assert methods(kapso_sandbox) == ["POST"]
+    assert InboxChange.objects.get().user == manager
+
+
+def test_no_answer_holds_the_secret(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    answers = [
+        api.post(EMBEDS, NEW),
+        api.get(EMBEDS),
+        api.get(f"{EMBEDS}support/"),
+        api.post(f"{EMBEDS}support/rotate/"),
+        api.delete(f"{EMBEDS}support/"),
+    ]
+    said = b"".join(answer.content for answer in answers)
+    assert len(secrets_of(kapso_sandbox)) == 2
+    for token in secrets_of(kapso_sandbox):
+        assert token.encode() not in said
+    assert b"sealed" not in said
+    assert b"v1.test." not in said
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "Support"}, "slug"),
+        ({"slug": "support"}, "name"),
+        ({**NEW, "slug": "sup port"}, "slug"),
+        ({**NEW, "slug": "sync"}, "slug"),
+        ({**NEW, "name": "two\nlines"}, "name"),
+        ({**NEW, "name": "half \ud83d"}, "name"),
+        ({**NEW, "project": "nope"}, "project"),
+        ({**NEW, "scope_type": "planet"}, "scope_type"),
+        ({**NEW, "scope_type": "half \ud83d"}, "scope_type"),
+        ({**NEW, "scope_type": "customer", "scope_id": "7"}, "scope_id"),
+        ({**NEW, "scope_id": "7"}, "scope_id"),
+        ({**NEW, "assigned_user_id": "7"}, "assigned_user_id"),
+        ({**NEW, "allowed_origins": "https://crm.example.com"}, "allowed_origins"),
+        ({**NEW, "allowed_origins": ["https://crm.example.com/path"]}, "allowed_origins"),
+        ({**NEW, "allowed_origins": [7, None]}, "allowed_origins"),
+        ({**NEW, "default_mode": "black"}, "default_mode"),
+        ({**NEW, "language": "pt"}, "language"),
+        ({**NEW, "expires_at": "tomorrow"}, "expires_at"),
+        ({**NEW, "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({**NEW, "expires_at": "9999-12-31T23:59:59-05:00"}, "expires_at"),
+        ({**NEW, "expires_at": "0001-01-01T00:00:00+05:00"}, "expires_at"),
+        ({**NEW, "groups": [4711]}, "groups"),
+        ({**NEW, "groups": ["sales"]}, "groups"),
+        ({**NEW, "groups": [2**70]}, "groups"),
+    ],
+    ids=str,
+)
+def test_what_is_not_in_order_is_told_at_its_field_and_nothing_is_sent(
+    api: APIClient, kapso_sandbox: Sandbox, body: dict[str, Any], field: str
+) -> None:
+    response = api.generic("POST", EMBEDS, json.dumps(body), content_type="application/json")
+    assert response.status_code == 400
+    assert error(response)["code"] == "invalid"
+    assert list(error(response)["fields"]) == [field]
+    assert all(isinstance(text, str) for text in error(response)["fields"][field])
+    assert kapso_sandbox.requests == []
+    assert not InboxEmbed.objects.exists()
+
+
+@pytest.mark.parametrize("body", [[], "slug", 7, None, [NEW]], ids=str)
+def test_a_body_that_is_no_object_is_refused(
+    api: APIClient, kapso_sandbox: Sandbox, body: Any
+) -> None:
+    response = api.post(EMBEDS, body)
+    assert (response.status_code, error(response)["code"]) == (400, "invalid")
+
+
+@pytest.mark.parametrize("body", ["{", '{"groups": ' + "[" * 100_000, b"\xff\xfe"], ids=len)
+def test_a_body_that_cannot_be_read_is_refused(
+    api: APIClient, kapso_sandbox: Sandbox, body: Any
+) -> None:
+    response = api.generic("POST", EMBEDS, body, content_type="application/json")
+    assert (response.status_code, error(response)["code"]) == (400, "parse_error")
+
+
+def test_a_slug_that_is_taken_is_a_conflict(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    response = api.post(EMBEDS, {**NEW, "slug": "sales"})
+    assert response.status_code == 409
+    assert error(response)["code"] == "slug_taken"
+    assert list(error(response)["fields"]) == ["slug"]
+    api.post(EMBEDS, NEW)
+    response = api.patch(SALES, {"slug": "support"})
+    assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
+
+
+def test_a_creation_that_was_refused_is_simply_repeated(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    wrong = {**NEW, "scope_type": "phone_number", "scope_id": "1"}
+    response = api.post(EMBEDS, wrong)
+    assert (response.status_code, error(response)["code"]) == (400, "invalid")
+    (text,) = {" ".join(error(response)["fields"]["scope_id"])}
+    assert "This key can see: " in text
+    assert api.get(f"{EMBEDS}support/").json()["state"] == "no_link"
+    assert api.post(EMBEDS, NEW).status_code == 201
+
+
+def test_kapsos_own_field_errors_are_told_at_our_fields(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    errors = {"allowed_origins": ["is odd"], "tier": ["is missing"]}
+    kapso_sandbox.fail_next(answer=Answer(422, {"errors": errors}))
+    response = api.post(EMBEDS, NEW)
+    assert (response.status_code, error(response)["code"]) == (400, "kapso_refused")
+    assert error(response)["fields"] == {"allowed_origins": ["Kapso says: is odd"]}
+    assert error(response)["message"] == "tier: Kapso says: is missing"
+
+
+# Looking
+
+
+def test_an_embed_tells_what_is_kept_of_its_secret(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    def secret() -> tuple[str, str]:
+        answer = api.get(SALES).json()
+        return answer["state"], answer["secret"]
+
+    assert secret() == ("works", "stored")
+    AccessLink.objects.update(state=State.SECRET_LOST)
+    assert secret() == ("secret_lost", "lost")
+    revoke_embed(embed)
+    assert secret() == ("revoked", "none")
+
+
+def test_the_list_is_filtered_searched_and_ordered(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    soon = datetime.now(timezone.utc) + timedelta(days=2)
+    create_embed(slug="zeta", name="Alpha", expires_at=soon)
+    gone = create_embed(
+        slug="number", name="Beta", scope_type="phone_number", scope_id=_number(kapso_sandbox)
+    )
+    revoke_embed(gone)
+
+    def slugs(query: str = "") -> list[str]:
+        response = api.get(f"{EMBEDS}?{query}")
+        assert response.status_code == 200, response.json()
+        return [row["slug"] for row in response.json()["results"]]
+
+    assert slugs() == ["zeta", "number", "sales"]
+    assert slugs("ordering=-slug") == ["zeta", "sales", "number"]
+    assert slugs("state=works") == ["sales"]
+    assert slugs("state=revoked&state=expires_soon") == ["zeta", "number"]
+    assert slugs("scope_type=phone_number") == ["number"]
+    assert slugs(f"scope_id={gone.scope_id}") == ["number"]
+    assert slugs("project=default&assigned_user_id=") == ["zeta", "number", "sales"]
+    assert slugs("project=other") == []
+    before = (soon + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert slugs(f"expires_before={before}") == ["zeta"]
+    assert slugs("search=ALPH") == ["zeta"]
+    assert slugs(f"search={gone.scope_id[2:]}") == ["number"]
+    assert slugs("page_size=2&page=2") == ["sales"]
+
+
+def _number(sandbox: Sandbox) -> str:
+    return search(Kind.PHONE_NUMBER).choices[0].id
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("state=fine", "state"),
+        ("scope_type=planet", "scope_type"),
+        ("expires_before=soon", "expires_before"),
+        ("ordering=secret", "ordering"),
+        ("search=%00", "search"),
+        ("expires_before=9999-12-31T23:59:59-09:00", "expires_before"),
+    ],
+)
+def test_a_wrong_filter_is_refused_by_name(
+    api: APIClient, embed: InboxEmbed, query: str, field: str
+) -> None:
+    response = api.get(f"{EMBEDS}?{query}")
+    assert response.status_code == 400
+    assert list(error(response)["fields"]) == [field]
+
+
+def test_a_page_that_is_not_there_is_not_found(api: APIClient, embed: InboxEmbed) -> None:
+    for page in ("2", "0", "x", "9" * 30):
+        response = api.get(f"{EMBEDS}?page={page}")
+        assert (response.status_code, error(response)["code"]) == (404, "not_found")
+
+
+def test_every_condition_is_a_state_that_can_be_asked_for(
+    api: APIClient, embed: InboxEmbed
+) -> None:
+    for condition in Condition.values:
+        assert api.get(f"{EMBEDS}?state={condition}").status_code == 200
+
+
+# Changing
+
+
+def test_a_change_is_one_patch_of_what_differs(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    response = api.patch(SALES, {"default_mode": "dark", "name": "Sales inbox", "groups": []})
+    assert response.status_code == 200
+    assert (response.json()["default_mode"], response.json()["groups"]) == ("dark", [])
+    assert kapso_sandbox.requests[-1].json == {"inbox_embed": {"default_mode": "dark"}}
+    assert methods(kapso_sandbox) == ["POST", "PATCH"]
+
+
+def test_what_cannot_be_changed_is_told_at_its_field(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    response = api.patch(SALES, {"scope_type": "phone_number", "scope_id": PHONE})
+    assert response.status_code == 400
+    assert set(error(response)["fields"]) == {"scope_type", "scope_id"}
+    assert methods(kapso_sandbox) == ["POST"]
+
+
+def test_what_was_answered_can_be_sent_back(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    answer = api.get(SALES).json()
+    for send in (api.put, api.patch):
+        assert send(SALES, answer).json() == answer
+    assert methods(kapso_sandbox) == ["POST"]
+
+
+def test_what_kapso_answered_and_no_document_names_can_be_sent_back(
+    api: APIClient, embed: InboxEmbed, kapso_sandbox: Sandbox
+) -> None:
+    InboxEmbed.objects.update(language="pt", default_mode="sepia")
+    body = {name: api.get(SALES).json()[name] for name in ("name", "language", "default_mode")}
+    assert body["language"] == "pt"
+    since = len(kapso_sandbox.requests)
+    assert api.patch(SALES, body).status_code == api.put(SALES, body).status_code == 200
+    assert methods(kapso_sandbox, since) == []
+    for name in ("language", "default_mode"):
+        response = api.patch(SALES, {name: "other"})
+        assert list(error(response)["fields"]) == [name]
+
+
+def test_a_filter_that_is_left_blank_is_left_out(api: APIClient, embed: InboxEmbed) -> None:
+    for name in ("state", "project", "scope_type", "expires_before", "search", "ordering"):
+        assert len(api.get(f"{EMBEDS}?{name}=").json()["results"]) == 1, name
+    assert api.get(f"{EMBEDS}?state=&state=revoked").json()["results"] == []
+    for name in ("slug", "outcome", "user", "since", "until"):
+        assert api.get(f"{API}openings/?{name}=").status_code == 200, name
+
+
+def test_an_embed_can_be_renamed(api: APIClient, embed: InboxEmbed) -> None:
+    assert api.patch(SALES, {"slug": "verkauf"}).json()["slug"] == "verkauf"
+    assert api.get(SALES).status_code == 404
+
+
+# Making sure
+
+
+def test_put_makes_one_and_the_same_again_changes_nothing(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    url, body = f"{EMBEDS}acme/", {"name": "Acme", "language": "es"}
+    first = api.put(url, body)
+    assert (first.status_code, first["Location"]) == (201, f"http://testserver{url}")
+    again = api.put(url, body)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert methods(kapso_sandbox) == ["POST"]
+    changed = api.put(url, {"default_mode": "dark"})
+    assert changed.status_code == 200
+    assert (changed.json()["default_mode"], changed.json()["name"]) == ("dark", "Acme")
+    assert methods(kapso_sandbox) == ["POST", "PATCH"]
+    refused = api.put(url, {"scope_type": "phone_number", "scope_id": PHONE})
+    assert (refused.status_code, error(refused)["code"]) == (400, "invalid")
+
+
+def test_put_of_one_whose_link_kapso_does_not_know_does_not_blame_its_scope(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    url = f"{EMBEDS}acme/"
+    body = {"scope_type": "phone_number", "scope_id": _number(kapso_sandbox)}
+    assert api.put(url, body).status_code == 201
+    kapso_sandbox.fail_next(method="PATCH", answer=Answer(404, {"error": "Not found"}))
+    response = api.put(url, {**body, "default_mode": "dark"})
+    assert (response.status_code, error(response)["code"]) == (502, "kapso_not_found")
+    assert "scope_id" not in error(response).get("fields", {})
+
+
+def test_put_needs_no_more_than_the_address(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    assert api.put(f"{EMBEDS}acme/").json()["name"] == "acme"
+
+
+def test_put_gives_a_link_to_what_has_none(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    assert api.put(f"{EMBEDS}acme/").status_code == 400
+    assert api.put(f"{EMBEDS}acme/").json()["state"] == "works"
+
+
+def test_put_does_not_bring_back_what_was_revoked(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    api.delete(SALES)
+    response = api.put(SALES, {})
+    assert (response.status_code, error(response)["code"]) == (409, "revoked")
+
+
+def test_put_does_not_adopt_what_was_made_elsewhere(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    made = kapso_sandbox.project().create({"name": "Elsewhere", "scope_type": "project"})
+    sync_project()
+    address = f"{EMBEDS}{InboxEmbed.objects.get().slug}/"
+    since = len(kapso_sandbox.requests)
+    response = api.put(address, {"name": "Ours"})
+    assert (response.status_code, error(response)["code"]) == (409, "not_ready")
+    assert methods(kapso_sandbox, since) == []
+    assert [one["id"] for one in kapso_sandbox.project().active_embeds()] == [made["id"]]
+    assert api.post(f"{address}rotate/").json()["state"] == "works"
+    assert api.put(address, {"name": "Ours"}).json()["name"] == "Ours"
+
+
+def test_two_that_put_the_same_at_once_both_get_it(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    came_first: list[InboxEmbed] = []
+
+    def between(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if "kapso_inbox_inboxembed" in sql and not came_first:
+            came_first.append(InboxEmbed())
+            came_first.append(create_embed(slug="acme", name="Acme"))
+        return result
+
+    with connection.execute_wrapper(between):
+        response = api.put(f"{EMBEDS}acme/", {"name": "Acme", "default_mode": "dark"})
+    assert (response.status_code, response.json()["default_mode"]) == (200, "dark")
+    assert methods(kapso_sandbox) == ["POST", "PATCH"]
+
+
+def test_put_refuses_a_word_of_our_addresses(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    assert api.put(f"{EMBEDS}sync/").status_code == 405
+    response = api.put(f"{EMBEDS}{'x' * 51}/")
+    assert list(error(response)["fields"]) == ["slug"]
+
+
+# Links
+
+
+def test_revoking_answers_the_embed_whose_row_stays(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    for _ in range(2):
+        response = api.delete(SALES)
+        assert response.status_code == 200
+        assert (response.json()["state"], response.json()["secret"]) == ("revoked", "none")
+    assert kapso_sandbox.project().active_embeds() == []
+    assert methods(kapso_sandbox) == ["POST", "DELETE"]
+
+
+def test_a_rotation_that_is_sent_twice_makes_one_link(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    body = {"newest_link": api.get(SALES).json()["newest_link"]}
+    first = api.post(f"{SALES}rotate/", body)
+    assert first.status_code == 200
+    assert first.json()["newest_link"] != body["newest_link"]
+    again = api.post(f"{SALES}rotate/", body)
+    assert (again.status_code, error(again)["code"]) == (409, "replaced")
+    assert methods(kapso_sandbox) == ["POST", "POST", "DELETE"]
+    assert api.post(f"{SALES}rotate/").status_code == 200
+    assert api.post(f"{SALES}rotate/", {"newest_link": "7"}).status_code == 400
+
+
+def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    InboxEmbed.objects.create(slug="sales", name="Sales")
+    body = {"newest_link": api.get(SALES).json()["newest_link"]}
+    assert body == {"newest_link": None}
+    assert api.post(f"{SALES}rotate/", body).status_code == 200
+    again = api.post(f"{SALES}rotate/", body)
+    assert (again.status_code, error(again)["code"]) == (409, "replaced")
+    assert methods(kapso_sandbox) == ["POST"]
+    # A form has no null: its blank field is none that was given.
+    assert api.post(f"{SALES}rotate/", {"newest_link": ""}, format="multipart").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "looked", "is_revived"),
+    [
+        ({}, False, True),
+        ({}, True, False),
+        ({"revive": False}, False, False),
+        ({"revive": True}, True, True),
+        ({"revive": None}, True, False),
+    ],
+)
+def test_a_rotation_brings_back_what_was_revoked_only_where_that_is_meant(
+    api: APIClient,
+    kapso_sandbox: Sandbox,
+    embed: InboxEmbed,
+    body: dict[str, Any],
+    looked: bool,
+    is_revived: bool,
+) -> None:
+    seen = {"newest_link": api.get(SALES).json()["newest_link"]} if looked else {}
+    revoke_embed(embed)
+    response = api.post(f"{SALES}rotate/", {**seen, **body})
+    if is_revived:
+        assert response.json()["state"] == "works"
+    else:
+        assert (response.status_code, error(response)["code"]) == (409, "revoked")
+        assert kapso_sandbox.project().active_embeds() == []
+
+
+def test_rotating_what_has_expired_says_to_change_that_first(
+    api: APIClient, embed: InboxEmbed
+) -> None:
+    InboxEmbed.objects.update(expires_at=as_stored(datetime.now(timezone.utc)))
+    response = api.post(f"{SALES}rotate/")
+    assert list(error(response)["fields"]) == ["expires_at"]
+
+
+def test_a_link_that_is_being_made_is_left_alone(api: APIClient, embed: InboxEmbed) -> None:
+    AccessLink.objects.create(embed=embed)
+    for response in (
+        api.post(f"{SALES}rotate/"),
+        api.patch(SALES, {"name": "New"}),
+        api.put(SALES, {"name": "New"}),
+        api.post(f"{SALES}resolve/"),
+    ):
+        assert (response.status_code, error(response)["code"]) == (409, "busy")
+
+
+def test_resolving_settles_every_uncertain_link(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    response = api.post(f"{SALES}rotate/")
+    assert error(response)["code"] == "outcome_uncertain"
+    assert api.get(SALES).json()["has_loose_ends"]
+    settled = api.post(error(response)["ask_again"])
+    assert settled.status_code == 200
+    assert not settled.json()["has_loose_ends"]
+    assert len(kapso_sandbox.project().active_embeds()) == 1
+    since = len(kapso_sandbox.requests)
+    assert api.post(f"{SALES}resolve/").status_code == 200
+    assert methods(kapso_sandbox, since) == []
+
+
+def test_refreshing_takes_over_what_kapso_says(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    (remote,) = kapso_sandbox.project().active_embeds()
+    remote["default_mode"] = "dark"
+    assert api.get(SALES).json()["default_mode"] == "system"
+    assert api.post(f"{SALES}refresh/").json()["default_mode"] == "dark"
+    remote["status"] = "revoked"
+    assert api.post(f"{SALES}refresh/").json()["state"] == "revoked"
+    assert methods(kapso_sandbox) == ["POST", "GET", "GET"]
+
+
+# Syncing
+
+
+def test_a_sync_answers_its_report(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.project().create({"name": "Made by hand", "scope_type": "project"})
+    looked = api.post(f"{EMBEDS}sync/", {"dry_run": True})
+    assert looked.status_code == 200
+    assert (looked.json()["unmanaged"], looked.json()["dry_run"]) == (1, True)
+    assert InboxEmbed.objects.count() == 1
+    done = api.post(f"{EMBEDS}sync/").json()
+    assert (done["complete"], done["listed"], done["unmanaged"]) == (True, 2, 1)
+    assert done["project"] == "default"
+    assert InboxEmbed.objects.count() == 2
+
+
+def test_a_sync_never_waits_for_the_rate_limit(api: APIClient, kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(answer=Answer(429, {}, {"Retry-After": "60"}))
+    report = api.post(f"{EMBEDS}sync/").json()
+    assert not report["complete"]
+    assert report["problems"]
+
+
+def test_a_sync_of_a_project_that_is_not_there_is_refused(api: APIClient) -> None:
+    response = api.post(f"{EMBEDS}sync/", {"project": "nope"})
+    assert list(error(response)["fields"]) == ["project"]
+
+
+# The host
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_it_works_with_and_without_atomic_requests(
+    api: APIClient, kapso_sandbox: Sandbox, atomic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
+    assert api.post(EMBEDS, NEW).status_code == 201
+    assert api.post(f"{EMBEDS}support/rotate/").status_code == 200
+    assert api.patch(f"{EMBEDS}support/", {"name": "New"}).status_code == 200
+    assert api.put(f"{EMBEDS}support/").status_code == 200
+    assert api.delete(f"{EMBEDS}support/").status_code == 200
+
+
+@in_default
+@pytest.mark.django_db(databases=["default", "replica"])
+def test_what_is_to_be_changed_is_not_looked_for_in_a_replica(
+    ask: Callable[[User], APIClient], kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    api = ask(User.objects.create_superuser("root"))
+    url = f"{EMBEDS}support/"
+    with override_settings(DATABASE_ROUTERS=["tests.test_databases.StaleReplica"]):
+        assert api.post(EMBEDS, {**NEW, "groups": [sales.pk]}).status_code == 201
+        assert api.put(url, NEW).status_code == 200
+        assert api.patch(url, {"default_mode": "dark"}).json()["groups"] == [sales.pk]
+        for action in ("rotate", "resolve", "refresh"):
+            assert api.post(f"{url}{action}/").json()["state"] == "works"
+        assert api.delete(url).json()["state"] == "revoked"
+    assert methods(kapso_sandbox) == ["POST", "PATCH", "POST", "DELETE", "GET", "DELETE"]
+
+
+@override_settings(USE_TZ=False)
+def test_times_have_their_zone_also_on_a_site_without(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=2)
+    answer = api.post(EMBEDS, {**NEW, "expires_at": moment.isoformat()}).json()
+    assert answer["expires_at"] == moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    (remote,) = kapso_sandbox.project().active_embeds()
+    assert remote["expires_at"].startswith(moment.strftime("%Y-%m-%dT%H:%M:%S"))
+    later = (moment + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    earlier = (moment - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert len(api.get(f"{EMBEDS}?expires_before={later}").json()["results"]) == 1
+    assert len(api.get(f"{EMBEDS}?expires_before={earlier}").json()["results"]) == 0
+
+
+def test_another_project_is_named_by_its_alias(api: APIClient) -> None:
+    projects = {"brasil": {"API_KEY": "another-key-of-the-tests-0123456789"}}
+    configured = override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "PROJECTS": projects})
+    with configured, intercepted() as sandbox:
+        assert api.post(EMBEDS, {**NEW, "project": "brasil"}).status_code == 201
+        made = sandbox.project("another-key-of-the-tests-0123456789").active_embeds()
+        assert len(made) == 1

@@ -1,0 +1,216 @@
+"""The ticket, and a user's own theme and filters."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import connections
+from django.test import Client, override_settings
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from kapso_inbox import presentation, tickets
+from kapso_inbox.lifecycle import revoke_embed
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
+from tests.hosts.database import connection
+from tests.hosts.people import User
+
+from .conftest import SALES, error
+
+pytestmark = pytest.mark.django_db
+
+LAUNCH = f"{SALES}launch/"
+PREFERENCES = f"{SALES}preferences/"
+
+
+@pytest.fixture
+def agent(ask: Callable[[User], APIClient], ana: User, embed: InboxEmbed) -> APIClient:
+    """The program of an agent who may open the embed."""
+    return ask(ana)
+
+
+def params_of(location: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+def test_a_ticket_opens_the_inbox_in_a_browser_that_is_not_signed_in(
+    agent: APIClient, ana: User, client: Client
+) -> None:
+    response = agent.post(LAUNCH, {"mode": "dark", "unread": True, "search": None})
+    assert response.status_code == 201
+    assert response["Cache-Control"] == "no-store, private"
+    answer = response.json()
+    assert answer["expires_in"] == tickets.LIFETIME
+    launch = urlsplit(answer["url"])
+    assert answer["url"].startswith("http://testserver/kapso-inbox/sales/launch/?")
+    assert parse_qs(launch.query) == {"ticket": [answer["ticket"]]}
+    opened = client.get(
+        f"{launch.path}?{launch.query}",
+        headers={"sec-fetch-dest": "iframe", "sec-fetch-site": "cross-site"},
+    )
+    assert opened.status_code == 302
+    assert params_of(opened["Location"]) == {"mode": "dark", "unread": "1"}
+    assert InboxOpening.objects.get().user == ana
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"mode": "black"}, "mode"),
+        ({"search": ["a"]}, "search"),
+        ({"search": "two\nlines"}, "search"),
+        ({"whatsapp_config_id": "7"}, "whatsapp_config_id"),
+        ({"unread": "perhaps"}, "unread"),
+        ({"mood": "dark"}, "mood"),
+        ({"slug": "other"}, "slug"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("what", ["launch", "preferences"])
+def test_what_is_no_theme_or_filter_is_refused_by_name(
+    agent: APIClient, body: dict[str, Any], field: str, what: str
+) -> None:
+    response = agent.post(LAUNCH, body) if what == "launch" else agent.put(PREFERENCES, body)
+    assert response.status_code == 400
+    assert list(error(response)["fields"]) == [field]
+
+
+def test_who_may_not_open_it_gets_no_ticket_and_that_is_recorded(
+    ask: Callable[[User], APIClient], manager: User, embed: InboxEmbed
+) -> None:
+    for url in (LAUNCH, LAUNCH.replace("sales", "none")):
+        response = ask(manager).post(url)
+        assert (response.status_code, error(response)["code"]) == (404, "not_found")
+    assert set(InboxOpening.objects.values_list("slug", "outcome")) == {
+        ("sales", Outcome.NOT_AVAILABLE),
+        ("none", Outcome.NOT_AVAILABLE),
+    }
+
+
+def test_what_can_only_be_refused_gets_no_ticket(agent: APIClient, embed: InboxEmbed) -> None:
+    def code() -> str:
+        response = agent.post(LAUNCH)
+        assert response.status_code == 409
+        shape: str = error(response)["code"]
+        return shape
+
+    InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+    assert code() == "expired"
+    AccessLink.objects.update(state=AccessLink.State.UNMANAGED)
+    assert code() == "not_ready"
+    revoke_embed(embed)
+    assert code() == "revoked"
+    assert list(InboxOpening.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        Outcome.EXPIRED,
+        Outcome.NOT_READY,
+        Outcome.REVOKED,
+    ]
+
+
+def test_a_secret_that_may_be_found_again_gets_a_ticket(
+    agent: APIClient, embed: InboxEmbed
+) -> None:
+    AccessLink.objects.update(state=AccessLink.State.SECRET_LOST)
+    assert agent.post(LAUNCH).status_code == 201
+
+
+@override_settings(ROOT_URLCONF="tests.api.urls")
+def test_a_site_without_the_pages_is_told_so(agent: APIClient) -> None:
+    response = agent.post(LAUNCH)
+    assert (response.status_code, error(response)["code"]) == (503, "not_configured")
+    assert 'include("kapso_inbox.urls")' in error(response)["message"]
+
+
+def saved(**params: Any) -> dict[str, Any]:
+    """What is answered where only these are saved."""
+    return {**dict.fromkeys(presentation.PARAMETERS), **params}
+
+
+def test_preferences_are_replaced_changed_and_taken_away(
+    agent: APIClient, ana: User, embed: InboxEmbed
+) -> None:
+    assert agent.get(PREFERENCES).json() == saved()
+    replaced = agent.put(PREFERENCES, {"mode": "dark", "unread": True, "handoff": False})
+    assert (replaced.status_code, replaced.json()) == (200, saved(mode="dark", unread=True))
+    changed = agent.patch(PREFERENCES, {"status": "all", "unread": None})
+    assert changed.json() == saved(mode="dark", status="all")
+    assert agent.get(PREFERENCES).json() == changed.json()
+    assert InboxPreference.objects.get(user=ana, embed=embed).params == {
+        "mode": "dark",
+        "status": "all",
+    }
+    assert agent.put(PREFERENCES, changed.json()).json() == changed.json()
+    assert agent.put(PREFERENCES, {}).json() == saved()
+    assert agent.get(PREFERENCES).json() == saved()
+
+
+def test_preferences_are_ones_own(
+    agent: APIClient,
+    ask: Callable[[User], APIClient],
+    make_agent: Callable[..., User],
+    sales: Group,
+) -> None:
+    agent.put(PREFERENCES, {"mode": "dark"})
+    assert ask(make_agent("bo", sales)).get(PREFERENCES).json() == saved()
+
+
+def test_preferences_of_what_one_may_not_open_are_not_there(
+    api: APIClient, embed: InboxEmbed
+) -> None:
+    for response in (api.get(PREFERENCES), api.put(PREFERENCES, {}), api.patch(PREFERENCES, {})):
+        assert (response.status_code, error(response)["code"]) == (404, "not_found")
+    assert not InboxPreference.objects.exists()
+
+
+def test_a_form_of_the_browsers_saves_preferences_too(agent: APIClient) -> None:
+    response = agent.put(
+        PREFERENCES, {"mode": "dark", "csrfmiddlewaretoken": "x"}, format="multipart"
+    )
+    assert response.json() == saved(mode="dark")
+
+
+def test_launches_have_a_rate_of_their_own(agent: APIClient, api: APIClient) -> None:
+    rates = {"kapso_inbox_launches": "1/min"}
+    with override_settings(
+        REST_FRAMEWORK={**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}
+    ):
+        assert agent.post(LAUNCH).status_code == 201
+        response = agent.post(LAUNCH)
+        assert (response.status_code, error(response)["code"]) == (429, "throttled")
+        assert 0 < int(response["Retry-After"]) <= 60
+        assert agent.put(PREFERENCES, {}).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_preferences_that_are_saved_for_the_first_time_at_once_are_all_kept(
+    ana: User, embed: InboxEmbed, ask: Callable[[User], APIClient]
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("It has one writer at a time.")
+    statuses: list[int] = []
+    ready = threading.Barrier(6)
+
+    def save(body: dict[str, str]) -> None:
+        client = ask(ana)
+        ready.wait()
+        statuses.append(client.patch(PREFERENCES, body).status_code)
+        connections.close_all()
+
+    for _round in range(3):
+        InboxPreference.objects.all().delete()
+        bodies = [{"mode": "dark"}, {"status": "active"}, {"unread": "true"}] * 2
+        threads = [threading.Thread(target=save, args=[body]) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        saved = InboxPreference.objects.get().params
+        assert saved.keys() == {"mode", "status", "unread"}
+    assert set(statuses) == {200}

@@ -1,0 +1,214 @@
+"""Who may do what: every endpoint is walked with each right missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db.models import QuerySet
+from django.test import override_settings
+from django.urls import get_resolver
+from rest_framework.test import APIClient
+
+from kapso_inbox.access import AccessPolicy
+from kapso_inbox.lifecycle import create_embed
+from kapso_inbox.models import InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Sandbox
+from tests.hosts.people import User
+
+from .conftest import API, EMBEDS, MANAGE, SALES, error
+
+pytestmark = pytest.mark.django_db
+
+OPEN, AUDIT = "open_inboxembed", "view_inboxopening"
+ALL = (*(f"{action}_inboxembed" for action in MANAGE), OPEN, AUDIT)
+
+#: (method, address, body) -> the rights of which any one is enough, and what the others are told.
+WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
+    ("get", EMBEDS, ""): (("view", "change"), 403),
+    ("post", EMBEDS, "slug"): (("add",), 403),
+    ("get", SALES, ""): (("view", "change"), 403),
+    ("put", SALES, ""): (("change",), 403),
+    ("put", f"{EMBEDS}new/", ""): (("add",), 403),
+    ("patch", SALES, ""): (("change",), 403),
+    ("delete", SALES, ""): (("delete",), 403),
+    ("post", f"{SALES}rotate/", ""): (("change",), 403),
+    ("post", f"{SALES}resolve/", ""): (("change",), 403),
+    ("post", f"{SALES}refresh/", ""): (("change",), 403),
+    ("post", f"{EMBEDS}sync/", ""): (("change",), 403),
+    ("post", f"{SALES}launch/", ""): ((OPEN,), 404),
+    ("get", f"{SALES}preferences/", ""): ((OPEN,), 404),
+    ("put", f"{SALES}preferences/", ""): ((OPEN,), 404),
+    ("patch", f"{SALES}preferences/", ""): ((OPEN,), 404),
+    ("get", f"{API}phone-numbers/", ""): (("add", "change"), 403),
+    ("get", f"{API}customers/", ""): (("add", "change"), 403),
+    ("get", f"{API}users/", ""): (("add", "change"), 403),
+    ("get", f"{API}openings/", ""): ((AUDIT,), 403),
+}
+
+
+class Tenants(AccessPolicy):
+    """People know of the embeds alone whose slug begins with their last name."""
+
+    def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:  # type: ignore[override]
+        return embeds.filter(slug__startswith=user.last_name)
+
+
+def send(client: APIClient, call: tuple[str, str, str]) -> Any:
+    method, url, body = call
+    sent = {"slug": "support", "name": "Support"} if body else {}
+    return getattr(client, method)(url, sent)
+
+
+def codename(right: str) -> str:
+    return right if "_" in right else f"{right}_inboxembed"
+
+
+@pytest.fixture
+def for_all(kapso_sandbox: Sandbox) -> InboxEmbed:
+    """An embed that all with the permission may open."""
+    return create_embed(slug="sales", name="Sales inbox")
+
+
+def test_the_walk_goes_to_every_endpoint() -> None:
+    resolver = get_resolver("tests.api.urls")
+    walked = {(method, resolver.resolve(url).url_name) for method, url, _ in WALK}
+    known = {
+        (method, pattern.name)
+        for pattern in resolver.url_patterns[0].url_patterns
+        for method in ("get", "post", "put", "patch", "delete")
+        if hasattr(pattern.callback.view_class, method)
+    }
+    assert walked == known
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("call", WALK, ids=" ".join)
+def test_any_of_the_rights_is_enough_and_nothing_is_done_without(
+    call: tuple[str, str, str],
+    for_all: InboxEmbed,
+    kapso_sandbox: Sandbox,
+    ask: Callable[[User], APIClient],
+    make_manager: Callable[..., User],
+) -> None:
+    needed, refusal = WALK[call]
+    names = [codename(right) for right in needed]
+    others = [name for name in ALL if name not in names]
+    if call[0] == "put" and call[1].endswith("new/"):
+        others.remove(
+            "change_inboxembed"
+        )  # one of the two lets the address be looked at: see below
+    if call[:2] == ("put", SALES):
+        others.remove("add_inboxembed")
+    since = len(kapso_sandbox.requests)
+    response = send(ask(make_manager("without", *others)), call)
+    assert response.status_code == refusal
+    assert error(response)["code"] == ("permission_denied" if refusal == 403 else "not_found")
+    assert len(kapso_sandbox.requests) == since
+    assert InboxEmbed.objects.count() == 1
+    for number, name in enumerate(names):
+        response = send(ask(make_manager(f"with {number}", name)), call)
+        assert response.status_code in (200, 201), response.json()
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("call", WALK, ids=" ".join)
+def test_nobody_gets_nothing(
+    call: tuple[str, str, str], for_all: InboxEmbed, make_manager: Callable[..., User]
+) -> None:
+    client = APIClient()
+    response = send(client, call)
+    # As REST framework has it: the first authentication, the session's, knows no challenge.
+    assert (response.status_code, error(response)["code"]) == (403, "not_authenticated")
+    client.credentials(HTTP_AUTHORIZATION="Basic bW9uYTp3cm9uZw==")
+    response = send(client, call)
+    assert (response.status_code, error(response)["code"]) == (403, "authentication_failed")
+
+
+ABOUT_ONE = [call for call in WALK if "/sales/" in call[1] and call[:2] != ("put", SALES)]
+
+
+@pytest.mark.parametrize("call", ABOUT_ONE, ids=" ".join)
+def test_what_is_not_there_and_what_is_out_of_reach_look_the_same(
+    call: tuple[str, str, str],
+    for_all: InboxEmbed,
+    kapso_sandbox: Sandbox,
+    ask: Callable[[User], APIClient],
+    make_manager: Callable[..., User],
+) -> None:
+    method, url, body = call
+    client = ask(make_manager("acme", *ALL, last_name="acme"))
+    since = len(kapso_sandbox.requests)
+    with policy(Tenants):
+        there = send(client, call)
+        missing = send(client, (method, url.replace("sales", "nothing"), body))
+    assert there.status_code == missing.status_code == 404
+    assert there.json() == missing.json()
+    assert len(kapso_sandbox.requests) == since
+
+
+def policy(kind: type[AccessPolicy]) -> override_settings:
+    return override_settings(
+        KAPSO_INBOX={**settings.KAPSO_INBOX, "ACCESS_POLICY": f"{__name__}.{kind.__name__}"}
+    )
+
+
+def test_put_tells_of_what_is_out_of_reach_what_a_creation_tells(
+    for_all: InboxEmbed,
+    kapso_sandbox: Sandbox,
+    ask: Callable[[User], APIClient],
+    make_manager: Callable[..., User],
+) -> None:
+    client = ask(make_manager("acme", *ALL, last_name="acme"))
+    changer = ask(make_manager("changer", "change_inboxembed", last_name="acme"))
+    with policy(Tenants):
+        response = client.put(SALES, {"name": "Mine"})
+        assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
+        response = changer.put(SALES, {"name": "Mine"})
+        assert (response.status_code, error(response)["code"]) == (404, "not_found")
+    for_all.refresh_from_db()
+    assert for_all.name == "Sales inbox"
+
+
+def test_nobody_takes_over_a_failed_embed_that_is_out_of_their_reach(
+    kapso_sandbox: Sandbox, ask: Callable[[User], APIClient], make_manager: Callable[..., User]
+) -> None:
+    sales = ask(make_manager("sales", *ALL, last_name="sales"))
+    acme = ask(make_manager("acme", *ALL, last_name="acme"))
+    with policy(Tenants):
+        kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+        assert sales.post(EMBEDS, {"slug": "sales", "name": "Sales"}).status_code == 400
+        response = acme.post(EMBEDS, {"slug": "sales", "name": "Mine"})
+        assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
+        assert InboxEmbed.objects.get().name == "Sales"
+        assert sales.post(EMBEDS, {"slug": "sales", "name": "Sales"}).status_code == 201
+
+
+def test_a_list_holds_what_is_within_reach_and_a_sync_takes_the_reach_of_all(
+    for_all: InboxEmbed, ask: Callable[[User], APIClient], make_manager: Callable[..., User]
+) -> None:
+    client = ask(make_manager("acme", *ALL, last_name="acme"))
+    create_embed(slug="acme-support", name="Acme")
+    with policy(Tenants):
+        assert [row["slug"] for row in client.get(EMBEDS).json()["results"]] == ["acme-support"]
+        assert client.post(f"{EMBEDS}sync/").status_code == 403
+
+
+def test_whoever_sees_an_embed_and_may_not_change_this_one_is_told_so(
+    for_all: InboxEmbed, api: APIClient
+) -> None:
+    with policy(LooksOnly):
+        assert api.get(SALES).status_code == 200
+        response = api.patch(SALES, {"name": "New"})
+        assert (response.status_code, error(response)["code"]) == (403, "permission_denied")
+        assert api.patch(f"{EMBEDS}nothing/", {}).status_code == 404
+
+
+class LooksOnly(AccessPolicy):
+    """Some embeds can be looked at, and changed by nobody."""
+
+    def manageable(self, user: Any, embeds: QuerySet[InboxEmbed], action: str) -> Any:
+        allowed = super().manageable(user, embeds, action)
+        return allowed if action == "view" else allowed.exclude(slug="sales")

@@ -1,0 +1,13 @@
+"""A host that has the API below an argument and inside a namespace of its own."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [
+    path(
+        "hosts/<slug:host>/",
+        include(([path("inboxes/", include("kapso_inbox.api.urls"))], "hosts")),
+    ),
+    path("kapso-inbox/", include("kapso_inbox.urls")),
+]
