@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
 from crm.models import Contact, Team, User
+from kapso_inbox.admin import InboxEmbedAdmin
+from kapso_inbox.models import InboxEmbed
 
 if TYPE_CHECKING:
     ContactModelAdmin = admin.ModelAdmin[Contact]
@@ -44,3 +47,14 @@ class ContactAdmin(ContactModelAdmin):
     list_filter = ["stage", "team"]
     list_select_related = ["team", "owner"]
     search_fields = ["name", "phone", "company"]
+
+
+if apps.is_installed("unfold"):
+    # As django-unfold asks of every app's pages: its own class beside theirs, for its look.
+    from unfold.admin import ModelAdmin as UnfoldModelAdmin  # type: ignore[import-untyped]
+
+    admin.site.unregister(InboxEmbed)
+
+    @admin.register(InboxEmbed)
+    class UnfoldInboxEmbedAdmin(InboxEmbedAdmin, UnfoldModelAdmin):  # type: ignore[misc]
+        """The inbox's own, in unfold's look."""

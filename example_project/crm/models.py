@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib.auth.models import AbstractUser, Group
-from django.core.validators import RegexValidator
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -75,10 +74,9 @@ class Contact(models.Model):
 
     name = models.CharField(max_length=120)
     phone = models.CharField(
-        max_length=16,
+        max_length=40,
         unique=True,
-        validators=[RegexValidator(r"^\+[1-9][0-9]{6,14}$", "A number as +573001234567.")],
-        help_text="In E.164, as +573001234567: what the inbox is searched for.",
+        help_text="As you write it: the inbox is searched for the number, however it is written.",
     )
     email = models.EmailField(blank=True)
     company = models.CharField(max_length=120, blank=True)

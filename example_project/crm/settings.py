@@ -33,18 +33,31 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    # For the REST API and its schema.
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
 ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "crm.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    # The inbox, and what stands in its place, in each reader's language.
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+# One of the themes that many teams give the admin ("unfold", "jazzmin"), to see the inbox's pages
+# under it. They come before the admin, and run scripts that the CRM's own policy would not allow.
+ADMIN_THEME = env.str("CRM_ADMIN_THEME", default="")
+if ADMIN_THEME:
+    INSTALLED_APPS.insert(0, ADMIN_THEME)
+    MIDDLEWARE.remove("crm.middleware.content_security_policy")
 
 TEMPLATES = [
     {
@@ -81,6 +94,7 @@ LOGIN_REDIRECT_URL = "contacts"
 LOGOUT_REDIRECT_URL = "login"
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español"), ("pt-br", "Português")]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
@@ -101,5 +115,19 @@ KAPSO_INBOX = {
     "ALLOWED_ORIGINS": CRM_ORIGINS,
     # Each agent's own theme goes with them into the inbox.
     "USER_PARAMS": "crm.inbox.user_params",
+    # Where a contact's number is from that is written without its country.
+    "PHONE_REGION": "US",
     "VERIFY_AFTER": env.int("KAPSO_INBOX_VERIFY_AFTER", default=300),
 }
+
+# -- The REST API ---------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "TITLE": "The CRM's API", "VERSION": "1"}

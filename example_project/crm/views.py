@@ -19,12 +19,6 @@ from crm.forms import ContactForm, ThemeForm
 from crm.models import Contact, Team, User
 
 CONTACTS_A_PAGE = 12
-# Inbox views an agent can choose from: the word in the address, its label, and the filters it sets
-INBOX_VIEWS: dict[str, tuple[str, dict[str, str]]] = {
-    "all": ("All", {}),
-    "unread": ("Unread", {"unread": "1"}),
-    "handoff": ("Waiting for a human", {"handoff": "1"}),
-}
 
 
 class SignIn(LoginView):
@@ -63,6 +57,7 @@ def contacts(request: HttpRequest) -> HttpResponse:
         {
             "section": "contacts",
             "page": page,
+            "my_teams": _user(request).teams(),
             "query": query,
             "stage": stage,
             "tabs": [
@@ -95,21 +90,15 @@ def contact(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 def inbox(request: HttpRequest) -> HttpResponse:
-    """The inbox of the user's first team: all of it, the unread, or what waits for a human."""
-    current = next((name for name in INBOX_VIEWS if request.GET.get(name)), "all")
-    return render(
-        request,
-        "crm/inbox.html",
-        {
-            "section": "inbox",
-            "team": _user(request).teams().first(),
-            "filters": INBOX_VIEWS[current][1],
-            "views": [
-                {"label": label, "query": _query(**filters), "current": name == current}
-                for name, (label, filters) in INBOX_VIEWS.items()
-            ],
-        },
-    )
+    """The inbox of the user's first team."""
+    team = _user(request).teams().first()
+    return render(request, "crm/inbox.html", {"section": "inbox", "team": team})
+
+
+@login_required
+def my_inbox(request: HttpRequest) -> HttpResponse:
+    """What is assigned to the user themselves; the inbox finds out who they are at Kapso."""
+    return render(request, "crm/my_inbox.html", {"section": "inbox"})
 
 
 @login_required
@@ -142,8 +131,8 @@ def _user(request: HttpRequest) -> User:
 def _matches(query: str) -> Q:
     """A name, a company, or a number however it is written."""
     matches = Q(name__icontains=query) | Q(company__icontains=query)
-    digits = re.sub(r"\D", "", query)
-    return matches | Q(phone__contains=digits) if digits else matches
+    digits = re.findall(r"[0-9]", query)
+    return matches | Q(phone__regex="[^0-9]*".join(digits)) if digits else matches
 
 
 def _query(**values: str) -> str:

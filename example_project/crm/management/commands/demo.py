@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -20,6 +19,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crm import configuration, people
+from kapso_inbox.encryption import generate_key
 
 HOST = "127.0.0.1"
 START_SECONDS = 60
@@ -273,8 +273,7 @@ def write_missing_secrets(data_dir: Path, env: Any) -> None:
     """Add generated values to ``<data_dir>/.env`` for those secrets that nothing sets yet."""
     generated = {
         "SECRET_KEY": secrets.token_urlsafe(48),
-        "KAPSO_INBOX_ENCRYPTION_KEYS": "demo="
-        + urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+        "KAPSO_INBOX_ENCRYPTION_KEYS": f"demo={generate_key()}",
     }
     missing = [name for name in configuration.SECRETS if not env.str(name, default="")]
     if missing:

@@ -27,6 +27,8 @@ STAGES = {
     "vip": cycle((Contact.Stage.CUSTOMER, Contact.Stage.PROPOSAL)),
     "supplier": cycle((Contact.Stage.LOST, Contact.Stage.NEW)),
 }
+# Numbers as a colleague typed them, and not as WhatsApp has them
+AS_TYPED = {"+12025550114": "(202) 555-0114"}
 NOTES = cycle(
     (
         "Prefers WhatsApp to a call.",
@@ -124,7 +126,10 @@ def _users() -> None:
 
 
 def _contacts(teams: dict[str, Team]) -> None:
-    """The people of the sandbox's conversations, each in the team they write to."""
+    """The people of the sandbox's conversations, each in the team they write to.
+
+    And somebody whose number is none, as there always is in a CRM.
+    """
     now = timezone.now()
     sandbox = seed_for(0, now)
     numbers = {number["internal_id"]: number["name"].lower() for number in sandbox.phone_numbers}
@@ -139,22 +144,33 @@ def _contacts(teams: dict[str, Team]) -> None:
         for slug, team in teams.items()
     }
     for place, person in enumerate(CONTACTS):
-        if person.phone in team_of:
+        typed = AS_TYPED.get(person.phone, person.phone)
+        is_there = Contact.objects.filter(phone__in=[person.phone, typed]).exists()
+        if person.phone in team_of and not is_there:
             team = team_of[person.phone]
-            Contact.objects.get_or_create(
-                phone=person.phone,
-                defaults={
-                    "name": person.name,
-                    "email": person.email,
-                    "company": person.company,
-                    "city": person.city,
-                    "team": team,
-                    "owner": owners[team.slug],
-                    "stage": next(STAGES[person.tag]),
-                    "notes": next(NOTES),
-                    "created": now - timedelta(days=9 + 13 * place),
-                },
+            Contact.objects.create(
+                phone=typed,
+                name=person.name,
+                email=person.email,
+                company=person.company,
+                city=person.city,
+                team=team,
+                owner=owners[team.slug],
+                stage=next(STAGES[person.tag]),
+                notes=next(NOTES),
+                created=now - timedelta(days=9 + 13 * place),
             )
+    Contact.objects.get_or_create(
+        phone="Ask at the shop",
+        defaults={
+            "name": "Doris Lindqvist",
+            "company": "Lindqvist Upholstery",
+            "city": "Boston",
+            "team": teams["sales"],
+            "owner": owners["sales"],
+            "created": now - timedelta(days=4),
+        },
+    )
 
 
 def _lives_at(embed: InboxEmbed, origins: tuple[str, ...]) -> bool:
