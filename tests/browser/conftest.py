@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = ROOT / "example_project" / "manage.py"
 START_SECONDS = 90
+#: How long a page may take before a test gives up on it: a busy machine has needed 17.
+PAGE_SECONDS = 60
 STOP_SECONDS = 20
 PASSWORD = "demo"
 
@@ -128,14 +130,24 @@ def demo_environment() -> dict[str, str]:
 
 @contextmanager
 def running_demo(directory: Path, **environment: str) -> Iterator[Demo]:
-    """Start a demo in `directory`, wait for it to be ready, and see that nothing of it remains."""
+    """Start a demo in `directory`, wait for it to be ready, and see that nothing of it remains.
+
+    Args:
+        directory: for its data and what it prints.
+        environment: more than `demo_environment`, which it overrides; the settings are those of
+            the tests (`settings.py`), unless it says otherwise.
+    """
     ports = free_ports(3)
     console = directory / "console.txt"
     with console.open("wb") as output:
         process = subprocess.Popen(
             demo_command(ports, directory / "data"),
             cwd=directory,
-            env=demo_environment() | environment,
+            env={
+                **demo_environment(),
+                "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+                **environment,
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -178,6 +190,7 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
     """
     if sync_playwright is None:
         _without_browser("playwright is not installed")
+    expect.set_options(timeout=PAGE_SECONDS * 1000)
     found = os.environ.get("CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
     )
@@ -214,7 +227,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_page(**options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PAGE_SECONDS * 1000)
         contexts.append(context)
         return context.new_page()
 

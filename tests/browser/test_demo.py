@@ -26,6 +26,9 @@ pytestmark = pytest.mark.browser
 if os.name != "posix":
     pytest.skip("needs signals and ps", allow_module_level=True)
 
+#: With the settings that a developer has who tries it.
+AS_IT_IS = {"DJANGO_SETTINGS_MODULE": "crm.settings"}
+
 
 def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
     """The demo's children: which command each runs -> its process id."""
@@ -78,7 +81,7 @@ def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
 def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
     tmp_path: Path, number: int
 ) -> None:
-    with running_demo(tmp_path) as demo:
+    with running_demo(tmp_path, **AS_IT_IS) as demo:
         assert set(children_of(demo.process)) == {"kapso_sandbox", "runserver"}
         assert demo.stop(number) == 0
         assert all(is_free(port) for port in demo.ports)
@@ -86,16 +89,16 @@ def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
 
 @pytest.mark.parametrize("part", ["kapso_sandbox", "runserver"])
 def test_it_ends_whole_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
-    with running_demo(tmp_path) as demo:
+    with running_demo(tmp_path, **AS_IT_IS) as demo:
         os.kill(children_of(demo.process)[part], signal.SIGKILL)
         assert demo.process.wait(STOP_SECONDS) == 1
         assert "ended by itself" in demo.console.read_text()
 
 
 def test_a_second_start_on_other_ports_moves_the_links_there(tmp_path: Path) -> None:
-    with running_demo(tmp_path) as demo:
+    with running_demo(tmp_path, **AS_IT_IS) as demo:
         before = {embed["id"] for embed in demo.embeds()}
-    with running_demo(tmp_path) as demo:
+    with running_demo(tmp_path, **AS_IT_IS) as demo:
         active = {embed["id"] for embed in demo.embeds() if embed["status"] == "active"}
         assert len(active) == 2
         assert before.isdisjoint(active)

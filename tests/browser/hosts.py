@@ -1,0 +1,42 @@
+"""Pages of hosts, for the tests: the template and the policy stand in the address."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
+from django.urls import include, path
+
+STRICT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "frame-src {frames}"
+)
+
+PAGE = """{{% load kapso_inbox static %}}<!doctype html>
+<html lang="en" dir="{direction}">
+<head><meta charset="utf-8"><title>A host</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="{{% static "crm/favicon.svg" %}}">
+<link rel="stylesheet" href="{{% static "host/host.css" %}}">
+{head}{{% kapso_inbox_assets %}}</head>
+<body>{body}</body>
+</html>"""
+
+
+def host(request: HttpRequest) -> HttpResponse:
+    """A page of which `body` and `head` are template source.
+
+    `frames` is its `frame-src`, and `reported` one that is only reported.
+    """
+    given = {"head": "", "body": "", "direction": "ltr", **request.GET.dict()}
+    source = "{% load kapso_inbox %}" + given["body"] if "bare" in given else PAGE.format(**given)
+    response = HttpResponse(Template(source).render(RequestContext(request, given)))
+    frames = given.get("frames") or " ".join(("'self'", *settings.KAPSO_INBOX["INBOX_ORIGINS"]))
+    response["Content-Security-Policy"] = STRICT.format(frames=frames)
+    if reported := given.get("reported"):
+        response["Content-Security-Policy-Report-Only"] = f"frame-src {reported}"
+    return response
+
+
+urlpatterns = [path("host/", host), path("", include("crm.urls"))]

@@ -1,0 +1,285 @@
+"""An administrator's work in Django's admin, in Chromium: no UUID, no manual, no secret."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .axe import violations
+from .conftest import Demo, enter, expect, running_demo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    SignIn = Callable[..., Page]
+    NewPage = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+ROW = "[data-conversation]"
+# What the search for a number or a customer found
+OPTION = "#id_scope_id_list [role=option]"
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+#: Both themes and both sizes; the other two of the four are only there to be looked at.
+LOOKS = [("desktop", "light"), ("phone", "dark")]
+LOOKS += [("desktop", "dark"), ("phone", "light")] if "SCREENSHOTS" in os.environ else []
+LIST = "/admin/kapso_inbox/inboxembed/"
+
+#: The pages an administrator sees, by the name of their picture.
+PAGES = {
+    "list": LIST,
+    "add": f"{LIST}add/",
+    "change": f"{LIST}1/change/",
+    "preview": f"{LIST}1/preview/",
+    "health": f"{LIST}health/",
+    "rotate": f"{LIST}verbs/rotate/?id=1&id=2",
+    "expiry": f"{LIST}verbs/extend/?id=1",
+    "history": f"{LIST}1/history/",
+    "openings": "/admin/kapso_inbox/inboxopening/",
+    "changes": "/admin/kapso_inbox/inboxchange/",
+}
+
+
+@pytest.fixture
+def own_demo(tmp_path: Path) -> Iterator[Demo]:
+    """A demo whose embeds this test changes."""
+    with running_demo(tmp_path) as running:
+        yield running
+
+
+def alive(demo: Demo) -> list[dict[str, object]]:
+    """What lives at Kapso."""
+    return [embed for embed in demo.embeds() if embed["status"] == "active"]
+
+
+def act_on_all(page: Page, demo: Demo, label: str) -> None:
+    """Select every row of the list, and confirm an action."""
+    page.goto(f"{demo.url}{LIST}")
+    page.locator("#action-toggle").check()
+    page.get_by_label("Action:").select_option(label=label)
+    page.get_by_role("button", name="Go", exact=True).click()
+    page.get_by_role("button", name=label).click()
+
+
+def press_until(page: Page, key: str, focused: str) -> None:
+    """Press a key until an element that fits the selector has the focus."""
+    for _press in range(60):
+        if page.evaluate("selector => document.activeElement.matches(selector)", focused):
+            return
+        page.keyboard.press(key)
+    pytest.fail(f"{focused} was never reached by {key}")
+
+
+def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
+    own_demo: Demo, new_page: NewPage
+) -> None:
+    page = new_page()
+    enter(page, own_demo, "admin")
+
+    # On many: the two of the seed are revoked, then deleted.
+    act_on_all(page, own_demo, "Revoke")
+    expect(page.get_by_role("cell", name="It is revoked.")).to_have_count(2)
+    assert alive(own_demo) == []
+    act_on_all(page, own_demo, "Delete the record")
+    expect(page.get_by_role("cell", name="It is deleted.")).to_have_count(2)
+    page.get_by_role("link", name="Back to the list").click()
+    expect(page.get_by_text("0 inbox embeds")).to_be_visible()
+
+    # A new one, with the keyboard alone, and the number by its name.
+    page.goto(f"{own_demo.url}{LIST}add/")
+    page.keyboard.type("Front desk")
+    press_until(page, "Tab", "#id_slug")
+    expect(page.locator("#id_slug")).to_have_value("front-desk")
+    press_until(page, "Tab", "[name=scope_type]")
+    press_until(page, "Tab", "#id_scope_id")
+    page.keyboard.type("supp")
+    expect(page.locator(OPTION).filter(has_text="Support")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(OPTION).first).to_be_hidden()
+    press_until(page, "Tab", "[name=groups]")
+    page.keyboard.press("Space")
+    press_until(page, "Tab", "[name=_save]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("“Front desk” is there.")).to_be_visible()
+    expect(page.locator("#kapso-tag")).to_have_text(
+        '{% load kapso_inbox %}{% kapso_inbox "front-desk" %}'
+    )
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    inbox = page.frame_locator(".kapso-inbox iframe")
+    expect(inbox.locator(ROW).first).to_be_visible()
+    [first] = alive(own_demo)
+    assert first["scope_type"] == "phone_number"
+    preview = page.url
+
+    # Rotated, and neither a reload nor the back button makes a second link.
+    page.get_by_role("link", name="Rotate the link").click()
+    page.get_by_role("button", name="Rotate the link").click()
+    expect(page.get_by_text("It has a new link, and the old one is revoked.")).to_be_visible()
+    [second] = alive(own_demo)
+    assert second["id"] != first["id"]
+    page.reload()
+    expect(page.get_by_text("A link was begun for it meanwhile")).to_be_visible()
+    page.go_back()
+    page.get_by_role("button", name="Rotate the link").dblclick()
+    expect(page.get_by_role("heading", name="Rotate the link")).to_be_visible()
+    page.wait_for_load_state()
+    made = len(own_demo.embeds())
+    assert len(alive(own_demo)) == 1
+    page.goto(preview)
+    expect(inbox.locator(ROW).first).to_be_visible()
+    assert len(own_demo.embeds()) == made
+
+    # Revoked: the frame says so, the list, the health page, and the record.
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("It is revoked.")).to_be_visible()
+    assert alive(own_demo) == []
+    page.goto(preview)
+    expect(inbox.get_by_role("heading", name="This inbox was closed")).to_be_visible()
+    page.goto(f"{own_demo.url}{LIST}")
+    expect(page.locator(".kapso-state")).to_have_text("Revoked")
+    page.get_by_role("link", name="Health").click()
+    expect(page.get_by_text("The inbox “front-desk” is revoked")).to_be_visible()
+    page.get_by_role("link", name="Rotate the link").click()
+    expect(page.get_by_role("button", name="Rotate the link")).to_be_visible()
+    page.goto(f"{own_demo.url}/admin/kapso_inbox/inboxopening/")
+    expect(page.get_by_role("cell", name="Opened", exact=True).first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name=re.compile("CSV")).click()
+    assert "front-desk" in Path(download.value.path()).read_text()
+
+    tokens = own_demo.tokens()
+    for path in (LIST, f"{LIST}health/", "/admin/kapso_inbox/inboxchange/"):
+        page.goto(f"{own_demo.url}{path}")
+        assert not any(token in page.content() for token in tokens)
+
+
+def test_a_save_button_that_is_pressed_twice_makes_one_embed(
+    own_demo: Demo, new_page: NewPage
+) -> None:
+    page = new_page()
+    enter(page, own_demo, "admin")
+    before = len(own_demo.embeds())
+    page.goto(f"{own_demo.url}{LIST}add/")
+    page.get_by_label("Name:").fill("Twice")
+    page.get_by_label("Whole project").check()
+    expect(page.locator("#id_scope_id")).to_be_hidden()
+    page.get_by_role("button", name="Save", exact=True).dblclick()
+    expect(page.get_by_text("“Twice” is there.")).to_be_visible()
+    assert len(own_demo.embeds()) == before + 1
+    # Back to the form, and sent again.
+    page.go_back()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.wait_for_load_state()
+    assert len(own_demo.embeds()) == before + 1
+
+
+def test_unwise_origins_are_said_while_they_are_typed(demo: Demo, sign_in: SignIn) -> None:
+    page = sign_in("admin")
+    page.goto(f"{demo.url}{LIST}add/")
+    for origins, told in (
+        ("", "Without an origin, any page"),
+        ("*", "“*” lets any page"),
+        ("https://elsewhere.example", "would stay blank here"),
+    ):
+        page.get_by_label("Allowed origins:").fill(origins)
+        expect(page.locator(".kapso-hint").get_by_text(told)).to_be_visible()
+
+
+def test_the_add_form_works_without_javascript(demo: Demo, sign_in: SignIn) -> None:
+    page = sign_in("admin", java_script_enabled=False)
+    page.goto(f"{demo.url}{LIST}add/")
+    page.get_by_label("Name:").fill("By hand")
+    page.get_by_label("Slug:").fill("by-hand")
+    page.get_by_label("Number or customer:").fill("1")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("This key can see:")).to_be_visible()
+    expect(page.get_by_label("Number or customer:")).to_have_value("1")
+
+
+@pytest.mark.parametrize(("size", "theme"), LOOKS)
+def test_every_page_is_accessible_and_has_its_picture(
+    demo: Demo, sign_in: SignIn, tmp_path: Path, theme: str, size: str
+) -> None:
+    directory = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    page = sign_in("admin", viewport=SIZES[size], color_scheme=theme)
+    found = {}
+    for name, path in PAGES.items():
+        page.goto(f"{demo.url}{path}")
+        if name == "preview":
+            expect(page.frame_locator(".kapso-inbox iframe").locator(ROW).first).to_be_visible()
+        if name == "add":
+            page.get_by_label("Name:").fill("Front desk")
+            page.locator("#id_scope_id").fill("s")
+            expect(page.locator(OPTION).first).to_be_visible()
+        trail = page.locator(".breadcrumbs").first
+        found_look = trail.evaluate("trail => getComputedStyle(trail).backgroundColor")
+        assert found_look != "rgba(0, 0, 0, 0)", f"{name} has lost the look of its breadcrumbs"
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= SIZES[size]["width"], f"{name} scrolls sideways"
+        page.screenshot(path=directory / f"admin-{name}-{theme}-{size}.png", full_page=True)
+        if wrong := violations(page):
+            found[name] = wrong
+    assert found == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_a_form_is_answered_with_is_accessible(
+    demo: Demo, sign_in: SignIn, theme: str
+) -> None:
+    page = sign_in("admin", color_scheme=theme)
+
+    def look(what: str) -> None:
+        assert violations(page) == [], what
+
+    page.goto(f"{demo.url}{LIST}verbs/refresh/?id=1&id=2")
+    page.get_by_role("button", name="Refresh from Kapso").click()
+    expect(page.get_by_role("link", name="Back to the list")).to_be_visible()
+    look("results")
+    page.goto(f"{demo.url}{LIST}verbs/delete/?id=1")
+    look("a record that cannot be deleted")
+    for address, field in ((f"{LIST}add/", "Name:"), (f"{LIST}1/change/", "Name:")):
+        page.goto(f"{demo.url}{address}")
+        # What a browser would not send.
+        page.locator("form[novalidate], #inboxembed_form").first.evaluate(
+            "form => { form.noValidate = true }"
+        )
+        page.get_by_label(field).fill("")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("This field is required.").first).to_be_visible()
+        look(f"errors of {address}")
+
+
+@pytest.mark.parametrize("admin_theme", ["unfold", "jazzmin"])
+def test_it_works_under_the_admin_themes_that_teams_use(
+    tmp_path: Path, new_page: NewPage, admin_theme: str
+) -> None:
+    with running_demo(tmp_path, CRM_ADMIN_THEME=admin_theme) as themed:
+        page = new_page()
+        failures: list[str] = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        enter(page, themed, "admin")
+        directory = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+        for name in ("list", "add", "change", "health", "rotate"):
+            page.goto(f"{themed.url}{PAGES[name]}")
+            page.screenshot(path=directory / f"admin-{name}-{admin_theme}.png", full_page=True)
+        page.goto(f"{themed.url}{LIST}add/")
+        page.locator("#id_name").press_sequentially("Front desk")
+        expect(page.locator("#id_slug")).to_have_value("front-desk")
+        if admin_theme == "jazzmin":
+            page.get_by_role("tab", name="What it shows").click()
+        page.locator("#id_scope_id").fill("supp")
+        page.locator(OPTION).filter(has_text="Support").click()
+        page.locator("[name=_save]").first.click()
+        expect(page.frame_locator(".kapso-inbox iframe").locator(ROW).first).to_be_visible()
+        page.get_by_role("link", name="Rotate the link").click()
+        page.get_by_role("button", name="Rotate the link").click()
+        expect(page.get_by_text("It has a new link, and the old one is revoked.")).to_be_visible()
+        assert failures == []

@@ -1,0 +1,685 @@
+"""The component in pages of hosts: each variant and state, with scripts and without."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from .axe import violations
+from .conftest import Demo, enter, expect, running_demo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FrameLocator, Locator, Page, Route
+
+    NewPage = Callable[..., Page]
+    Show = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+ROW = "[data-conversation]"
+MODULES = Path(__file__).parent / "node_modules"
+
+#: What a host's page is told in its address.
+QUERY = ("head", "frames", "reported", "direction")
+
+IN_PLACE = (
+    """<main><h1>Customers</h1><div class="place">{% kapso_inbox "sales" ARGS %}</div></main>"""
+)
+ON_DEMAND = """<main><h1>Customers</h1><div class="place">{% kapso_inbox "sales" ARGS %}
+<p>Some text</p></div></main>"""
+BODIES = {
+    "panel": IN_PLACE,
+    "page": '<main><h1 class="unseen">Customers</h1>{% kapso_inbox "sales" ARGS %}</main>',
+    "drawer": ON_DEMAND,
+    "floating": ON_DEMAND,
+}
+
+
+def inbox(variant: str = "panel", arguments: str = "") -> str:
+    """The body of a page with an inbox."""
+    return BODIES[variant].replace("ARGS", f'variant="{variant}" title="WhatsApp" {arguments}')
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo, with pages of hosts."""
+    directory = tmp_path_factory.mktemp("hosts")
+    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
+        yield demo
+
+
+@pytest.fixture(scope="module")
+def session(crm: Demo, browser: Any) -> Any:
+    """The cookies of somebody who is signed in."""
+    context = browser.new_context()
+    enter(context.new_page(), crm, "ana")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the browser complained of; a test that expects something empties it."""
+    return []
+
+
+@pytest.fixture
+def show(crm: Demo, new_page: NewPage, session: Any, said: list[str]) -> Iterator[Show]:
+    """Open a host's page as somebody who is signed in; at the end nothing was complained of."""
+
+    def open_page(body: str, *, page: Page | None = None, **options: Any) -> Page:
+        query = {k: options.pop(k) for k in QUERY if k in options}
+        if page is None:
+            page = new_page(**{"storage_state": session, "viewport": DESKTOP, **options})
+            page.on("console", lambda m: said.append(m.text) if m.type != "log" else None)
+            page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(address(crm, body, **query), wait_until="commit")
+        return page
+
+    yield open_page
+    # True of a page of our own in the frame, which its policy forbids every script.
+    assert [text for text in said if "allow-scripts and allow-same-origin" not in text] == []
+
+
+def address(crm: Demo, body: str, **query: str) -> str:
+    return f"{crm.url}/host/?{urlencode({'body': body, **query})}"
+
+
+def component(page: Page) -> Locator:
+    return page.locator("kapso-inbox")
+
+
+def frame_of(page: Page) -> FrameLocator:
+    return page.frame_locator("kapso-inbox iframe")
+
+
+def expect_conversations(page: Page) -> None:
+    expect(frame_of(page).locator(ROW).first).to_be_visible()
+
+
+def expect_state(page: Page, state: str) -> None:
+    expect(component(page)).to_have_attribute("data-state", state)
+
+
+def inbox_query(page: Page, crm: Demo) -> dict[str, str]:
+    """The filters that the inbox was opened with."""
+    [frame] = [frame for frame in page.frames if frame.url.startswith(crm.inbox_origin)]
+    query = {name: values[0] for name, values in parse_qs(urlsplit(frame.url).query).items()}
+    return {name: value for name, value in query.items() if name not in ("mode", "language")}
+
+
+def launches(page: Page) -> list[dict[str, str]]:
+    """The launches that the page asks for from now on, each with its parameters."""
+    seen: list[dict[str, str]] = []
+
+    def note(request: Any) -> None:
+        url = urlsplit(request.url)
+        if url.path.endswith("/launch/"):
+            seen.append({k: v[0] for k, v in parse_qs(url.query).items()})
+
+    page.on("request", note)
+    return seen
+
+
+def mark(page: Page) -> None:
+    """Leave a mark in the document of the inbox, as a half-written message is one."""
+    expect_conversations(page)
+    frame_of(page).locator("body").evaluate("body => { body.dataset.mark = 'here' }")
+
+
+def is_marked(page: Page) -> bool:
+    expect_conversations(page)
+    return frame_of(page).locator("body").get_attribute("data-mark") == "here"
+
+
+#: Looks that are only there to be looked at.
+PICTURED = [("desktop", "dark"), ("phone", "light")] if "SCREENSHOTS" in os.environ else []
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where they are asked for."""
+    if directory := os.environ.get("SCREENSHOTS"):
+        page.wait_for_timeout(400)
+        page.screenshot(path=Path(directory) / f"component-{name}.png")
+
+
+def scrolls(page: Page) -> bool:
+    """Whether anything around the frame scrolls or is wider than the window."""
+    return bool(
+        page.evaluate(
+            """[document.documentElement, ...document.querySelectorAll("main, .place, kapso-inbox, "
+               + ".kapso-inbox__panel, .kapso-inbox__place")].some((one) =>
+               one.scrollHeight > one.clientHeight || one.scrollWidth > one.clientWidth)"""
+        )
+    )
+
+
+# ------------------------------------------------------------------------------------------ looks
+
+
+@pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark"), *PICTURED])
+@pytest.mark.parametrize("variant", BODIES)
+def test_each_variant_fills_its_place(show: Show, variant: str, size: str, theme: str) -> None:
+    viewport = PHONE if size == "phone" else DESKTOP
+    body = inbox(variant, f'views=1 settings=1 mode="{theme}"')
+    page = show(body, viewport=viewport, color_scheme=theme)
+    if variant in ("drawer", "floating"):
+        expect(component(page).locator("iframe")).to_be_hidden()
+        page.get_by_role("button", name="WhatsApp").click()
+        expect(page.get_by_role("dialog", name="WhatsApp")).to_be_focused()
+    expect_conversations(page)
+    expect_state(page, "ready")
+    # For the transition of what opens
+    page.wait_for_timeout(250)
+    picture(page, f"{variant}-{theme}-{size}")
+    box = component(page).locator(".kapso-inbox__panel").bounding_box()
+    assert box is not None
+    if size == "phone":
+        assert (box["x"], box["width"]) == (0, PHONE["width"])
+    if variant in ("page", "drawer"):
+        assert (box["y"], box["height"]) == (0, viewport["height"])
+        assert box["x"] + box["width"] == viewport["width"]
+    if variant == "panel":
+        assert box["y"] + box["height"] == viewport["height"]
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= viewport["height"]
+    assert not scrolls(page)
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("size", [(320, 480), (320, 256), (3840, 2160)])
+def test_nothing_scrolls_around_the_frame_from_small_to_large(
+    show: Show, size: tuple[int, int]
+) -> None:
+    page = show(
+        inbox("panel", "views=1 settings=1"), viewport={"width": size[0], "height": size[1]}
+    )
+    expect_conversations(page)
+    assert not scrolls(page)
+
+
+def test_a_place_without_a_height_gives_the_frame_the_least_one(show: Show) -> None:
+    page = show('<h1>Customers</h1><div>{% kapso_inbox "sales" %}</div>')
+    expect_conversations(page)
+    box = component(page).bounding_box()
+    assert box is not None
+    assert box["height"] == 480
+
+
+def test_right_to_left_the_drawer_comes_from_the_other_side(show: Show) -> None:
+    page = show(inbox("drawer"), direction="rtl")
+    page.get_by_role("button", name="WhatsApp").click()
+    expect_conversations(page)
+    page.wait_for_timeout(250)
+    box = component(page).locator("[popover]").bounding_box()
+    assert box is not None
+    assert box["x"] == 0
+    assert box["width"] == 512
+
+
+def test_nothing_moves_where_motion_is_unwanted_and_forced_colours_are_kept(show: Show) -> None:
+    page = show(inbox("drawer", "views=1"), reduced_motion="reduce", forced_colors="active")
+    button = page.get_by_role("button", name="WhatsApp")
+    button.click()
+    panel = component(page).locator("[popover]")
+    assert panel.evaluate("one => getComputedStyle(one).transitionDuration") == "0s"
+    expect_conversations(page)
+    picture(page, "forced-colors")
+    lines = [
+        page.get_by_role("link", name=name, exact=True).evaluate(
+            "one => getComputedStyle(one).borderBlockEndColor"
+        )
+        for name in ("All", "Unread")
+    ]
+    assert lines[0] != lines[1]
+
+
+# --------------------------------------------------------------------------- without JavaScript
+
+
+@pytest.mark.parametrize("variant", ["panel", "drawer", "floating"])
+def test_without_javascript_it_shows_opens_closes_and_filters(show: Show, variant: str) -> None:
+    page = show(inbox(variant, "views=1"), java_script_enabled=False)
+    if variant != "panel":
+        page.get_by_role("button", name="WhatsApp").click()
+    # The sandbox's inbox needs a script to show its list; that it came is enough.
+    frame = component(page).locator("iframe").element_handle().content_frame()
+    assert frame is not None
+    frame.wait_for_url("**/embed/**")
+    expect(component(page).locator(".kapso-inbox__notice").first).to_be_hidden()
+    page.get_by_role("link", name="Unread").click()
+    frame.wait_for_url("**/embed/*unread=1")
+    if variant != "panel":
+        page.get_by_role("button", name="Close").click()
+        expect(component(page).locator("iframe")).to_be_hidden()
+        page.get_by_role("button", name="WhatsApp").click()
+        expect(component(page).locator("iframe")).to_be_visible()
+
+
+def test_without_javascript_the_link_leads_to_the_whole_page(show: Show, crm: Demo) -> None:
+    link = '{% kapso_inbox_link "sales" contact="+55 11 98765-4321" text="Write" %}'
+    page = show(f"{link}{inbox('drawer')}", java_script_enabled=False)
+    page.get_by_role("link", name="Write").click()
+    page.wait_for_url(f"{crm.url}/kapso-inbox/sales/?search=5511987654321&unread=0&handoff=0")
+
+
+# --------------------------------------------------------------------------- hidden and shown
+
+
+def test_a_lazy_inbox_asks_for_nothing_before_it_is_shown_and_then_stays(show: Show) -> None:
+    page = show(f"<h1>A</h1><details><summary>Chat</summary>{inbox(arguments='lazy=1')}</details>")
+    seen = launches(page)
+    expect_state(page, "idle")
+    page.wait_for_timeout(300)
+    assert seen == []
+    summary = page.get_by_text("Chat")
+    summary.click()
+    mark(page)
+    summary.click()
+    expect(component(page)).to_be_hidden()
+    summary.click()
+    assert is_marked(page)
+    assert len(seen) == 1
+
+
+def test_an_inbox_in_a_hidden_tab_keeps_its_place(show: Show) -> None:
+    page = show(inbox())
+    mark(page)
+    for hidden in (True, False):
+        page.locator(".place").evaluate("(one, hidden) => { one.hidden = hidden }", hidden)
+        page.wait_for_timeout(50)
+    assert is_marked(page)
+
+
+def test_a_drawer_keeps_its_place_and_gives_the_focus_back(show: Show) -> None:
+    page = show(inbox("drawer"))
+    seen = launches(page)
+    button = page.get_by_role("button", name="WhatsApp")
+    button.focus()
+    page.keyboard.press("Enter")
+    mark(page)
+    page.keyboard.press("Escape")
+    expect(component(page).locator("iframe")).to_be_hidden()
+    expect(button).to_be_focused()
+    button.click()
+    assert is_marked(page)
+    assert len(seen) == 1
+    page.mouse.click(5, 400)
+    expect(component(page).locator("iframe")).to_be_hidden()
+
+
+@pytest.mark.parametrize("how", ["Escape", "Close"])
+def test_a_floating_inbox_gives_the_focus_back(show: Show, how: str) -> None:
+    link = '{% kapso_inbox_link "sales" contact="+55 11 98765-4321" text="Write" %}'
+    page = show(link + inbox("floating"))
+    button = page.get_by_role("button", name="WhatsApp")
+    for opener in (button, page.get_by_role("link", name="Write")):
+        opener.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog", name="WhatsApp")).to_be_focused()
+        if how == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            page.get_by_role("button", name="Close").click()
+        expect(component(page).locator("iframe")).to_be_hidden()
+        expect(opener).to_be_focused()
+
+
+def test_a_floating_inbox_that_closes_takes_the_focus_from_nobody(show: Show) -> None:
+    page = show(inbox("floating") + '<label>Note <input name="note"></label>')
+    page.get_by_role("button", name="WhatsApp").click()
+    note = page.get_by_label("Note")
+    note.focus()
+    page.keyboard.press("Escape")
+    expect(component(page).locator("iframe")).to_be_visible()
+    page.locator("[popover]").evaluate("one => one.hidePopover()")
+    expect(note).to_be_focused()
+
+
+# --------------------------------------------------------------------------- htmx and Turbo
+
+
+def test_the_inbox_of_a_fragment_and_the_same_one_of_the_page_act_each_on_their_own(
+    show: Show,
+) -> None:
+    page = show(f'<div id="it"></div>{inbox("drawer", "views=1")}')
+    body = inbox("floating", "views=1")
+    page.evaluate(
+        """async (address) => {
+          const answer = await fetch(address);
+          document.querySelector("#it").innerHTML = await answer.text();
+        }""",
+        f"/host/?{urlencode({'bare': 1, 'body': body})}",
+    )
+    for variant in ("floating", "drawer"):
+        one = page.locator(f".kapso-inbox--{variant}")
+        one.get_by_role("button", name="WhatsApp").click()
+        expect(one).to_have_attribute("data-state", "ready")
+        frame = one.locator("iframe").element_handle().content_frame()
+        with page.expect_request(re.compile("/launch/.*unread=1")) as asked:
+            one.get_by_role("link", name="Unread").click()
+        assert asked.value.frame == frame
+        expect(one).to_have_attribute("data-state", "ready")
+        one.get_by_role("button", name="Close").click()
+        expect(one.locator("iframe")).to_be_hidden()
+
+
+def library(path: str) -> str:
+    if not (MODULES / path).exists():
+        reason = f"{path} is not installed: npm install --prefix tests/browser"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return path
+
+
+@pytest.mark.parametrize(("arguments", "kept"), [('id="chat"', True), ("", False)])
+def test_htmx_swaps_the_page_around_an_inbox_that_has_an_id(
+    show: Show, crm: Demo, arguments: str, kept: bool
+) -> None:
+    library("htmx.org/dist/htmx.min.js")
+    head = """<meta name="htmx-config" content='{"includeIndicatorStyles":false,"allowEval":false}'>
+    <script src="{% static "htmx/htmx.min.js" %}" defer></script>"""
+    tag = f'{{% kapso_inbox "sales" {arguments} %}}'
+    after = f"/host/?{urlencode({'bare': 1, 'body': f'<h1>After</h1>{tag}'})}"
+    page = show(
+        f'<button hx-get="{after}" hx-target="#it">Go</button><div id="it"><h1>A</h1>{tag}</div>',
+        head=head,
+    )
+    mark(page)
+    page.get_by_role("button", name="Go").click()
+    expect(page.get_by_role("heading")).to_have_text("After")
+    assert is_marked(page) is kept
+    expect_state(page, "ready")
+    assert component(page).count() == 1
+
+
+def turbo(meta: str = "") -> str:
+    library("@hotwired/turbo/dist/turbo.es2017-umd.js")
+    return f"""<meta name="turbo-prefetch" content="false">{meta}
+    <script src="{{% static "turbo/turbo.es2017-umd.js" %}}" defer></script>"""
+
+
+CHAT = '<div>{% kapso_inbox "sales" id="chat" %}</div>'
+
+
+def test_turbo_frames_change_beside_an_inbox_that_stays(show: Show, said: list[str]) -> None:
+    after = f"/host/?{urlencode({'body': '<turbo-frame id=it><h1>After</h1></turbo-frame>'})}"
+    page = show(
+        f'<turbo-frame id="it"><h1>Before</h1><a href="{after}">Go</a></turbo-frame>{CHAT}',
+        head=turbo(),
+    )
+    mark(page)
+    page.get_by_role("link", name="Go").click()
+    expect(page.get_by_role("heading")).to_have_text("After")
+    assert is_marked(page)
+    said.clear()  # Turbo's own progress bar has an inline style
+
+
+def test_turbo_refreshes_a_page_by_morphing_around_an_inbox_that_stays(
+    show: Show, said: list[str]
+) -> None:
+    page = show(
+        f"<h1>A</h1><p>{{% now 'u' %}}</p>{CHAT}",
+        head=turbo('<meta name="turbo-refresh-method" content="morph">'),
+    )
+    mark(page)
+    before = page.locator("p").first.inner_text()
+    page.evaluate("Turbo.visit(location.href, {action: 'replace'})")
+    expect(page.locator("p").first).not_to_have_text(before)
+    assert is_marked(page)
+    said.clear()
+
+
+def test_a_visit_of_turbo_drive_loads_the_inbox_anew(
+    show: Show, crm: Demo, said: list[str]
+) -> None:
+    """Turbo takes permanent elements out of the page and puts them back, which ends every frame."""
+    after = address(crm, f"<h1>After</h1>{CHAT}", head=turbo())
+    page = show(f'<h1>Before</h1><a href="{after}">Go</a>{CHAT}', head=turbo())
+    mark(page)
+    seen = launches(page)
+    page.get_by_role("link", name="Go").click()
+    expect(page.get_by_role("heading")).to_have_text("After")
+    assert not is_marked(page)
+    expect_state(page, "ready")
+    assert len(seen) == 1
+    said.clear()
+
+
+# --------------------------------------------------------------------------- states
+
+
+def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
+    page = show("<h1>Before</h1>", color_scheme="dark")
+    held: list[Route] = []
+    page.route(
+        "**/launch/",
+        lambda route: route.continue_() if held else held.append(route),
+    )
+    page.clock.install()
+    show(inbox(), page=page)
+    expect_state(page, "loading")
+    picture(page, "loading")
+    page.clock.fast_forward(8_000)
+    expect_state(page, "slow")
+    expect(page.get_by_role("status")).to_contain_text("takes longer than usual")
+    assert not scrolls(page)
+    assert violations(page) == []
+    picture(page, "slow")
+    page.get_by_role("link", name="Try again").click()
+    expect(component(page).locator("iframe")).to_be_focused()
+    expect_state(page, "ready")
+    expect(page.get_by_role("link", name="Try again")).to_be_hidden()
+    expect_conversations(page)
+
+
+def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
+    show: Show, crm: Demo, said: list[str]
+) -> None:
+    page = show("<h1>Before</h1>")
+    cookies: Any = page.context.cookies()
+    page.context.clear_cookies()
+    show(inbox(arguments="views=1"), page=page)
+    expect_state(page, "signed_out")
+    expect(page.get_by_role("status")).to_contain_text("You are signed out")
+    assert violations(page) == []
+    picture(page, "signed-out")
+    page.context.add_cookies(cookies)
+    # Chromium without a window never hides a page.
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect_state(page, "ready")
+    expect(page.get_by_role("status")).to_be_empty()
+    expect_conversations(page)
+    said.clear()  # the answer 403
+
+
+def test_it_says_what_our_own_page_in_the_frame_says(show: Show, said: list[str]) -> None:
+    page = show('<main><h1>A</h1><div class="place">{% kapso_inbox "support" %}</div></main>')
+    expect_state(page, "not_available")
+    expect(page.get_by_role("status")).to_contain_text("not available to you")
+    assert violations(page) == []
+    said.clear()  # the answer 404
+
+
+@pytest.mark.parametrize("frames", ["'none'", "'self'"])
+def test_a_policy_of_the_page_that_forbids_the_inbox_is_said(
+    show: Show, crm: Demo, said: list[str], frames: str
+) -> None:
+    page = show(inbox(), frames=frames)
+    expect_state(page, "blocked")
+    needed = f"frame-src 'self' {crm.inbox_origin}"
+    expect(page.get_by_role("status")).to_contain_text(needed)
+    expect(component(page).get_by_text(needed).first).to_be_visible()
+    assert violations(page) == []
+    picture(page, "blocked")
+    assert len(said) > 0
+    said.clear()
+
+
+@pytest.mark.parametrize("reported", ["'none'", "'self'"])
+def test_a_policy_that_is_only_reported_leaves_the_inbox_to_be_seen(
+    show: Show, said: list[str], reported: str
+) -> None:
+    page = show(inbox(), reported=reported)
+    expect_conversations(page)
+    page.wait_for_timeout(300)
+    expect_state(page, "ready")
+    expect(component(page).locator("iframe")).to_be_visible()
+    assert any("frame-src" in text for text in said), "the browser did report it"
+    said.clear()
+
+
+def test_another_frame_that_the_policy_forbids_is_none_of_ours(show: Show, said: list[str]) -> None:
+    foreign = '<iframe src="https://elsewhere.example/" title="Elsewhere"></iframe>'
+    page = show(foreign + inbox())
+    expect_conversations(page)
+    page.wait_for_timeout(300)
+    expect_state(page, "ready")
+    expect(component(page).locator("iframe")).to_be_visible()
+    assert any("frame-src" in text for text in said), "the browser did forbid it"
+    said.clear()
+
+
+def test_what_is_no_number_is_said_in_place_of_the_inbox(show: Show) -> None:
+    body = inbox(arguments='contact="nobody"')
+    page = show(body)
+    expect(page.get_by_text("“nobody” is no phone number.")).to_be_visible()
+    assert violations(page) == []
+    picture(page, "no-number")
+
+
+# --------------------------------------------------------------------------- theme and filters
+
+
+def switch(page: Page, *themes: str) -> None:
+    """What a theme switch of the CRM's does."""
+    page.evaluate(
+        "themes => themes.forEach((theme) => { document.documentElement.dataset.theme = theme })",
+        list(themes),
+    )
+
+
+def test_it_follows_the_pages_theme_and_loads_once_for_a_change(show: Show) -> None:
+    page = show("<h1>Before</h1>")
+    seen = launches(page)
+    show(inbox(arguments='theme_source="html[data-theme]" mode="light" views=1'), page=page)
+    mark(page)
+    switch(page, "light")
+    page.wait_for_timeout(250)
+    assert is_marked(page)
+    page.get_by_role("link", name="Unread").click()
+    expect(frame_of(page).locator("body[data-mark]")).to_have_count(0)
+    mark(page)
+    switch(page, "dark", "light", "dark")
+    expect(frame_of(page).locator("body[data-mark]")).to_have_count(0)
+    mark(page)
+    page.wait_for_timeout(250)
+    assert is_marked(page)
+    light, dark = {"mode": "light"}, {"mode": "dark"}
+    unread = {"unread": "1", "handoff": "0"}
+    everything = {"unread": "0", "handoff": "0"}
+    assert seen == [light | everything, light | unread, dark | unread]
+    page.get_by_role("link", name="All", exact=True).click()
+    expect_conversations(page)
+    expect_state(page, "ready")
+    assert seen[3:] == [dark | everything]
+
+
+def test_a_theme_that_only_the_page_knows_is_there_from_the_first_launch(show: Show) -> None:
+    page = show("<h1>Before</h1>")
+    seen = launches(page)
+    head = '<script src="{% static "host/theme.js" %}"></script>'
+    show(inbox(arguments='theme_source="html[data-theme]"'), page=page, head=head)
+    expect_conversations(page)
+    expect_state(page, "ready")
+    assert seen[-1] == {"mode": "dark"}
+    assert len(seen) <= 2
+
+
+def test_a_page_whose_class_does_not_say_dark_is_light(show: Show) -> None:
+    page = show("<h1>Before</h1>")
+    seen = launches(page)
+    show(inbox(arguments='theme_source="body[class]" mode="dark"'), page=page)
+    expect_state(page, "ready")
+    with page.expect_request("**/launch/?mode=dark"):
+        page.evaluate("document.body.className = 'wide dark'")
+    expect_state(page, "ready")
+    assert [one["mode"] for one in seen] == ["dark", "light", "dark"]
+
+
+def test_quick_views_act_inside_the_frame_and_say_which_is_shown(show: Show, crm: Demo) -> None:
+    page = show(inbox(arguments="views=1"))
+    expect_conversations(page)
+    before, queries = page.url, []
+    for name in ("Unread", "Waiting for a human", "All"):
+        link = page.get_by_role("link", name=name, exact=True)
+        expect(link).not_to_have_attribute("aria-current", "true")
+        link.click()
+        expect(link).to_have_attribute("aria-current", "true")
+        expect_state(page, "ready")
+        expect(page.locator("[aria-current]")).to_have_count(1)
+        queries.append(inbox_query(page, crm))
+    assert queries == [{"unread": "1"}, {"handoff": "1"}, {}]
+    assert page.url == before
+
+
+def test_the_settings_are_a_page_in_the_frame_and_lead_back(show: Show) -> None:
+    page = show(inbox(arguments="views=1 settings=1"))
+    expect_conversations(page)
+    page.get_by_role("link", name="Unread").click()
+    expect_state(page, "ready")
+    seen = launches(page)
+    page.get_by_role("link", name="Inbox settings").click()
+    expect(frame_of(page).get_by_role("button", name="Save")).to_be_visible()
+    assert violations(page) == []
+    expect_state(page, "ready")
+    picture(page, "settings")
+    frame_of(page).get_by_role("link", name="Back").click()
+    expect_conversations(page)
+    assert seen == [{"unread": "1", "handoff": "0"}]
+
+
+def test_a_link_opens_the_drawer_searched_for_the_number(show: Show, crm: Demo) -> None:
+    links = "".join(
+        f'<p>{{% kapso_inbox_link "sales" contact="{number}" text="{name}" status="all" %}}</p>'
+        for name, number in (("First", "+55 11 98765-4321"), ("Second", "+55 11 98765-4322"))
+    )
+    page = show(f"{links}{inbox('drawer')}")
+    seen = launches(page)
+    before = page.url
+    for name in ("First", "Second", "Second"):
+        page.get_by_role("link", name=name).click()
+        expect(page.get_by_role("dialog", name="WhatsApp")).to_be_focused()
+        expect_state(page, "ready")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("link", name=name)).to_be_focused()
+    assert page.url == before
+    numbers = [one["search"] for one in seen]
+    assert numbers == ["5511987654321", "5511987654322"]
+    assert seen[0]["status"] == "all"
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="First").click(modifiers=["Control"])
+    query = parse_qs(urlsplit(opened.value.url).query)
+    assert (query["status"], query["search"]) == (["all"], ["5511987654321"])
+
+
+def test_an_inbox_that_is_added_twice_with_its_script_is_one_element(show: Show) -> None:
+    page = show(inbox())
+    expect_conversations(page)
+    page.evaluate(
+        """() => new Promise((resolve) => {
+          const again = document.createElement("script");
+          again.src = document.querySelector("script[src*=kapso_inbox]").src + "?again";
+          again.onload = resolve;
+          document.body.append(again);
+        })"""
+    )
+    expect_state(page, "ready")

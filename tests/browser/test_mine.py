@@ -1,0 +1,104 @@
+"""An agent sets up an inbox of their own in Chromium, and works in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .axe import violations
+from .conftest import Demo, enter, expect, running_demo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+ROW = "[data-conversation]"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One of our own: what is made here would be news to the others."""
+    with running_demo(tmp_path_factory.mktemp("mine")) as running:
+        yield running
+
+
+def page_of(demo: Demo, page: Page, username: str) -> Page:
+    enter(page, demo, username)
+    page.goto(f"{demo.url}/kapso-inbox/mine/")
+    return page
+
+
+def test_one_press_in_the_frame_and_the_agents_own_conversations_are_there(
+    demo: Demo, new_page: Callable[..., Page]
+) -> None:
+    page = page_of(demo, new_page(), "bruno")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("heading", name="not set up yet")).to_be_visible()
+    assert violations(page) == []
+    frame.get_by_role("button", name="Set up my inbox").click()
+    expect(frame.locator(ROW).first).to_be_visible()
+    assert not [text for text in complaints if "Content Security Policy" in text]
+
+    def of_bruno() -> int:
+        members = [one["assigned_user_name"] for one in demo.embeds()]
+        return members.count("Bruno Salgado")
+
+    assert of_bruno() == 1
+    page.reload()
+    expect(frame.locator(ROW).first).to_be_visible()
+    assert of_bruno() == 1
+
+
+def test_it_works_without_javascript_and_on_a_phone(
+    demo: Demo, new_page: Callable[..., Page]
+) -> None:
+    page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    frame = page_of(demo, page, "ana").frame_locator("iframe")
+    frame.get_by_role("button", name="Set up my inbox").click()
+    # The inbox itself needs JavaScript: that it was asked for is all that can be seen.
+    page.wait_for_timeout(500)
+    assert [frame.url for frame in page.frames if frame.url.startswith(demo.inbox_origin)]
+
+
+def fault(demo: Demo, **fields: object) -> None:
+    demo.at_kapso("POST", "/_sandbox/faults", json={"method": "POST", **fields})
+
+
+def give_admin(demo: Demo, email: str) -> None:
+    """Change the administrator's address, as they would in their profile."""
+    with closing(sqlite3.connect(demo.data_dir / "sandbox.sqlite3", timeout=20)) as database:
+        database.execute("UPDATE crm_user SET email = ? WHERE username = 'admin'", (email,))
+        database.commit()
+
+
+def test_why_it_is_not_there_is_said_announced_and_can_be_tried_again(
+    demo: Demo, new_page: Callable[..., Page]
+) -> None:
+    page = page_of(demo, new_page(), "admin")
+    frame = page.frame_locator("iframe")
+
+    def says(heading: str) -> None:
+        expect(frame.get_by_role("alert").get_by_role("heading", name=heading)).to_be_visible()
+        assert violations(page) == []
+
+    give_admin(demo, "bruno@example.com")
+    frame.get_by_role("button", name="Set up my inbox").click()
+    says("It is not clear who you are at Kapso")
+    expect(frame.get_by_text("Another account of this site has your e-mail")).to_be_visible()
+    give_admin(demo, "carla@example.com")
+    fault(demo, answer={"status": 422, "body": {"error": "No more embeds"}})
+    frame.get_by_role("button", name="Try again").click()
+    says("Your inbox could not be set up")
+    fault(demo, drop="after")
+    frame.get_by_role("button", name="Try again").click()
+    says("Your inbox is not ready yet")
+    expect(frame.get_by_role("link", name="Health of the inboxes")).to_be_visible()
+    frame.get_by_role("link", name="Try again").click()
+    says("Your inbox is not ready yet")
