@@ -19,6 +19,8 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
     "kapso_inbox",
 ]
 MIDDLEWARE = [
@@ -58,3 +60,5 @@ KAPSO_INBOX = {
     "API_KEY": "kapso-key-of-the-tests-0123456789",
     "ENCRYPTION_KEYS": {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},
 }
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "TITLE": "Kapso inbox", "VERSION": "1"}

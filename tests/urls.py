@@ -6,4 +6,5 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("kapso-inbox/", include("kapso_inbox.urls")),
+    path("api/kapso-inbox/", include("kapso_inbox.api.urls")),
 ]

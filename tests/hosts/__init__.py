@@ -1,0 +1,1 @@
+"""Hosts unlike that of `tests.settings`, for the same tests: see tox.ini."""

@@ -1,0 +1,9 @@
+"""A host with a user model of its own."""
+
+from __future__ import annotations
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS
+
+INSTALLED_APPS = ["tests.hosts.agents", *INSTALLED_APPS]
+AUTH_USER_MODEL = "agents.Agent"

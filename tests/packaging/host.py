@@ -1,0 +1,209 @@
+"""A stranger's Django project, in an environment of its own, set up by the words of the README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+import requests
+
+from .distribution import ROOT
+
+README = (ROOT / "README.md").read_text()
+QUICKSTART = README[README.index("## Into your own CRM") : README.index("## What it does")]
+
+#: How pip says that it has nowhere to take packages from.
+_NO_REGISTRY = re.compile(r"No matching distribution found for|connection broken|Max retries")
+_PATIENCE = 60
+
+
+def unavailable(what: str) -> None:
+    """Skip a test that cannot be run on this machine; where CI is set, every one can."""
+    if "CI" in os.environ:
+        pytest.fail(what, pytrace=False)
+    pytest.skip(what)
+
+
+def block(language: str, mark: str) -> str:
+    """Return the one code block of the quickstart in that language that has the mark in it."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", QUICKSTART, re.DOTALL | re.MULTILINE)
+    (found,) = (one for one in blocks if mark in one)
+    return str(found)
+
+
+class Environment:
+    """A virtual environment without pip: the one that runs the tests serves for it, too.
+
+    Args:
+        folder: where to make it.
+        below: an environment whose packages it has as well, and may not change.
+    """
+
+    def __init__(self, folder: Path, below: Environment | None = None) -> None:
+        venv.create(folder, with_pip=False, symlinks=True)
+        paths = {"base": str(folder), "platbase": str(folder)}
+        self.folder = folder
+        self.scripts = Path(sysconfig.get_path("scripts", "venv", paths))
+        self.packages = Path(sysconfig.get_path("purelib", "venv", paths))
+        if below is not None:
+            (self.packages / "below.pth").write_text(f"{below.packages}\n")
+
+    def install(self, *requirements: str) -> None:
+        """Install packages; skip the test where there is nowhere to take them from."""
+        python = self.scripts / "python"
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "--quiet",
+            "--no-compile",
+        ]
+        done = subprocess.run([*pip, *requirements], capture_output=True, text=True)
+        if done.returncode and _NO_REGISTRY.search(done.stderr):
+            unavailable(f"pip reaches no package registry: {done.stderr.strip()[-300:]}")
+        assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class Host:
+    """A project that `django-admin startproject` made, and its owner's environment variables."""
+
+    environment: Environment
+    folder: Path
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "crm" / "settings.py"
+
+    @property
+    def urls(self) -> Path:
+        return self.folder / "crm" / "urls.py"
+
+    def append(self, path: Path, text: str) -> None:
+        """Do as the README says: at the end of the file."""
+        path.write_text(f"{path.read_text()}\n{text}")
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Run a command line in the project's folder, and return what it says."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.variables(), capture_output=True, text=True
+        )
+        assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def shell(self, code: str) -> str:
+        """Run Python in the project."""
+        return self.run("python", "manage.py", "shell", "--command", code)
+
+    def copy(self, environment: Environment, folder: Path) -> Host:
+        """Return a copy of it that runs in another environment."""
+        shutil.copytree(self.folder, folder)
+        return Host(environment, folder, self.secrets)
+
+    @contextmanager
+    def running(self, *command: str, until: str) -> Iterator[None]:
+        """Run a command until the end of the block, once its address answers."""
+        log = self.folder / f"{command[2]}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self.variables(), stdout=output, stderr=output
+            )
+            try:
+                end = time.monotonic() + _PATIENCE
+                while not _answers(until):
+                    said = f"{command} does not answer at {until}:\n{log.read_text()}"
+                    assert process.poll() is None, said
+                    assert time.monotonic() < end, said
+                    time.sleep(0.1)
+                yield
+            finally:
+                process.terminate()
+                process.wait(_PATIENCE)
+
+    @contextmanager
+    def serving(self) -> Iterator[Browser]:
+        """Serve the site, and yield a browser at it."""
+        site = f"http://127.0.0.1:{free_port()}"
+        command = ("python", "manage.py", "runserver", "--noreload", site.rpartition("/")[2])
+        with self.running(*command, until=f"{site}/admin/login/"):
+            yield Browser(site)
+
+    def variables(self) -> dict[str, str]:
+        """Nothing of the checkout: not its settings, not its folder on the path."""
+        own = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTHON", "PYTEST", "DJANGO", "KAPSO", "DATABASE", "COV_"))
+        }
+        path = f"{self.environment.scripts}{os.pathsep}{own['PATH']}"
+        return {**own, **self.secrets, "PATH": path, "PYTHONWARNINGS": "error"}
+
+
+class Browser:
+    """What a signed-in person's browser asks a site for."""
+
+    def __init__(self, site: str) -> None:
+        self.site = site
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def sign_in(self, username: str, password: str) -> None:
+        """Sign in by the form of Django's admin."""
+        address = self.address("/admin/login/?next=/admin/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(address).text)
+        assert token is not None
+        form = {"username": username, "password": password, "csrfmiddlewaretoken": token[1]}
+        answer = self._session.post(address, form, headers={"Referer": address})
+        assert answer.url == self.address("/admin/"), answer.text
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        """Ask for a page of the site, and follow no redirect."""
+        address = self.address(path)
+        return self._session.get(address, headers=headers, allow_redirects=False, timeout=_PATIENCE)
+
+    def enter(self, page: str, frame: str) -> requests.Response:
+        """Load the frame of a page as a browser would."""
+        own = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "same-origin"}
+        return self.get(frame, Referer=self.address(page), **own)
+
+    def address(self, path: str) -> str:
+        return urljoin(self.site, path)
+
+
+def frame_in(html: str) -> str:
+    """Return where the one iframe of a page starts from."""
+    (source,) = re.findall(r'<iframe[^>]* src="([^"]+)"', html)
+    return unescape(source)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(address: str) -> bool:
+    try:
+        requests.get(address, timeout=5)
+    except requests.ConnectionError:
+        return False
+    return True

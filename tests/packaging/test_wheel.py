@@ -1,0 +1,307 @@
+"""What is published: its files, and a stranger's project that follows the README with it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import termios
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import pytest
+
+import kapso_inbox
+
+from .distribution import ROOT, Distributions, build, tracked
+from .host import (
+    QUICKSTART,
+    README,
+    Browser,
+    Environment,
+    Host,
+    block,
+    frame_in,
+    free_port,
+    unavailable,
+)
+
+ORIGIN_OF_THE_README = "https://crm.example.com"
+PASSWORD = "a password of the tests"
+
+OWN_PAGE = """
+from django.contrib.auth.decorators import login_required
+from django.views.generic import TemplateView
+
+page = TemplateView.as_view(template_name="contact.html")
+urlpatterns += [path("contact/", login_required(page))]
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        unavailable(
+            "What belongs into the distributions is known from git, and this is no checkout."
+        )
+    if find_spec("build") is None:
+        unavailable("The package build is not installed.")
+    return build(tmp_path_factory.mktemp("built"), isolated=False)
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(built: Distributions) -> None:
+    package = {name for name in tracked("kapso_inbox") if not name.endswith(".po")}
+    about = f"django_kapso_inbox-{kapso_inbox.__version__}.dist-info"
+    assert built.files_of_the_wheel() == package | {
+        f"{about}/{name}"
+        for name in (
+            "METADATA",
+            "RECORD",
+            "WHEEL",
+            "entry_points.txt",
+            "licenses/LICENSE",
+            "top_level.txt",
+        )
+    }
+
+
+def test_the_wheel_holds_what_is_no_python(built: Distributions) -> None:
+    # Whatever git keeps: without one of these the app does not work.
+    assert built.files_of_the_wheel() >= {
+        "kapso_inbox/py.typed",
+        "kapso_inbox/locale/es/LC_MESSAGES/django.mo",
+        "kapso_inbox/locale/pt_BR/LC_MESSAGES/django.mo",
+        "kapso_inbox/sandbox/assets/inbox.html",
+        "kapso_inbox/static/kapso_inbox/kapso_inbox.js",
+        "kapso_inbox/templates/kapso_inbox/component.html",
+    }
+
+
+def test_the_sdist_holds_package_and_documents_and_neither_tests_nor_pictures(
+    built: Distributions,
+) -> None:
+    documents = {name for name in tracked("docs") if not name.startswith("docs/images/")}
+    made = {name for name in built.files_of_the_sdist() if ".egg-info/" in name}
+    assert built.files_of_the_sdist() - made == tracked("kapso_inbox") | documents | {
+        "CHANGELOG.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "PKG-INFO",
+        "README.md",
+        "pyproject.toml",
+        "setup.cfg",
+    }
+
+
+# The README's quickstart
+
+
+@dataclass
+class Crm:
+    """The stranger's project, and what it looks like to somebody who signed in."""
+
+    host: Host
+    browser: Browser
+
+
+@pytest.fixture(scope="module")
+def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """A new project in which the quickstart was carried out, with a sandbox for Kapso."""
+    folder = tmp_path_factory.mktemp("stranger")
+    assert ROOT not in folder.parents
+    environment = Environment(folder / "environment")
+    host = Host(environment, folder / "project")
+    host.folder.mkdir()
+
+    install = shlex.split(block("sh", "pip install"))
+    assert install == ["pip", "install", "django-kapso-inbox"]
+    environment.install(str(built.wheel))
+    host.run("django-admin", "startproject", "crm", ".")
+    assert "No module named" in host.run("python", "-c", "import tests", status=1)
+
+    key = re.search(r'`python -c "([^"]+)"`', QUICKSTART)
+    assert key is not None
+    host.secrets = {
+        "KAPSO_INBOX_KEY_2026": host.run("python", "-c", key[1]).strip(),
+        "KAPSO_API_KEY": "sandbox-key",
+    }
+    api, inbox = free_port(), free_port()
+    sandbox = block("python", "BASE_URL").replace("8801", str(api)).replace("8802", str(inbox))
+    host.append(host.settings, block("python", "ENCRYPTION_KEYS"))
+    host.append(host.settings, sandbox)
+    host.append(host.urls, block("python", "urlpatterns"))
+    for line in block("sh", "migrate").splitlines():
+        host.run(*shlex.split(line))
+    host.secrets["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    words = ("--noinput", "--username=mona", "--email=mona@example.com")
+    host.run("python", "manage.py", "createsuperuser", *words)
+
+    # A page as a CRM has it, before there is an inbox in it.
+    templates = host.folder / "templates"
+    templates.mkdir()
+    (templates / "contact.html").write_text(block("django", "kapso_inbox"))
+    host.append(
+        host.settings,
+        'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]\nLOGIN_URL = "/admin/login/"\n',
+    )
+    host.append(host.urls, OWN_PAGE)
+
+    command = ("python", "manage.py", "kapso_sandbox", f"--port={api}", f"--inbox-port={inbox}")
+    with host.running(*command, until=f"http://127.0.0.1:{api}/"):
+        host.secrets["INBOX"] = f"http://127.0.0.1:{inbox}/embed/"
+        yield host
+
+
+@pytest.fixture(scope="module")
+def crm(host: Host) -> Iterator[Crm]:
+    """The project as it is served, with the embed that the README makes in Python."""
+    with host.serving() as browser:
+        code = block("python", "ensure_embed(")
+        assert code.count(ORIGIN_OF_THE_README) == 1
+        host.shell(code.replace(ORIGIN_OF_THE_README, browser.site))
+        browser.sign_in("mona", PASSWORD)
+        yield Crm(host, browser)
+
+
+@pytest.mark.parametrize("path", ["/contact/", "/kapso-inbox/support/"])
+def test_who_follows_the_readme_has_an_inbox_on_a_page(crm: Crm, path: str) -> None:
+    page = crm.browser.get(path)
+    assert page.status_code == 200, page.text
+    launch = crm.browser.enter(path, frame_in(page.text))
+    assert launch.status_code == 302, launch.text
+    assert launch.headers["Location"].startswith(crm.host.secrets["INBOX"])
+    inbox = crm.browser.get(launch.headers["Location"])
+    assert inbox.status_code == 200
+    assert "<title>" in inbox.text
+
+
+def test_script_and_stylesheet_come_with_the_wheel(crm: Crm) -> None:
+    page = crm.browser.get("/contact/").text
+    assets = re.findall(r'(?:src|href)="(/static/kapso_inbox/[^"]+)"', page)
+    assert len(assets) == 2
+    assert [crm.browser.get(asset).status_code for asset in assets] == [200, 200]
+
+
+def test_a_visitor_who_is_not_signed_in_is_sent_to_the_login(crm: Crm) -> None:
+    answer = Browser(crm.browser.site).get("/kapso-inbox/support/")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/admin/login/")
+
+
+def test_the_admin_lists_the_embed_and_offers_kapsos_numbers(crm: Crm) -> None:
+    embeds = crm.browser.get("/admin/kapso_inbox/inboxembed/")
+    assert embeds.status_code == 200
+    assert "Support inbox" in embeds.text
+    form = crm.browser.get("/admin/kapso_inbox/inboxembed/add/")
+    assert form.status_code == 200
+    assert 'name="scope_type"' in form.text
+
+
+def test_the_texts_come_in_spanish(crm: Crm) -> None:
+    said = crm.host.shell(
+        "from django.utils import translation\n"
+        "from kapso_inbox.models import InboxEmbed\n"
+        "translation.activate('es')\n"
+        "print(InboxEmbed._meta.verbose_name_plural)"
+    )
+    assert "inboxes" not in said
+    assert "embeds" not in said
+
+
+# The extras
+
+
+WithExtra = Callable[[str], Host]
+
+
+@pytest.fixture(scope="module")
+def with_extra(
+    host: Host, built: Distributions, tmp_path_factory: pytest.TempPathFactory
+) -> WithExtra:
+    """The same project with one extra installed, and none of the others."""
+    folder = tmp_path_factory.mktemp("extras")
+
+    def prepared(name: str) -> Host:
+        environment = Environment(folder / name / "environment", below=host.environment)
+        environment.install(f"{built.wheel}[{name}]")
+        return host.copy(environment, folder / name / "project")
+
+    # All at once: most of an installation is waiting for the registry.
+    names = ("api", "phone", "progress", "testing")
+    with ThreadPoolExecutor() as pool:
+        hosts = dict(zip(names, pool.map(prepared, names), strict=True))
+    return hosts.__getitem__
+
+
+def test_without_its_extra_the_api_says_which_one_to_install(host: Host) -> None:
+    said = host.run("python", "manage.py", "shell", "-c", "import kapso_inbox.api.urls", status=1)
+    assert "install django-kapso-inbox[api]" in said
+
+
+def test_with_its_extra_the_api_answers(with_extra: WithExtra) -> None:
+    (address,) = set(re.findall(r'`(path\("api/.*?"\)\))`', README))
+    with_api = with_extra("api")
+    with_api.append(with_api.settings, 'INSTALLED_APPS += ["rest_framework"]\n')
+    with_api.append(with_api.urls, f"urlpatterns += [{address}]\n")
+    with_api.run("python", "manage.py", "check")
+    with with_api.serving() as browser:
+        assert browser.get("/api/kapso-inbox/embeds/").status_code in (401, 403)
+        browser.sign_in("mona", PASSWORD)
+        embeds = browser.get("/api/kapso-inbox/embeds/", Accept="application/json")
+        assert embeds.status_code == 200, embeds.text
+        numbers = browser.get("/api/kapso-inbox/phone-numbers/", Accept="application/json")
+        assert "106540352242910" in numbers.text
+
+
+def test_the_extra_phone_reads_national_numbers(host: Host, with_extra: WithExtra) -> None:
+    region = 'KAPSO_INBOX["PHONE_REGION"] = "BR"\n'
+    code = "from kapso_inbox.phone import search_text; print(search_text('(11) 98765-4321'))"
+    with_phone = with_extra("phone")
+    with_phone.append(with_phone.settings, region)
+    with_phone.run("python", "manage.py", "check")
+    assert "5511987654321" in with_phone.shell(code)
+    with_phone.environment = host.environment
+    said = with_phone.run("python", "manage.py", "check", status=1)
+    assert "django-kapso-inbox[phone]" in said
+
+
+def test_the_extra_progress_draws_a_bar_on_a_terminal(host: Host, with_extra: WithExtra) -> None:
+    with_bar = with_extra("progress")
+    assert _on_a_terminal(host) == ""
+    assert "default: " in _on_a_terminal(with_bar)
+
+
+def _on_a_terminal(host: Host) -> str:
+    """Return what `kapso_sync` writes to a terminal as its standard error."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    try:
+        command = ["python", "manage.py", "kapso_sync"]
+        done = subprocess.run(command, cwd=host.folder, env=host.variables(), stderr=theirs)
+        assert done.returncode == 0
+        os.set_blocking(ours, False)
+        return os.read(ours, 65536).decode()
+    except BlockingIOError:
+        return ""
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_the_extra_testing_brings_the_fixture_to_a_hosts_own_tests(with_extra: WithExtra) -> None:
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/testing.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    with_testing = with_extra("testing")
+    (with_testing.folder / "test_ours.py").write_text("\n".join(blocks))
+    command = ("python", "-m", "pytest", "-q", "--ds=crm.settings", "-p", "no:cacheprovider")
+    shown = sum(block.count("\ndef test_") for block in ("\n" + block for block in blocks))
+    assert shown
+    assert f"{shown} passed" in with_testing.run(*command)
