@@ -1,0 +1,34 @@
+"""`python -m benchmarks`: all of them, one after another, each with its command.
+
+`DATABASE_URL` has to name a PostgreSQL server for `benchmarks.workers`; the others run on SQLite.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+COMMANDS = ("startup", "launch", "lists", "api", "sync", "page", "workers")
+
+
+def main() -> None:
+    """Run them, and end with 1 where one did not end well."""
+    failed = []
+    for name in COMMANDS:
+        print(f"\n## python -m benchmarks.{name}\n", flush=True)
+        own = {} if name == "workers" else {"DATABASE_URL": "sqlite:///:memory:"}
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}"], env={**os.environ, **own}, check=False
+        )
+        print(f"\n({time.monotonic() - started:.0f} s)", flush=True)
+        if done.returncode:
+            failed.append(name)
+    if failed:
+        raise SystemExit(f"These did not end well: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

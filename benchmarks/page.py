@@ -1,0 +1,359 @@
+"""`python -m benchmarks.page`: what the inbox adds to a page, beside the iframe Kapso documents.
+
+One page of a CRM: without an inbox (none), with Kapso's `<iframe src="<secret address>">` (bare),
+and with our component, plain (ours) and with views, settings and a theme to follow (full). Chromium
+loads them in turns: with nothing cached, once more with what that left in the cache, and with
+nothing cached and a main thread four times as slow. The CRM and the sandbox's inbox are two sites
+behind real HTTP on this machine, in a process of their own.
+
+Each table has medians, and then differences: the median of those within a round, and in brackets
+their quartiles. What differs between a bare iframe and that of the round before is noise. Paints,
+and when the frame has loaded, are milliseconds since the navigation began; the main thread's time
+is what the page's own spends computing, the frame having another. Bytes are those that came over
+the network, headers and all; the page is not compressed, our static files are. Needs playwright,
+and Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+
+from .host import KEY, configure, signed_in
+from .tools import child, table, until_over
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
+
+FILES = ("kapso_inbox.js", "kapso_inbox.css")
+FOR_EVER = "max-age=31536000, immutable"
+
+#: Name -> what stands in the place that the page has for the inbox.
+INBOXES = {
+    "none": "",
+    "bare": '<iframe src="{{ secret_url }}" width="100%" height="100%" frameborder="0"></iframe>',
+    "ours": '{% kapso_inbox "sales" %}',
+    "full": (
+        '{% kapso_inbox "sales" views=1 settings=1 theme_source="html[data-theme]" mode="light" %}'
+    ),
+}
+#: Each with a cache of its own: title of a load -> how many times as slow its processor is.
+PROFILES = ({"nothing cached": 1, "cached": 1}, {"nothing cached, CPU 4 times as slow": 4})
+FIGURES = (
+    "first paint, ms",
+    "first contentful paint, ms",
+    "inbox loaded, ms",
+    "main thread, ms",
+    "- script",
+    "- style and layout",
+    "requests, page",
+    "requests, frame",
+    "bytes, page",
+    "bytes, frame",
+)
+
+PAGE = """{% load kapso_inbox %}<!doctype html>
+<html lang="en" data-theme="light">
+<head><meta charset="utf-8"><title>Customers</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/crm.css">
+<script>
+document.addEventListener("load", (event) => {
+  if (event.target.localName === "iframe") performance.mark("inbox");
+}, true);
+</script></head>
+<body><h1>Customers</h1>
+<div class="place">INBOX</div>
+<table>{% for number in numbers %}<tr><td>Customer {{ number }}</td>
+<td>+55 11 91234-{{ number }}</td></tr>{% endfor %}</table></body>
+</html>"""
+STYLES = """body { margin: 1rem; font: 1rem/1.5 sans-serif }
+.place { height: 600px }
+td { padding: .25rem 1rem; border-bottom: 1px solid #ddd }
+"""
+
+#: What a frame's load leads to, in the page, is done when two more frames were painted.
+UNTIL_PAINTED = """() => new Promise((done) =>
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
+#: Chromium tells when it was on the screen, which can be later than that.
+PAINT_IS_KNOWN = "() => performance.getEntriesByName('first-contentful-paint').length"
+TIMES = "() => Object.fromEntries(performance.getEntries().map((e) => [e.name, e.startTime]))"
+COMPONENTS = """() => [...document.querySelectorAll("kapso-inbox")].map(
+    (one) => [one.dataset.state, getComputedStyle(one).display])"""
+
+
+def main() -> None:
+    """Measure, and print a table for each condition."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="at least 5")
+    parser.add_argument("--site", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.site:
+        _serve()
+        return
+    if options.rounds < 5:
+        parser.error("so few rounds say nothing")
+    with child("benchmarks.page", "--site") as site, _chromium() as browser:
+        measured = _measure(browser, site, options.rounds)
+    for title, pages in measured.items():
+        _print_table(title, pages)
+    _print_files()
+
+
+# ------------------------------------------------------------------ the two sites
+
+
+def _serve() -> None:
+    """Serve the CRM and the sandbox until the benchmark is over."""
+    from kapso_inbox.sandbox.engine import Sandbox
+    from kapso_inbox.sandbox.server import SandboxServer
+
+    sandbox = Sandbox(rate_limit=10**9)
+    sandbox.add_project(KEY)
+    with tempfile.TemporaryDirectory() as directory, SandboxServer(sandbox) as kapso:
+        file = str(Path(directory) / "crm.sqlite3")
+        configure(
+            {"BASE_URL": kapso.base_url, "INBOX_ORIGINS": [kapso.inbox_origin]},
+            {"ENGINE": "django.db.backends.sqlite3", "NAME": file},
+            LOGGING_CONFIG=None,
+        )
+        from django.core.management import call_command
+
+        call_command("migrate", verbosity=0)
+        from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+
+        class Handler(WSGIRequestHandler):
+            # Headers and body go out in two writes; without this the second waits for an ACK.
+            disable_nagle_algorithm = True
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
+                """Say nothing."""
+
+        server = ThreadedWSGIServer(("127.0.0.1", 0), Handler)
+        # Of another site than the inbox, so that a browser gives each a process of its own.
+        origin = f"http://localhost:{server.server_port}"
+        embed, cookie = _fill(origin)
+        server.set_app(_application(embed.reveal_url()))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        until_over({"origin": origin, "cookie": cookie})
+        server.shutdown()
+        server.server_close()
+
+
+def _fill(origin: str) -> tuple[Any, str]:
+    """Make an embed and somebody who may open it; returns its link and their session's key."""
+    from kapso_inbox.lifecycle import create_embed
+
+    embed = create_embed(slug="sales", name="Sales", allowed_origins=[origin])
+    return embed.current_link, signed_in("open_inboxembed")[1]
+
+
+def _application(secret_url: str) -> Any:
+    """Return the CRM as a WSGI application."""
+    from types import ModuleType
+
+    from django.conf import settings
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.core.wsgi import get_wsgi_application
+    from django.http import HttpRequest, HttpResponse
+    from django.template import RequestContext, Template
+    from django.urls import include, path
+
+    templates = {name: Template(PAGE.replace("INBOX", body)) for name, body in INBOXES.items()}
+
+    def show(request: HttpRequest, name: str) -> HttpResponse:
+        values = {"secret_url": secret_url, "numbers": range(1000, 1050)}
+        response = HttpResponse(templates[name].render(RequestContext(request, values)))
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def styles(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(STYLES, "text/css", headers={"Cache-Control": FOR_EVER})
+
+    class Static(StaticFilesHandler):
+        """Static files as in production: compressed, and kept for ever."""
+
+        def serve(self, request: HttpRequest) -> Any:
+            found: Any = super().serve(request)
+            content = gzip.compress(found.getvalue(), mtime=0)
+            headers = {"Content-Encoding": "gzip", "Cache-Control": FOR_EVER}
+            return HttpResponse(content, found["Content-Type"], headers=headers)
+
+    urls: Any = ModuleType("crm")
+    urls.urlpatterns = [
+        path("crm.css", styles),
+        path("customers/<slug:name>/", show),
+        path("kapso-inbox/", include("kapso_inbox.urls")),
+    ]
+    settings.ROOT_URLCONF = urls
+    return Static(get_wsgi_application())
+
+
+# ------------------------------------------------------------------ the browser
+
+
+@contextmanager
+def _chromium() -> Iterator[Browser]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise SystemExit("playwright is not installed") from None
+    found = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    with sync_playwright() as playwright:
+        executable = found or playwright.chromium.executable_path
+        if not Path(executable).exists():
+            raise SystemExit("Chromium is not installed: set CHROMIUM to its path")
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+                "--site-per-process",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+#: Figure -> what it was in each round.
+Rounds = dict[str, list[float]]
+
+
+def _measure(browser: Browser, site: dict[str, str], rounds: int) -> dict[str, dict[str, Rounds]]:
+    """Load all pages in turns, each round beginning with another one."""
+    measured: dict[str, dict[str, Rounds]] = {
+        title: {name: {figure: [] for figure in FIGURES} for name in INBOXES}
+        for profile in PROFILES
+        for title in profile
+    }
+    names = list(INBOXES)
+    for number in range(-1, rounds):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            for profile in PROFILES:
+                context = _signed_in(browser, site)
+                for title, slower in profile.items():
+                    figures = _load(context, site["origin"], name, slower)
+                    if title == "cached" and figures["requests, page"] != 1:
+                        raise SystemExit(f"{name}: not only the page itself was asked for again")
+                    if number >= 0:  # what is only slow the first time is none of it
+                        for figure, value in figures.items():
+                            measured[title][name][figure].append(value)
+                context.close()
+    return measured
+
+
+def _signed_in(browser: Browser, site: dict[str, str]) -> BrowserContext:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(15_000)
+    context.add_cookies([{"name": "sessionid", "value": site["cookie"], "url": site["origin"]}])
+    return context
+
+
+def _load(context: BrowserContext, origin: str, name: str, slower: int) -> dict[str, float]:
+    """Load a page and its inbox, see that it is there, and return what that took."""
+    page = context.new_page()
+    requests: list[Request] = []
+    page.on("request", lambda request: requests.append(request))
+    devtools = context.new_cdp_session(page)
+    # By the thread's own clock: what other programs do meanwhile is none of it.
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    page.goto(f"{origin}/customers/{name}/", wait_until="load")
+    page.evaluate(UNTIL_PAINTED)
+    answer = devtools.send("Performance.getMetrics")
+    spent = {metric["name"]: metric["value"] * 1000 for metric in answer["metrics"]}
+    _check(page, name)
+    page.wait_for_function(PAINT_IS_KNOWN)
+    times = page.evaluate(TIMES)
+    figures = {
+        "first paint, ms": times["first-paint"],
+        "first contentful paint, ms": times["first-contentful-paint"],
+        "main thread, ms": spent["TaskDuration"],
+        "- script": spent["ScriptDuration"],
+        "- style and layout": spent["RecalcStyleDuration"] + spent["LayoutDuration"],
+    }
+    if name != "none":
+        figures["inbox loaded, ms"] = times["inbox"]
+    for where in ("page", "frame"):
+        # What the cache holds is "requested", too, and takes no bytes.
+        taken = [
+            sizes["responseHeadersSize"] + sizes["responseBodySize"]
+            for sizes in (
+                request.sizes()
+                for request in requests
+                if (request.frame == page.main_frame) == (where == "page")
+            )
+        ]
+        figures[f"requests, {where}"] = sum(size > 0 for size in taken)
+        figures[f"bytes, {where}"] = sum(taken)
+    page.close()
+    return figures
+
+
+def _check(page: Page, name: str) -> None:
+    """Make sure that what is measured is what it says.
+
+    Raises:
+        SystemExit: the frame shows no conversations, or our component does not work.
+    """
+    frames = page.frames[1:]
+    rows = [frame.locator("[data-testid=conversations] [data-conversation]") for frame in frames]
+    if [row.count() > 0 for row in rows] != [True] * (name != "none"):
+        raise SystemExit(f"{name}: {len(frames)} frames, which show no conversations")
+    if name in ("ours", "full"):
+        states = page.evaluate(COMPONENTS)
+        if states != [["ready", "block"]]:
+            raise SystemExit(f"{name}: the component is not ready, or has no styles: {states}")
+
+
+# ------------------------------------------------------------------ the tables
+
+
+def _print_table(title: str, pages: dict[str, Rounds]) -> None:
+    rows = []
+    for figure in FIGURES:
+        rounds = {name: own[figure] for name, own in pages.items()}
+        bare = rounds["bare"]
+        pairs = [(rounds["ours"], bare), (rounds["full"], bare), (bare[1:], bare)]
+        medians = [f"{median(own):,.0f}" if own else "" for own in rounds.values()]
+        rows.append((figure, *medians, *(_difference(*pair) for pair in pairs)))
+    table([title, *pages, "ours - bare", "full - bare", "noise"], rows)
+    print()
+
+
+def _difference(some: list[float], others: list[float]) -> str:
+    """Return the median of what some have more than others, and its quartiles if they differ."""
+    low, middle, high = quantiles((a - b for a, b in zip(some, others, strict=False)), n=4)
+    return f"{middle:+,.1f}" + (f" ({low:+.1f} {high:+.1f})" if low != high else "")
+
+
+def _print_files() -> None:
+    import kapso_inbox
+
+    directory = Path(kapso_inbox.__file__).parent / "static" / "kapso_inbox"
+    contents = {name: (directory / name).read_bytes() for name in FILES}
+    sizes = [(name, len(one), len(gzip.compress(one, mtime=0))) for name, one in contents.items()]
+    together = ("together", *(sum(size) for size in list(zip(*sizes, strict=True))[1:]))
+    rows = [(name, f"{size:,}", f"{packed:,}") for name, size, packed in (*sizes, together)]
+    table(["files of ours", "bytes", "gzipped"], rows)
+
+
+if __name__ == "__main__":
+    main()

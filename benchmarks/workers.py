@@ -1,0 +1,131 @@
+"""`DATABASE_URL=postgres://… python -m benchmarks.workers`: launches a second under gunicorn.
+
+From one worker on, beside the bare view that looks an address up and redirects to it, in the same
+server and in turns. It takes what is in benchmarks/requirements.txt. Eight threads of this process
+ask, each with a connection a request, as long as is said; server, load and database share the
+machine, so more workers than cores do not pay off here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from statistics import median
+from typing import Any
+
+from .host import FRAME, own_database, signed_in
+from .kapso import sandbox
+from .tools import environment, table
+
+WORKERS = (1, 2, 4)
+PATHS = {"a query and a redirect": "/redirect/sales/", "a launch": "/kapso-inbox/sales/launch/"}
+CLIENTS = 8
+ROUNDS = 3
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn, at most 30")
+    options = parser.parse_args()
+    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        parser.error("DATABASE_URL has to name a PostgreSQL server.")
+    if find_spec("gunicorn") is None:
+        parser.error("gunicorn is missing: pip install -r benchmarks/requirements.txt")
+    if not 0 < options.seconds <= 30:
+        parser.error("--seconds is from 0 to 30.")
+    with sandbox() as kapso, own_database(kapso):
+        session = _fill()
+        rows = []
+        for workers in WORKERS:
+            with _gunicorn(kapso, workers) as port:
+                rates: dict[str, list[float]] = {name: [] for name in PATHS}
+                for _ in range(ROUNDS):
+                    for name, path in PATHS.items():
+                        rates[name].append(_rate(port, path, session, options.seconds))
+            bare, launch = (median(one) for one in rates.values())
+            rows.append((workers, f"{bare:.0f}", f"{launch:.0f}", f"{bare / launch:.2f}"))
+    table(["workers", *(f"{name}, a second" for name in PATHS), "ratio"], rows)
+
+
+def _fill() -> str:
+    """Make an inbox of each kind and somebody who may open it; return their session."""
+    from kapso_inbox.lifecycle import create_embed
+
+    from .models import PlainInbox
+
+    embed = create_embed(slug="sales", name="Sales", allowed_origins=["http://testserver"])
+    assert embed.current_link is not None
+    PlainInbox.objects.create(slug="sales", url=embed.current_link.reveal_url())
+    return signed_in("open_inboxembed")[1]
+
+
+@contextmanager
+def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[int]:
+    """Serve the host with so many workers; gives the port on loopback."""
+    from django.db import connection
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
+    database = {name: connection.settings_dict[name] for name in names}
+    told = json.dumps({"kapso": kapso, "database": {**database, "CONN_MAX_AGE": 60}})
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "gunicorn", "benchmarks.wsgi"),
+            *(f"--workers={workers}", f"--bind=127.0.0.1:{port}", "--log-level=error"),
+        ],
+        env=environment(KAPSO_INBOX_BENCHMARK=told),
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit("gunicorn did not start")
+            time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _rate(port: int, path: str, session: str, seconds: float) -> float:
+    """Return how many redirects a second are answered."""
+    until = time.monotonic() + seconds
+
+    def ask() -> int:
+        done = 0
+        while time.monotonic() < until:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            cookie = {"Cookie": f"sessionid={session}", "Host": "testserver"}
+            connection.request("GET", path, headers={**FRAME, **cookie})
+            answer = connection.getresponse()
+            answer.read()
+            connection.close()
+            if answer.status != 302:
+                raise SystemExit(f"{path}: {answer.status} in place of 302")
+            done += 1
+        return done
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        total = sum(pool.map(lambda _: ask(), range(CLIENTS)))
+    return total / (time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    main()
