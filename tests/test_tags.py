@@ -58,7 +58,8 @@ def with_settings(**values: Any) -> override_settings:
 
 def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
     assert render('{% kapso_inbox "support" %}') == (
-        ASSETS + '<kapso-inbox class="kapso-inbox kapso-inbox--panel" data-slug="support" '
+        ASSETS
+        + '<kapso-inbox class="kapso-inbox kapso-inbox--panel" lang="en" data-slug="support" '
         'data-state="loading" data-launch="/kapso-inbox/support/launch/">\n'
         '<div class="kapso-inbox__panel">\n'
         '<div class="kapso-inbox__notice kapso-inbox__slow"><span>The inbox takes longer than '

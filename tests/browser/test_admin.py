@@ -58,12 +58,16 @@ def alive(demo: Demo) -> list[dict[str, object]]:
 
 
 def act_on_all(page: Page, demo: Demo, label: str) -> None:
-    """Select every row of the list, and confirm an action."""
+    """Select every row of the list, and confirm an action; both pages of it are accessible."""
     page.goto(f"{demo.url}{LIST}")
     page.locator("#action-toggle").check()
     page.get_by_label("Action:").select_option(label=label)
     page.get_by_role("button", name="Go", exact=True).click()
+    expect(page.get_by_role("button", name=label)).to_be_visible()
+    assert violations(page) == [], f"what will happen: {label}"
     page.get_by_role("button", name=label).click()
+    expect(page.get_by_role("link", name="Back to the list")).to_be_visible()
+    assert violations(page) == [], f"what happened: {label}"
 
 
 def press_until(page: Page, key: str, focused: str) -> None:
@@ -81,7 +85,13 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     page = new_page()
     enter(page, own_demo, "admin")
 
-    # On many: the two of the seed are revoked, then deleted.
+    # On many: the two of the seed are revoked, at a second try, then deleted.
+    refusal = {"status": 422, "body": {"error": "Not today"}}
+    fault = {"method": "DELETE", "times": 2, "answer": refusal}
+    own_demo.at_kapso("POST", "/_sandbox/faults", json=fault)
+    act_on_all(page, own_demo, "Revoke")
+    expect(page.get_by_role("cell", name="Not today")).to_have_count(2)
+    assert len(alive(own_demo)) == 2
     act_on_all(page, own_demo, "Revoke")
     expect(page.get_by_role("cell", name="It is revoked.")).to_have_count(2)
     assert alive(own_demo) == []

@@ -177,7 +177,7 @@ def fits(page: Page) -> bool:
 
 
 def axe(page: Page) -> list[str]:
-    return violations(our_frame(page))  # type: ignore[arg-type]
+    return violations(our_frame(page))
 
 
 @pytest.mark.parametrize("language", ["en", "es", "pt-BR"])

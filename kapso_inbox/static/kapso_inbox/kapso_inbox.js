@@ -216,11 +216,12 @@
       const { panel } = this;
       if (panel.popover !== "manual") return;
       const listen = (type, act) => panel.addEventListener(type, act, { signal });
-      let before;
+      // Who opened it before this ran is not known: its button did.
+      let before = this.querySelector(".kapso-inbox__button");
       listen("keydown", ({ key }) => key === "Escape" && panel.hidePopover());
       listen("beforetoggle", ({ newState }) => {
         if (newState === "open") before = document.activeElement;
-        else if (panel.contains(document.activeElement)) before.focus();
+        else if (panel.contains(document.activeElement)) before?.focus();
       });
     }
 
