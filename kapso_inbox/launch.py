@@ -76,7 +76,7 @@ def admit(request: HttpRequest, slug: str) -> dict[str, str]:
         record_refusal(request, slug, Outcome.BAD_TICKET, user=ticket.user if own else None)
         raise RefusedError(Outcome.BAD_TICKET)
     _act_as(request, ticket.user)
-    return _trusted("a ticket", ticket.params)
+    return presentation.trusted("a ticket", ticket.params)
 
 
 @sensitive_variables()
@@ -124,7 +124,7 @@ def open_inbox(
         refusal.embed = embed
         _try_to_record(request, slug, refusal.outcome, embed)
         raise
-    preference = _trusted("a saved preference", getattr(embed, "preference", None))
+    preference = presentation.trusted("a saved preference", getattr(embed, "preference", None))
     own = _user_params(request, embed)
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
         raise RefusedError(Outcome.NOT_RECORDED)
@@ -208,25 +208,10 @@ def _act_as(request: HttpRequest, user: Any) -> None:
 def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
     try:
         function = conf.user_params()
-        return _trusted("USER_PARAMS", function(request, embed)) if function else {}
+        return presentation.trusted("USER_PARAMS", function(request, embed)) if function else {}
     except Exception:
         logger.exception("USER_PARAMS failed; the inbox opens without them.")
         return {}
-
-
-def _trusted(source: str, params: Any) -> dict[str, str]:
-    """Clean what no person typed just now; what is wrong in it is left out, and logged."""
-    cleaned: dict[str, str] = {}
-    if not isinstance(params, Mapping):
-        if params is not None:
-            logger.warning("Left out: %s is no dictionary.", source)
-        return cleaned
-    for name, value in params.items():
-        try:
-            cleaned |= presentation.clean({name: value})
-        except presentation.ParameterError as error:
-            logger.warning("Left out of %s: %s", source, error)
-    return cleaned
 
 
 def _try_to_record(

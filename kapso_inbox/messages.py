@@ -108,7 +108,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
     said = {
         "manages": True,
         "embed": embed,
-        "admin_url": _admin_url(user, "change", embed.pk),
+        "admin_url": admin_url(user, "change", embed.pk),
     }
     if outcome == Outcome.NOT_AVAILABLE:
         said |= {
@@ -123,7 +123,7 @@ def _for_whoever_may_add(user: Any, slug: str) -> dict[str, Any]:
     """Return what is said to who may add an embed: most likely the page has a slug of none."""
     if not user.has_perm("kapso_inbox.add_inboxembed"):
         return {}
-    address = _admin_url(user, "add")
+    address = admin_url(user, "add")
     query = urlencode({"slug": slug})
     return {"adds": True, "slug": slug, "add_url": f"{address}?{query}" if address else ""}
 
@@ -137,7 +137,14 @@ def _lacking_groups(user: Any, embed: InboxEmbed) -> list[str]:
     return sorted(needed.values())
 
 
-def _admin_url(user: Any, name: str, *args: Any) -> str:
+def admin_url(user: Any, name: str, *args: Any) -> str:
+    """Return the address of a page about embeds in the admin; "" for who is not let in there.
+
+    Args:
+        user: the reader.
+        name: of the page, after `admin:kapso_inbox_inboxembed_`.
+        args: of its address.
+    """
     if not getattr(user, "is_staff", False):
         return ""
     try:

@@ -209,6 +209,8 @@ class AccessLink(models.Model):
 
     #: States in which something may live at Kapso. A row in one of them cannot be deleted.
     LIVE = frozenset(set(State) - {State.FAILED, State.REVOKED})
+    #: States in which it surely lives at Kapso, and is meant to.
+    AT_KAPSO = frozenset({State.ACTIVE, State.SECRET_LOST, State.UNMANAGED})
     #: States in which it is not known whether Kapso made it.
     UNCERTAIN = frozenset({State.CREATING, State.UNKNOWN})
     #: States in which Kapso's word is still missing, of its making or of its end.

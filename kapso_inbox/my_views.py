@@ -10,7 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -112,24 +112,15 @@ def _not_there(request: HttpRequest, state: str, detail: str = "") -> HttpRespon
     """
     user: Any = request.user
     manages = user.has_perm("kapso_inbox.change_inboxembed")
+    is_mended_in_admin = manages and state in ("unsettled", "failed")
     context = {
         "outcome": state,
         "detail": detail,
         "theme": messages.theme(request.GET.get("mode")),
         "manages": manages,
-        "admin_url": _admin_url(user, state) if manages else "",
+        "admin_url": messages.admin_url(user, "health") if is_mended_in_admin else "",
     }
     # The form is answered with a redirect to the launch, and that with one into the inbox:
     # Chromium holds every hop against form-action.
     senders = ["'self'", *conf.inbox_origins()]
     return own_page(request, "mine", context, status=_STATUS[state], senders=senders)
-
-
-def _admin_url(user: Any, state: str) -> str:
-    """Return where an administrator mends it; "" where there is nothing to be mended there."""
-    if state in ("not_set_up", "no_match", "ambiguous") or not getattr(user, "is_staff", False):
-        return ""
-    try:
-        return reverse("admin:kapso_inbox_inboxembed_health")
-    except NoReverseMatch:
-        return ""

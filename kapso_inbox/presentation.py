@@ -6,6 +6,7 @@ initial state only: a user can clear a filter, so none of them separates tenants
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,8 @@ from django.utils.translation import gettext as _
 
 from . import conf
 from .models import Language, Mode
+
+logger = logging.getLogger(__name__)
 
 STYLESHEET = "kapso_inbox/kapso_inbox.css"
 MAX_SEARCH = 100
@@ -65,6 +68,26 @@ def clean(params: Mapping[str, Any]) -> dict[str, str]:
         value = read(name, text(value))
         if value:
             cleaned[name] = value
+    return cleaned
+
+
+def trusted(source: str, params: Any) -> dict[str, str]:
+    """Return theme and filters that nobody typed just now; what is wrong is left out, and logged.
+
+    Args:
+        source: where they are from, for the log.
+        params: name -> value; anything else counts as none.
+    """
+    cleaned: dict[str, str] = {}
+    if not isinstance(params, Mapping):
+        if params is not None:
+            logger.warning("Left out: %s is no dictionary.", source)
+        return cleaned
+    for name, value in params.items():
+        try:
+            cleaned |= clean({name: value})
+        except ParameterError as error:
+            logger.warning("Left out of %s: %s", source, error)
     return cleaned
 
 

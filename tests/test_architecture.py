@@ -32,7 +32,7 @@ ALLOWED = {
     "tickets": MODELS,
     "launch": {"audit", "lifecycle", "presentation", "signals", "sync", "tickets", *MODELS},
     "reencryption": {"lifecycle", *MODELS},
-    "diagnosis": {"checks", "kapso", *MODELS},
+    "diagnosis": {"checks", "conditions", "kapso", *MODELS},
     "phone": {"conf", "presentation"},
     "mine": {"lifecycle", "lookups", "presentation", *MODELS},
     "my_views": {"launch", "messages", "mine", "presentation", "refusals", "views", *MODELS},

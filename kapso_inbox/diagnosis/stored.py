@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import conf
+from kapso_inbox.conditions import SOON
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
 from kapso_inbox.models import AccessLink, InboxEmbed
 
@@ -29,14 +30,11 @@ State = AccessLink.State
 
 #: Less than this in a state that is meant to pass says nothing.
 LONG = timedelta(minutes=10)
-SOON = timedelta(days=7)
 #: kapso_sync is meant to run more often than this.
 SYNC_EVERY = timedelta(days=1)
 
 #: So many are in memory at a time.
 _ROWS = 500
-
-_AT_KAPSO = (State.ACTIVE, State.SECRET_LOST, State.UNMANAGED)
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def links(records: dict[str, Stock], wanted: list[str] | None) -> Iterator[Findi
     has_keys = _has_keys()
     for link in rows.select_related("embed").order_by("created_at").iterator(_ROWS):
         record = records.setdefault(link.embed.project, Stock())
-        if link.state in _AT_KAPSO and link.kapso_id:
+        if link.state in AccessLink.AT_KAPSO and link.kapso_id:
             _note(record, link, now, fingerprint(link.embed.project))
         if link.sealed_url or link.state in (State.ACTIVE, State.SECRET_LOST):
             yield from _secret(record, link) if has_keys else ()

@@ -25,13 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-_LIVES_AT_KAPSO = (
-    AccessLink.State.ACTIVE,
-    AccessLink.State.SECRET_LOST,
-    AccessLink.State.UNMANAGED,
-)
-
-
 @sensitive_variables()
 def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> InboxEmbed:
     """Change settings of an embed: at Kapso first, in one PATCH of what differs, then here.
@@ -70,7 +63,7 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
     if for_kapso:
         # The link that is being made has the old settings, and the change would pass it by.
         links.refuse_if_being_made(embed)
-        if link and link.state in _LIVES_AT_KAPSO:
+        if link and link.state in AccessLink.AT_KAPSO:
             answer = _patch(link, embed, for_kapso)
     try:
         with transaction.atomic(using=links.database(), durable=True):

@@ -38,6 +38,8 @@ START_SECONDS = 90
 PAGE_SECONDS = 60
 STOP_SECONDS = 20
 PASSWORD = "demo"
+#: The first is Chromium without windows, and needs two thirds of the time.
+CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,7 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
     if sync_playwright is None:
         _without_browser("playwright is not installed")
     expect.set_options(timeout=PAGE_SECONDS * 1000)
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
     with sync_playwright() as playwright:
         executable = found or playwright.chromium.executable_path
         if not Path(executable).exists():

@@ -112,6 +112,7 @@ def test_the_theme_is_kept_and_does_not_launch_the_inbox_twice(demo: Demo, sign_
     page = sign_in("admin")
     launches = launch_queries(page)
     for theme in ("dark", "system"):
+        page.goto(f"{demo.url}/")  # where no inbox is open that would follow
         # Left at once: what is being saved is saved.
         page.get_by_role("button", name=f"{theme.title()} theme").click()
         page.goto(f"{demo.url}/inbox/")
