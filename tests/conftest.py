@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Whole files go to a worker: a slow one that comes last is waited for by all the others.
     items.sort(key=lambda item: not _is_slow(item))
     for item in items:
-        if _is_slow(item):
+        if _is_slow(item) or item.get_closest_marker("table"):
             item.add_marker("no_cover")
     where = router.db_for_write(InboxEmbed)
     if where != DEFAULT_DB_ALIAS:

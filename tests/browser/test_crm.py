@@ -18,7 +18,7 @@ from .axe import violations
 from .conftest import MANAGE, Demo, demo_environment, enter, expect, running_demo
 
 if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage, FrameLocator, Page, Request, Response
+    from playwright.sync_api import ConsoleMessage, Frame, FrameLocator, Page, Request, Response
 
     SignIn = Callable[..., Page]
     NewPage = Callable[..., Page]
@@ -55,8 +55,11 @@ def query_of(url: str) -> dict[str, str]:
 
 def follow(page: Page, demo: Demo, link: str) -> None:
     """Follow a link by which the inbox opens anew."""
-    is_inbox = re.compile(rf"^{re.escape(demo.inbox_origin)}/")
-    with page.expect_request(is_inbox):
+
+    def is_inbox(frame: Frame) -> bool:
+        return frame.url.startswith(demo.inbox_origin)
+
+    with page.expect_event("framenavigated", is_inbox):
         page.get_by_role("link", name=link).click()
 
 
