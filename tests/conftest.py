@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -22,8 +23,8 @@ from tests.hosts.people import User
 #: Tests that have processes of their own on the database, and so no fixture of pytest-django's.
 OWN_PROCESSES = "processes"
 
-#: Folders and files whose tests take seconds each.
-SLOW = {"browser", "packaging", "processes", "test_state_machine", "test_mutations"}
+#: Folders and files whose tests take seconds each, those that take longest first.
+SLOW = ("test_state_machine", "browser", "packaging", "processes", "test_mutations")
 
 #: Folders and files that are about an optional package, and that package.
 EXTRAS = {
@@ -51,15 +52,16 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with the slow files; elsewhere than on SQLite, run what depends on the database.
+    """Begin with what takes long; elsewhere than on SQLite, run what depends on the database.
 
     What repeats the same lines thousands of times is not traced for coverage: it takes half as long
     again, and other tests have been there.
     """
-    # Whole files go to a worker: a slow one that comes last is waited for by all the others.
-    items.sort(key=lambda item: not _is_slow(item))
+    # Whole files go to a worker: a long one that comes last is waited for by all the others.
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (_pace(item), -tests[item.path]))
     for item in items:
-        if _is_slow(item) or item.get_closest_marker("table"):
+        if _pace(item) < len(SLOW) or item.get_closest_marker("table"):
             item.add_marker("no_cover")
     where = router.db_for_write(InboxEmbed)
     if where != DEFAULT_DB_ALIAS:
@@ -80,8 +82,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
-def _is_slow(item: pytest.Item) -> bool:
-    return bool(SLOW & set(item.path.with_suffix("").parts))
+def _pace(item: pytest.Item) -> int:
+    """The smaller, the longer it takes."""
+    parts = item.path.with_suffix("").parts
+    return next((pace for pace, name in enumerate(SLOW) if name in parts), len(SLOW))
 
 
 def _elsewhere(item: pytest.Item, database: str) -> pytest.MarkDecorator:

@@ -523,6 +523,22 @@ def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
     said.clear()  # the answer 403
 
 
+def test_without_a_network_it_says_what_to_check_and_tries_again(
+    show: Show, said: list[str]
+) -> None:
+    page = show(inbox(arguments="views=1"))
+    expect_conversations(page)
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Unread", exact=True).click()
+    expect_state(page, "slow")
+    expect(page.get_by_role("status")).to_contain_text("Check your connection")
+    page.context.set_offline(False)
+    page.get_by_role("link", name="Try again").click()
+    expect_conversations(page)
+    expect_state(page, "ready")
+    said.clear()  # that there was no network
+
+
 def test_it_says_what_our_own_page_in_the_frame_says(show: Show, said: list[str]) -> None:
     page = show('<main><h1>A</h1><div class="place">{% kapso_inbox "support" %}</div></main>')
     expect_state(page, "not_available")

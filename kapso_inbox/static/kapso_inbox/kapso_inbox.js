@@ -80,7 +80,11 @@
 
     wait() {
       this.tell("loading");
-      this.timer = setTimeout(() => this.tell("slow", this.textOf("slow")), SLOW);
+      this.timer = setTimeout(() => this.tellSlow(), SLOW);
+    }
+
+    tellSlow() {
+      this.tell("slow", this.textOf("slow"));
     }
 
     /* What the frame shows. Only a page of our own can be read: the inbox is of another origin. */
@@ -89,7 +93,8 @@
       const isEmpty = page && (page.URL === "about:blank" || page.readyState !== "complete");
       if (isEmpty || this.state === "blocked") return;
       const message = page?.querySelector("main[data-outcome]");
-      if (!message) return this.tell("ready");
+      // The browser's own page of an error cannot be told from the inbox.
+      if (!message) return navigator.onLine ? this.tell("ready") : this.tellSlow();
       const texts = [...message.querySelectorAll("h1, p")].map((one) => one.textContent.trim());
       this.tell(message.dataset.outcome, texts.join(" "));
     }
