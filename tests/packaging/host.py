@@ -56,9 +56,11 @@ class Environment:
     def __init__(self, folder: Path, below: Environment | None = None) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
         paths = {"base": str(folder), "platbase": str(folder)}
+        # Python 3.10 has no name of its own for it.
+        scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
         self.folder = folder
-        self.scripts = Path(sysconfig.get_path("scripts", "venv", paths))
-        self.packages = Path(sysconfig.get_path("purelib", "venv", paths))
+        self.scripts = Path(sysconfig.get_path("scripts", scheme, paths))
+        self.packages = Path(sysconfig.get_path("purelib", scheme, paths))
         if below is not None:
             (self.packages / "below.pth").write_text(f"{below.packages}\n")
 
