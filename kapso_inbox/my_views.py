@@ -120,7 +120,4 @@ def _not_there(request: HttpRequest, state: str, detail: str = "") -> HttpRespon
         "manages": manages,
         "admin_url": messages.admin_url(user, "health") if is_mended_in_admin else "",
     }
-    # The form is answered with a redirect to the launch, and that with one into the inbox:
-    # Chromium holds every hop against form-action.
-    senders = ["'self'", *conf.inbox_origins()]
-    return own_page(request, "mine", context, status=_STATUS[state], senders=senders)
+    return own_page(request, "mine", context, status=_STATUS[state], has_form=True)

@@ -116,10 +116,7 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
         "numbers_unknown": numbers is None,
         "theme": messages.theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
     }
-    # What is sent is answered with a redirect to the launch, and that with one into the inbox:
-    # Chromium holds every hop against form-action.
-    senders = ["'self'", *conf.inbox_origins()]
-    return own_page(request, "settings", context, senders=senders)
+    return own_page(request, "settings", context, has_form=True)
 
 
 @require_safe
@@ -217,7 +214,7 @@ def own_page(
     context: Mapping[str, Any],
     *,
     status: int = 200,
-    senders: list[str] | None = None,
+    has_form: bool = False,
 ) -> HttpResponse:
     """Return a page of ours that needs no more than its stylesheet.
 
@@ -226,14 +223,16 @@ def own_page(
         name: of its template.
         context: of its template.
         status: of the answer.
-        senders: where its form may lead to; None = it has none.
+        has_form: whether it has a form, which leads to the launch and so into the inbox.
     """
+    # Chromium holds every hop of the redirects against form-action.
+    leads_to = ["'self'", *conf.inbox_origins()] if has_form else ["'none'"]
     response = render(request, f"kapso_inbox/{name}.html", dict(context), status=status)
     policy = {
         "default-src": ["'none'"],
         "style-src": presentation.csp_sources()["style-src"],
         "base-uri": ["'none'"],
-        "form-action": senders or ["'none'"],
+        "form-action": leads_to,
     }
     if not messages.has_ticket(request):
         policy["frame-ancestors"] = ["'self'"]

@@ -91,7 +91,7 @@ class VerbPages(EmbedPages):
             chosen = request.GET.getlist("id") or request.POST.getlist(ACTION_CHECKBOX_NAME)
             ids = [int(one) for one in chosen if is_id(one)]
             found = embeds.filter(pk__in=ids)
-            if not found:
+            if not found.exists():
                 raise Http404
             return self.ask_to_confirm(request, verb, found)
         try:

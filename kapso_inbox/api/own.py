@@ -75,9 +75,8 @@ class PreferencesView(OwnView):
 
     def get(self, request: Request, **kwargs: Any) -> Response:
         """Show them."""
-        saved = InboxPreference.objects.filter(embed=self._embed(), user=self.user)
-        params = saved.values_list("params", flat=True).first() or {}
-        return Response(self.get_serializer(params).data)
+        saved = preferences.saved(self.user, self._embed())
+        return Response(self.get_serializer(saved).data)
 
     def put(self, request: Request, **kwargs: Any) -> Response:
         """Replace them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from django import template
@@ -15,7 +16,12 @@ _CATALOGUES = Path(__file__).parent.parent / "locale"
 @register.simple_tag
 def language_of_texts() -> str:
     """Return the language that our texts are in: the reader's where we have it, else English."""
-    language = get_language() or ""
+    return _nearest(get_language() or "")
+
+
+@lru_cache(maxsize=64)
+def _nearest(language: str) -> str:
+    # Kept: every component in every page asks, and our catalogues stay what they are.
     for one in (language, language.partition("-")[0]):
         if one and (_CATALOGUES / to_locale(one)).is_dir():
             return one
