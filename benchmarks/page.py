@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -27,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
+
+from tests.browser import chromium
 
 from .host import KEY, configure, signed_in
 from .tools import child, table, until_over
@@ -208,24 +208,12 @@ def _chromium() -> Iterator[Browser]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         raise SystemExit("playwright is not installed") from None
-    found = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
     with sync_playwright() as playwright:
-        executable = found or playwright.chromium.executable_path
-        if not Path(executable).exists():
-            raise SystemExit("Chromium is not installed: set CHROMIUM to its path")
+        executable = chromium.find(playwright)
+        if executable is None:
+            raise SystemExit(chromium.MISSING)
         browser = playwright.chromium.launch(
-            executable_path=executable,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-                "--site-per-process",
-            ],
+            executable_path=executable, args=[*chromium.OPTIONS, "--site-per-process"]
         )
         yield browser
         browser.close()

@@ -7,7 +7,6 @@ control surface (`/_sandbox/...`) stands for what somebody at Kapso could look u
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+
+from . import chromium
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -37,8 +38,6 @@ START_SECONDS = 90
 PAGE_SECONDS = 60
 STOP_SECONDS = 20
 PASSWORD = "demo"
-#: The first is Chromium without windows, and needs two thirds of the time.
-CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -192,26 +191,15 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
     if sync_playwright is None:
         _without_browser("playwright is not installed")
     expect.set_options(timeout=PAGE_SECONDS * 1000)
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
     with sync_playwright() as playwright:
-        executable = found or playwright.chromium.executable_path
-        if not Path(executable).exists():
-            _without_browser("Chromium is not installed: set CHROMIUM to its path")
-        chromium = playwright.chromium.launch(
-            executable_path=executable,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-                "--disable-quic",
-                *browser_options,
-            ],
+        executable = chromium.find(playwright)
+        if executable is None:
+            _without_browser(chromium.MISSING)
+        running = playwright.chromium.launch(
+            executable_path=executable, args=[*chromium.OPTIONS, "--disable-quic", *browser_options]
         )
-        yield chromium
-        chromium.close()
+        yield running
+        running.close()
 
 
 def _without_browser(reason: str) -> None:

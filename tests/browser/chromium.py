@@ -1,0 +1,33 @@
+"""Where Chromium is, for the tests and for the benchmark of a page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Playwright
+
+#: The first is Chromium without windows, and needs two thirds of the time.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+#: What both start it with: nothing that is shown or fetched beside the pages themselves.
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+MISSING = "Chromium is not installed: set CHROMIUM to its path"
+
+
+def find(playwright: Playwright) -> str | None:
+    """Return the path of `CHROMIUM`, or of one on the PATH, or of playwright's own; None = none."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    executable = found or playwright.chromium.executable_path
+    return executable if Path(executable).exists() else None
