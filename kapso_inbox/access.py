@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
 from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils.module_loading import import_string
 
 from . import conf
 from .models import InboxEmbed, Record
@@ -113,6 +114,15 @@ _GROUPS = InboxEmbed.groups.through.objects.filter(inboxembed=OuterRef("pk"))
 _FOR_ALL = Q(restricted=False) & ~Exists(_GROUPS)
 
 
+def get_policy() -> AccessPolicy:
+    """Return an instance of the class that the setting `ACCESS_POLICY` names.
+
+    Raises:
+        ImportError: the setting does not name a class that can be imported.
+    """
+    return cast("AccessPolicy", import_string(conf.value("ACCESS_POLICY"))())
+
+
 def _members() -> str:
     """Return the lookup that leads from an embed's group to its members, as the host has it."""
     groups: Any = get_user_model()._meta.get_field("groups")
@@ -126,5 +136,5 @@ def may_take(user: User, slug: str) -> bool:
     user may add; otherwise the slug is taken.
     """
     embeds = InboxEmbed.objects.using(router.db_for_write(InboxEmbed)).filter(slug=slug)
-    theirs = conf.access_policy().manageable(user, embeds, "add")
+    theirs = get_policy().manageable(user, embeds, "add")
     return not embeds.exclude(pk__in=theirs.values("pk")).exists()

@@ -17,6 +17,7 @@ from django.utils import translation
 from django.utils.module_loading import import_string
 
 from . import conf
+from .access import AccessPolicy
 from .encryption import KeyConfigurationError, Keyring
 from .kapso.configuration import checked_base_url
 from .kapso.errors import ConfigurationError
@@ -205,9 +206,6 @@ def _is_importable(value: Any) -> bool:
 
 
 def _is_policy(value: Any) -> bool:
-    # Not at import: apps.ready() comes first, and the policy speaks of models.
-    from .access import AccessPolicy
-
     if not _is_importable(value):
         return False
     policy = import_string(value)

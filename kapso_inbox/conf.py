@@ -16,7 +16,6 @@ from .encryption import KeyConfigurationError, Keyring
 from .secret import Secret
 
 if TYPE_CHECKING:
-    from .access import AccessPolicy
     from .kapso import KapsoClient
 
 DEFAULT_PROJECT = "default"
@@ -145,11 +144,6 @@ def keyring() -> Keyring:
 def delivery() -> Delivery:
     """Return how the template tag hands out an inbox: `launch`, or `direct` where so configured."""
     return "direct" if value("DELIVERY") == "direct" else "launch"
-
-
-def access_policy() -> AccessPolicy:
-    """Return the policy that says who may see, open and manage what."""
-    return cast("AccessPolicy", import_string(value("ACCESS_POLICY"))())
 
 
 def user_params() -> Callable[..., Mapping[str, Any]] | None:

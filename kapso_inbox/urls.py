@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import my_views, views
+from .inbox import own_views, views
 from .transactions import outside
 
 app_name = "kapso_inbox"
 
 urlpatterns = [
-    path("mine/", outside(my_views.my_inbox), name="my_inbox"),
-    path("mine/launch/", outside(my_views.my_launch), {"slug": "mine"}, name="my_launch"),
-    path("mine/settings/", my_views.my_settings, {"slug": "mine"}, name="my_settings"),
+    path("mine/", outside(own_views.my_inbox), name="my_inbox"),
+    path("mine/launch/", outside(own_views.my_launch), {"slug": "mine"}, name="my_launch"),
+    path("mine/settings/", own_views.my_settings, {"slug": "mine"}, name="my_settings"),
     # A ticket's use and the record of an opening or a refusal stay, however the answer ends.
     path("<slug:slug>/", outside(views.inbox), name="inbox"),
     path("<slug:slug>/launch/", outside(views.launch), name="launch"),

@@ -29,8 +29,7 @@ SLOW = ("test_state_machine", "browser", "packaging", "processes", "test_mutatio
 #: Folders and files that are about an optional package, and that package.
 EXTRAS = {
     "api": "rest_framework",
-    "test_docs": "rest_framework",
-    "test_docs_code": "rest_framework",
+    "documents": "rest_framework",
     "test_phone": "phonenumbers",
     "test_translations": "rest_framework",
 }

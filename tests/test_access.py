@@ -7,8 +7,7 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from kapso_inbox import conf
-from kapso_inbox.access import AccessPolicy
+from kapso_inbox.access import AccessPolicy, get_policy
 from kapso_inbox.lifecycle import update_embed
 from kapso_inbox.models import InboxEmbed
 from tests.hosts.people import User
@@ -42,7 +41,7 @@ def slugs(embeds: QuerySet[InboxEmbed]) -> list[str]:
 
 
 def openable(user: User | AnonymousUser) -> list[str]:
-    return slugs(conf.access_policy().openable(user, InboxEmbed.objects.all()))
+    return slugs(get_policy().openable(user, InboxEmbed.objects.all()))
 
 
 def test_the_permission_opens_what_has_no_groups(
@@ -104,7 +103,7 @@ def test_the_right_to_manage_is_not_the_right_to_read(
             content_type__app_label="kapso_inbox", codename__endswith="_inboxembed"
         ).exclude(codename="open_inboxembed")
     )
-    policy = conf.access_policy()
+    policy = get_policy()
     for action in ("add", "change", "delete", "view"):
         assert slugs(policy.manageable(manager, InboxEmbed.objects.all(), action)) == [
             "all",
@@ -118,7 +117,7 @@ def test_the_right_to_read_is_not_the_right_to_manage(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     agent = make_agent("bo")
-    policy = conf.access_policy()
+    policy = get_policy()
     assert slugs(policy.manageable(agent, InboxEmbed.objects.all(), "view")) == []
 
 
@@ -127,7 +126,7 @@ def test_nobody_else_opens_anything(
 ) -> None:
     assert openable(AnonymousUser()) == []
     assert openable(make_agent("bo", sales, is_active=False)) == []
-    policy = conf.access_policy()
+    policy = get_policy()
     superuser = make_agent("root", is_superuser=True, is_active=False)
     assert slugs(policy.manageable(superuser, InboxEmbed.objects.all(), "view")) == []
 
@@ -147,5 +146,5 @@ def test_a_policy_of_the_hosts_binds_opening_and_managing_to_its_tenancy(
     agent = make_agent("bo", sales, last_name="sal", is_superuser=True)
     with override_settings(KAPSO_INBOX={"ACCESS_POLICY": "tests.test_access.Tenants"}):
         assert openable(agent) == ["sales"]
-        manageable = conf.access_policy().manageable(agent, InboxEmbed.objects.all(), "change")
+        manageable = get_policy().manageable(agent, InboxEmbed.objects.all(), "change")
         assert slugs(manageable) == ["sales"]

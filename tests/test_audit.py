@@ -23,9 +23,9 @@ from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
+from tests.inbox.test_launch import OTHER_KEY, with_settings
 
 from .conftest import FRAME
-from .test_launch import OTHER_KEY, with_settings
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from kapso_inbox import conf
-from kapso_inbox.access import AccessPolicy
+from kapso_inbox.access import AccessPolicy, get_policy
 from kapso_inbox.encryption import generate_key
 from kapso_inbox.kapso import BASE_URL, ConfigurationError, KapsoClient
 
@@ -39,7 +39,7 @@ def test_the_quickstarts_settings_are_enough() -> None:
         assert conf.inbox_origins() == ["https://inbox.kapso.ai"]
         assert conf.keyring().current == "k"
         assert conf.delivery() == "launch"
-        assert type(conf.access_policy()) is AccessPolicy
+        assert type(get_policy()) is AccessPolicy
         assert conf.user_params() is None
 
 
@@ -224,5 +224,5 @@ def test_a_policy_and_a_function_are_found_by_their_path() -> None:
     with configured(
         ACCESS_POLICY="tests.test_conf.OtherPolicy\n", USER_PARAMS=" tests.test_conf.some_params"
     ):
-        assert type(conf.access_policy()) is OtherPolicy
+        assert type(get_policy()) is OtherPolicy
         assert conf.user_params() is some_params

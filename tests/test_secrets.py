@@ -31,8 +31,9 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
 
-from kapso_inbox import conf, launch, lifecycle
+from kapso_inbox import conf, lifecycle
 from kapso_inbox.encryption import generate_key
+from kapso_inbox.inbox import launch
 from kapso_inbox.kapso import ConfigurationError, KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox

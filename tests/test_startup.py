@@ -71,7 +71,7 @@ from kapso_inbox import conf
 conf.keyring().encrypt("text", context="test")
 """,
     "phonenumbers": """
-from kapso_inbox.phone import search_text
+from kapso_inbox.inbox.phone import search_text
 search_text("+55 11 91234-5678")
 """,
     "requests": """

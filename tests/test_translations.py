@@ -33,8 +33,8 @@ from requests.exceptions import ConnectTimeout
 from rest_framework.test import APIClient
 
 import kapso_inbox
-from kapso_inbox import component
 from kapso_inbox.access import AccessPolicy
+from kapso_inbox.inbox import component
 from kapso_inbox.lifecycle import create_embed, revoke_embed, update_embed
 from kapso_inbox.models import AccessLink, InboxEmbed, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox

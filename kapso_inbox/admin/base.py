@@ -18,12 +18,12 @@ from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from kapso_inbox import conf
+from kapso_inbox.access import get_policy
 from kapso_inbox.conditions import Condition, with_condition
 from kapso_inbox.lifecycle.links import database
 from kapso_inbox.models import AccessLink, InboxEmbed, ScopeType
 
-from .actions import VERBS, condition, has_loose_ends, moment
+from .verbs import VERBS, condition, has_loose_ends, moment
 
 if TYPE_CHECKING:
     EmbedModelAdmin = admin.ModelAdmin[InboxEmbed]
@@ -39,7 +39,7 @@ class EmbedPages(EmbedModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEmbed]:
         """Those that the administrator may know of."""
         embeds = super().get_queryset(request).using(self._using(request))
-        visible = conf.access_policy().visible(request.user, embeds)
+        visible = get_policy().visible(request.user, embeds)
         groups = Prefetch("groups", Group.objects.using(embeds.db))
         return visible.select_related("current_link").prefetch_related(groups)
 
@@ -62,7 +62,7 @@ class EmbedPages(EmbedModelAdmin):
         if obj is None:
             return bool(super().has_view_permission(request))
         one = self._embeds(request).filter(pk=obj.pk)
-        return bool(conf.access_policy().visible(request.user, one).exists())
+        return bool(get_policy().visible(request.user, one).exists())
 
     def has_change_permission(self, request: HttpRequest, obj: InboxEmbed | None = None) -> bool:
         """As for viewing."""
@@ -84,7 +84,7 @@ class EmbedPages(EmbedModelAdmin):
         return self._manageable(request, action).filter(pk=embed.pk).exists()
 
     def _manageable(self, request: HttpRequest, action: str) -> QuerySet[InboxEmbed]:
-        return conf.access_policy().manageable(request.user, self._embeds(request), action)
+        return get_policy().manageable(request.user, self._embeds(request), action)
 
     # Where to
 

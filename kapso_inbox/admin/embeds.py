@@ -18,11 +18,11 @@ from kapso_inbox import lifecycle, refusals, transactions
 from kapso_inbox.conditions import with_condition
 from kapso_inbox.models import InboxEmbed
 
-from .actions import VERBS, Verb
 from .filters import ConditionFilter, ProjectFilter
-from .pages import OtherPages
-from .saving import FormPages
-from .verbs import VerbPages
+from .form_views import FormPages
+from .other_views import OtherPages
+from .verb_views import VerbPages
+from .verbs import VERBS, Verb
 
 #: Of more embeds than so many the list has no date hierarchy.
 HIERARCHY_OF = 1000

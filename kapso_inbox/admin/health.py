@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox.models import InboxEmbed
 
-from .actions import VERBS
+from .verbs import VERBS
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding

@@ -21,7 +21,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
-from kapso_inbox import conf
+from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxChange, InboxEmbed, InboxOpening, Record
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class RecordAdmin(ModelAdmin):
         """Return what this user may read, with `embed_is_visible` on each."""
         records = super().get_queryset(request)
         return (
-            conf.access_policy()
+            get_policy()
             .auditable(request.user, records)
             .annotate(embed_is_visible=self._embed_is_visible(request))
         )
@@ -102,7 +102,7 @@ class RecordAdmin(ModelAdmin):
         if not self.admin_site.is_registered(InboxEmbed):
             return Value(False)
         embed = InboxEmbed.objects.filter(pk=OuterRef("embed"))
-        return Exists(conf.access_policy().visible(request.user, embed))
+        return Exists(get_policy().visible(request.user, embed))
 
     @admin.display(description=_("user"), ordering="username")
     def who(self, record: Record) -> str:

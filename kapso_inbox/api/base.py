@@ -24,7 +24,8 @@ from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
-from kapso_inbox import conf, refusals
+from kapso_inbox import refusals
+from kapso_inbox.access import get_policy
 from kapso_inbox.conditions import with_condition, with_newest_link
 from kapso_inbox.kapso import ConfigurationError, KapsoError
 from kapso_inbox.lifecycle.links import database
@@ -135,7 +136,7 @@ class View(GenericAPIView[Any]):
 
     def manageable(self, action: str) -> QuerySet[InboxEmbed]:
         """Return the embeds that the user may do this with."""
-        return conf.access_policy().manageable(self.request.user, self.embeds(), action)
+        return get_policy().manageable(self.request.user, self.embeds(), action)
 
     def embeds(self) -> QuerySet[InboxEmbed]:
         """Return the embeds: what is to be changed is never looked for in a replica."""
@@ -144,7 +145,7 @@ class View(GenericAPIView[Any]):
 
     def visible(self) -> QuerySet[InboxEmbed]:
         """Return the embeds that the user may see."""
-        return conf.access_policy().visible(self.request.user, self.embeds())
+        return get_policy().visible(self.request.user, self.embeds())
 
     def find(self, action: str) -> InboxEmbed:
         """Return the embed that the address names.

@@ -12,7 +12,8 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kapso_inbox import access, conf, lifecycle, sync
+from kapso_inbox import access, lifecycle, sync
+from kapso_inbox.access import get_policy
 from kapso_inbox.models import AccessLink, InboxEmbed
 
 from . import errors
@@ -182,7 +183,7 @@ class SyncView(View):
 
     def is_permitted(self) -> bool:
         """It takes the permission, and that the policy holds no embed back: it is about all."""
-        policy = conf.access_policy()
+        policy = get_policy()
         return super().is_permitted() and policy.reaches_all(self.request.user)
 
     def post(self, request: Request, **kwargs: Any) -> Response:

@@ -10,7 +10,8 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kapso_inbox import conf, lookups
+from kapso_inbox import lookups
+from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxOpening
 
 from .base import View
@@ -69,7 +70,7 @@ class OpeningsView(ListModelMixin, View):
 
     def get_queryset(self) -> QuerySet[InboxOpening]:
         """Return the openings that the user may read."""
-        return conf.access_policy().auditable(self.request.user, InboxOpening.objects.all())
+        return get_policy().auditable(self.request.user, InboxOpening.objects.all())
 
     def get(self, request: Request, **kwargs: Any) -> Response:
         """List them, newest first."""

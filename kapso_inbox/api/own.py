@@ -13,7 +13,9 @@ from rest_framework import exceptions, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kapso_inbox import conf, launch, preferences, presentation, tickets
+from kapso_inbox.access import get_policy
+from kapso_inbox.inbox import launch, preferences, tickets
+from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
 from .base import LAUNCHES, View
@@ -35,7 +37,7 @@ class OwnView(View):
     def openable(self) -> InboxEmbed | None:
         """Return the embed that the address names, if the user may open it."""
         embeds = self.embeds().select_related("current_link").defer("current_link__sealed_url")
-        allowed = conf.access_policy().openable(self.user, embeds)
+        allowed = get_policy().openable(self.user, embeds)
         return allowed.filter(slug=self.kwargs["slug"]).first()
 
 
@@ -80,7 +82,7 @@ class PreferencesView(OwnView):
 
     def put(self, request: Request, **kwargs: Any) -> Response:
         """Replace them."""
-        return self._save(self._embed(), self.read(), decided=presentation.PARAMETERS)
+        return self._save(self._embed(), self.read(), decided=PARAMETERS)
 
     def patch(self, request: Request, **kwargs: Any) -> Response:
         """Change those that are given; null takes one away."""

@@ -16,7 +16,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from kapso_inbox import presentation
+from kapso_inbox.inbox.params import PARAMETERS
 
 from .errors import CODES
 from .filters import EmbedQuery, OpeningQuery, PickerQuery
@@ -79,7 +79,7 @@ _NEW = {
     "groups": [1],
 }
 _PARAMS = {"mode": "dark", "status": "active", "unread": True}
-_SAVED = {**dict.fromkeys(presentation.PARAMETERS), **_PARAMS}
+_SAVED = {**dict.fromkeys(PARAMETERS), **_PARAMS}
 _REPORT = {
     "project": "default",
     "dry_run": False,

@@ -13,17 +13,11 @@ from django.utils import timezone as zones
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from kapso_inbox import conf, presentation
+from kapso_inbox import conf
 from kapso_inbox.conditions import Condition
+from kapso_inbox.inbox.params import MAX_SEARCH, STATUSES, ParameterError, clean_params
 from kapso_inbox.lifecycle.links import database
-from kapso_inbox.models import (
-    AccessLink,
-    InboxEmbed,
-    Language,
-    Mode,
-    Outcome,
-    ScopeType,
-)
+from kapso_inbox.models import AccessLink, InboxEmbed, Language, Mode, Outcome, ScopeType
 
 _MAX_ID = 2**31 - 1
 _ORIGIN_LENGTH = 300
@@ -293,11 +287,9 @@ class ParamsSerializer(serializers.Serializer[Any]):
     language = NamedChoiceField(
         "InboxLanguage", ["", *Language.values], required=False, allow_null=True
     )
-    status = NamedChoiceField(
-        "InboxStatusFilter", list(presentation.STATUSES), required=False, allow_null=True
-    )
+    status = NamedChoiceField("InboxStatusFilter", list(STATUSES), required=False, allow_null=True)
     search = serializers.CharField(
-        required=False, allow_null=True, allow_blank=True, max_length=presentation.MAX_SEARCH
+        required=False, allow_null=True, allow_blank=True, max_length=MAX_SEARCH
     )
     whatsapp_config_id = serializers.CharField(
         required=False,
@@ -315,8 +307,8 @@ class ParamsSerializer(serializers.Serializer[Any]):
         # A form brings its own fields along, such as the one against cross-site requests.
         others = () if isinstance(data, QueryDict) else data.keys() - self.fields.keys()
         try:
-            return presentation.clean({**values, **dict.fromkeys(others)})
-        except presentation.ParameterError as error:
+            return clean_params({**values, **dict.fromkeys(others)})
+        except ParameterError as error:
             raise serializers.ValidationError({error.name: [error.expected]}) from None
 
     def to_representation(self, instance: Any) -> dict[str, Any]:

@@ -34,13 +34,7 @@ from kapso_inbox import __version__
 
 from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
 from .deadline import DeadlineAdapter, set_deadline
-from .errors import (
-    KapsoError,
-    RateLimitedError,
-    UncertainError,
-    UnreachableError,
-    error_for,
-)
+from .errors import KapsoError, RateLimitedError, UncertainError, UnreachableError, error_for
 
 logger = logging.getLogger(__name__)
 

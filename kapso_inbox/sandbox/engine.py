@@ -23,15 +23,7 @@ from . import state
 from .inbox import InboxPage, page_for
 from .project import SandboxProject
 from .seed import Seed, seed_for
-from .wire import (
-    Answer,
-    DroppedConnection,
-    Fault,
-    JsonDict,
-    RecordedRequest,
-    Refusal,
-    Request,
-)
+from .wire import Answer, DroppedConnection, Fault, JsonDict, RecordedRequest, Refusal, Request
 
 __all__ = [
     "Answer",

@@ -18,8 +18,18 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import component, conf, phone, presentation
-from kapso_inbox.launch import RefusedError, open_inbox
+from kapso_inbox import conf
+from kapso_inbox.inbox import component, phone
+from kapso_inbox.inbox.coercion import as_text
+from kapso_inbox.inbox.launch import RefusedError, open_inbox
+from kapso_inbox.inbox.params import (
+    PARAMETERS,
+    ParameterError,
+    clean_params,
+    clean_requested,
+    unfiltered_search,
+    with_params,
+)
 from kapso_inbox.models import MINE, InboxEmbed
 
 logger = logging.getLogger(__name__)
@@ -40,12 +50,12 @@ class _InboxNode(template.Node):
     def resolve(self, context: Context) -> tuple[str, dict[str, str], list[str]]:
         """Return slug, cleaned parameters, and what was wrong with those that were left out."""
         embed = self.slug.resolve(context, ignore_failures=True)
-        slug = embed.slug if isinstance(embed, InboxEmbed) else presentation.text(embed)
+        slug = embed.slug if isinstance(embed, InboxEmbed) else as_text(embed)
         problems = []
         if not _SLUG.fullmatch(slug):
             problems.append(_("its first argument is not the slug of an embed"))
             slug = ""
-        params = self.cleaned(context, presentation.PARAMETERS, presentation.clean_asked, problems)
+        params = self.cleaned(context, PARAMETERS, clean_requested, problems)
         for problem in problems:
             self.warn(problem)
         return slug, params, problems
@@ -64,7 +74,7 @@ class _InboxNode(template.Node):
                 continue
             try:
                 values |= clean({name: self.value(context, name)})
-            except presentation.ParameterError as error:
+            except ParameterError as error:
                 problems.append(str(error))
         return values
 
@@ -75,7 +85,7 @@ class _InboxNode(template.Node):
 
     def text(self, context: Context, name: str) -> str:
         """Return an argument as text, "" for none."""
-        return presentation.text(self.value(context, name))
+        return as_text(self.value(context, name))
 
     def contact(self, context: Context) -> tuple[dict[str, str], str]:
         """Return the search for the number in `contact`, or else what is wrong with it."""
@@ -100,7 +110,7 @@ class InboxFrameNode(_InboxNode):
         found: list[str] = []
         options = self.cleaned(context, component.OPTIONS, component.clean_options, found)
         search, notice = self.contact(context)
-        params = presentation.found_by_search(params | search)
+        params = unfiltered_search(params | search)
         src = launch = ""
         if slug:
             try:
@@ -144,8 +154,8 @@ class LaunchUrlNode(_InboxNode):
         url = ""
         if slug:
             try:
-                asked = presentation.found_by_search(params)
-                url = presentation.with_params(_url("launch", slug), asked)
+                asked = unfiltered_search(params)
+                url = with_params(_url("launch", slug), asked)
             except _NotShownError as error:
                 self.warn(error)
         if self.variable:
@@ -167,8 +177,8 @@ class LinkNode(_InboxNode):
         href = ""
         if slug and not reason:
             try:
-                asked = presentation.found_by_search(params | search)
-                href = presentation.with_params(_url("inbox", slug), asked)
+                asked = unfiltered_search(params | search)
+                href = with_params(_url("inbox", slug), asked)
             except _NotShownError as error:
                 self.warn(error)
         if not href:
@@ -215,7 +225,7 @@ def kapso_my_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 @register.tag
 def kapso_inbox_url(parser: Parser, token: Token) -> LaunchUrlNode:
     """The launch address: `{% kapso_inbox_url "support" unread=1 as url %}`."""
-    return LaunchUrlNode(*_parse(parser, token, presentation.PARAMETERS))
+    return LaunchUrlNode(*_parse(parser, token, PARAMETERS))
 
 
 @register.tag
@@ -238,7 +248,7 @@ def kapso_inbox_assets(context: Context) -> SafeString:
     return component.assets(context)
 
 
-CONTACT = (*presentation.PARAMETERS, "contact")
+CONTACT = (*PARAMETERS, "contact")
 
 
 def _title(slug: str) -> str:
@@ -313,11 +323,11 @@ def _parse(
         known, literal = _literal(option)
         if known:
             try:
-                if name in presentation.PARAMETERS:
-                    presentation.clean({name: literal})
+                if name in PARAMETERS:
+                    clean_params({name: literal})
                 elif name in component.OPTIONS:
                     component.clean_options({name: literal})
-            except presentation.ParameterError as error:
+            except ParameterError as error:
                 raise template.TemplateSyntaxError(f"{tag!r}: {error}.") from None
     return slug, options, variable
 

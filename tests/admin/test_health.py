@@ -11,8 +11,8 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
-from kapso_inbox.admin.actions import VERBS
 from kapso_inbox.admin.health import MENDS
+from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection

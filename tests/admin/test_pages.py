@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
-from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import rotate_link
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening, InboxPreference
 from kapso_inbox.sandbox.engine import Sandbox

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from kapso_inbox.access import AccessPolicy
-from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.diagnosis.findings import MANY
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox

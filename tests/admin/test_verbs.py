@@ -17,8 +17,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import conf
-from kapso_inbox.admin import verbs as verb_pages
-from kapso_inbox.admin.actions import VERBS
+from kapso_inbox.admin import verb_views as verb_pages
+from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import revoke_embed, rotate_link
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox

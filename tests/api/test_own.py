@@ -16,7 +16,8 @@ from django.test import Client, override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from kapso_inbox import presentation, tickets
+from kapso_inbox.inbox import tickets
+from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.lifecycle import revoke_embed
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
 from tests.hosts.database import connection
@@ -130,7 +131,7 @@ def test_a_site_without_the_pages_is_told_so(agent: APIClient) -> None:
 
 def saved(**params: Any) -> dict[str, Any]:
     """What is answered where only these are saved."""
-    return {**dict.fromkeys(presentation.PARAMETERS), **params}
+    return {**dict.fromkeys(PARAMETERS), **params}
 
 
 def test_preferences_are_replaced_changed_and_taken_away(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kapso_inbox import conf
+from kapso_inbox.inbox.launch import RefusedError, open_inbox
 from kapso_inbox.kapso import KapsoError
-from kapso_inbox.launch import RefusedError, open_inbox
 from kapso_inbox.lifecycle import (
     LifecycleError,
     create_embed,

@@ -262,7 +262,7 @@ def test_with_its_extra_the_api_answers(with_extra: WithExtra) -> None:
 
 def test_the_extra_phone_reads_national_numbers(host: Host, with_extra: WithExtra) -> None:
     region = 'KAPSO_INBOX["PHONE_REGION"] = "BR"\n'
-    code = "from kapso_inbox.phone import search_text; print(search_text('(11) 98765-4321'))"
+    code = "from kapso_inbox.inbox.phone import search_text; print(search_text('(11) 98765-4321'))"
     with_phone = with_extra("phone")
     with_phone.append(with_phone.settings, region)
     with_phone.run("python", "manage.py", "check")

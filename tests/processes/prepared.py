@@ -13,7 +13,7 @@ from django.conf import settings
 django.setup()
 
 # What the actions import.
-from kapso_inbox import launch, lifecycle, reencryption, sync, views  # noqa: E402, F401
+from kapso_inbox.lifecycle import reencrypt  # noqa: E402, F401
 
 
 def prepare(kapso_inbox: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from django.test import override_settings
 
 from kapso_inbox import lifecycle
 from kapso_inbox.encryption import generate_key, key_id_of
+from kapso_inbox.lifecycle.reencrypt import reencrypt
 from kapso_inbox.models import AccessLink, InboxEmbed
-from kapso_inbox.reencryption import reencrypt
 from tests.hosts.people import User
 
 from .house import House, minutes_pass

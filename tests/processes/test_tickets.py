@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from kapso_inbox import lifecycle, tickets
+from kapso_inbox import lifecycle
+from kapso_inbox.inbox import tickets
 from kapso_inbox.models import InboxOpening, Outcome
 from tests.hosts.people import User
 

@@ -157,7 +157,7 @@ def launches(slugs: list[str], rounds: int) -> dict[str, int]:
     """Open each inbox so many times, as the user who comes first; count how it ended."""
     from django.test import RequestFactory
 
-    from kapso_inbox import launch
+    from kapso_inbox.inbox import launch
     from tests.hosts.people import User
 
     request = RequestFactory().get("/")
@@ -179,7 +179,7 @@ def present(slug: str, ticket: str) -> int:
     from django.contrib.auth.models import AnonymousUser
     from django.test import RequestFactory
 
-    from kapso_inbox import views
+    from kapso_inbox.inbox import views
 
     request = RequestFactory().get("/", {"ticket": ticket}, HTTP_SEC_FETCH_DEST="iframe")
     request.user = AnonymousUser()

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox.lifecycle import InsideTransactionError
-from kapso_inbox.reencryption import Report, reencrypt
+from kapso_inbox.lifecycle.reencrypt import Report, reencrypt
 
 _REPEAT = "What was encrypted anew stays so; run it again to go on."
 

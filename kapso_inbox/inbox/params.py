@@ -1,0 +1,207 @@
+"""Theme and filters of an inbox: validated, merged, and put on an address.
+
+The names and values are those of Kapso's embedded inbox (its query parameters). They are its
+initial state only: a user can clear a filter, so none of them separates tenants. The scope does.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+
+from kapso_inbox.models import Language, Mode
+
+from .coercion import as_text
+
+logger = logging.getLogger(__name__)
+
+MAX_SEARCH = 100
+STATUSES = ("active", "ended", "all")
+#: Filters that are on or left out, and how an address says that one is neither.
+FLAGS = ("unread", "handoff")
+OFF = "0"
+_SWITCH = {"1": True, "true": True, "": False, "0": False, "false": False}
+
+
+class ParameterError(ValueError):
+    """A parameter has a wrong value, or is none.
+
+    Attributes:
+        name: the parameter.
+        expected: in words, what would have been right.
+    """
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(name, expected)
+        self.name = name
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.expected}"
+
+
+def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return theme and filters as Kapso takes them.
+
+    Args:
+        params: name -> value, from a template, an address, a preference or a host's function.
+            None and "" count as left out, and so does a false `unread` or `handoff`.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    cleaned = {}
+    for name, value in params.items():
+        read = PARAMETERS.get(name)
+        if read is None:
+            raise ParameterError(name, _("is none of %s") % ", ".join(PARAMETERS))
+        value = read(name, as_text(value))
+        if value:
+            cleaned[name] = value
+    return cleaned
+
+
+def trusted_params(source: str, params: Any) -> dict[str, str]:
+    """Return theme and filters that nobody typed just now; what is wrong is left out, and logged.
+
+    Args:
+        source: where they are from, for the log.
+        params: name -> value; anything else counts as none.
+    """
+    cleaned: dict[str, str] = {}
+    if not isinstance(params, Mapping):
+        if params is not None:
+            logger.warning("Left out: %s is no dictionary.", source)
+        return cleaned
+    for name, value in params.items():
+        try:
+            cleaned |= clean_params({name: value})
+        except ParameterError as error:
+            logger.warning("Left out of %s: %s", source, error)
+    return cleaned
+
+
+def clean_requested(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a page asks for. There, a filter can be `OFF`, whatever a user's own choice is.
+
+    Args:
+        params: as for `clean_params`; but a false `unread` or `handoff` is `OFF`, and not left out.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    cleaned = clean_params(params)
+    off = [name for name in FLAGS if name not in cleaned and as_text(params.get(name))]
+    return cleaned | dict.fromkeys(off, OFF)
+
+
+def unfiltered_search(params: Mapping[str, str]) -> dict[str, str]:
+    """Return what a page asks for, so that nobody's own filters hide what is searched for.
+
+    Args:
+        params: cleaned. Where they search, a filter that they do not ask for is `OFF`.
+    """
+    off = [name for name in FLAGS if name not in params] if "search" in params else []
+    return {**params, **dict.fromkeys(off, OFF)}
+
+
+def clean_query(query: QueryDict) -> dict[str, str]:
+    """Return what an address asks for, as `clean_requested`; each may stand in it once.
+
+    Raises:
+        ParameterError: the first that is not in order.
+    """
+    for name, values in query.lists():
+        if len(values) > 1:
+            raise ParameterError(name, _("may be given once"))
+    return clean_requested(query.dict())
+
+
+def merge_params(*sources: Mapping[str, str]) -> dict[str, str]:
+    """Return all parameters of all sources; the first source that has one decides it.
+
+    A filter that is `OFF` there is left out, which is how Kapso has it.
+    """
+    merged: dict[str, str] = {}
+    for source in reversed(sources):
+        merged.update(source)
+    return {name: value for name, value in merged.items() if name not in FLAGS or value != OFF}
+
+
+def with_params(url: str, params: Mapping[str, str]) -> str:
+    """Return an address with these parameters; a query that it has already is kept.
+
+    Args:
+        url: an embed's secret address, or one of our own.
+        params: cleaned parameters; one replaces another of its name in the address.
+    """
+    parts = urlsplit(url)
+    own = [
+        piece
+        for piece in parts.query.split("&")
+        if piece and unquote_plus(piece.partition("=")[0]) not in params
+    ]
+    return urlunsplit(parts._replace(query="&".join([*own, *filter(None, [urlencode(params)])])))
+
+
+def read_switch(name: str, value: str) -> bool:
+    """Return whether something is on.
+
+    Args:
+        name: what it is, for the error.
+        value: as text; blank is off.
+
+    Raises:
+        ParameterError: it says neither.
+    """
+    if value.lower() not in _SWITCH:
+        raise ParameterError(name, _("is 1, true, 0, false or left out"))
+    return _SWITCH[value.lower()]
+
+
+def _choice(*choices: str) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
+        if value and value not in choices:
+            raise ParameterError(name, _("is one of %s") % ", ".join(choices))
+        return value
+
+    return read
+
+
+def _flag(name: str, value: str) -> str:
+    return "1" if read_switch(name, value) else ""
+
+
+def _search(name: str, value: str) -> str:
+    value = value.strip()
+    if len(value) > MAX_SEARCH or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
+        raise ParameterError(name, _("is one line of at most %d characters") % MAX_SEARCH)
+    return value
+
+
+def _config_id(name: str, value: str) -> str:
+    if value in ("", "all"):
+        return value
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        raise ParameterError(name, _("is a UUID or all")) from None
+
+
+#: The one allow-list: parameter -> what reads its value, as text that Kapso takes, "" = left out.
+PARAMETERS: dict[str, Callable[[str, str], str]] = {
+    "mode": _choice(*Mode.values),
+    "language": _choice(*Language.values),
+    "status": _choice(*STATUSES),
+    "search": _search,
+    "whatsapp_config_id": _config_id,
+    "unread": _flag,
+    "handoff": _flag,
+}

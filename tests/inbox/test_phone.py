@@ -1,0 +1,212 @@
+"""A phone number as people write it becomes what Kapso's inbox is searched for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import phonenumbers
+import pytest
+from django.core import checks as django_checks
+from django.test import override_settings
+
+from kapso_inbox.checks import check_settings
+from kapso_inbox.inbox.params import clean_params
+from kapso_inbox.inbox.phone import NotANumberError, search_text
+from tests.settings import KAPSO_INBOX
+
+
+@pytest.fixture
+def region() -> Iterator[Callable[[str | None], None]]:
+    """Set the country of the CRM's national numbers."""
+    overrides = []
+
+    def choose(code: str | None) -> None:
+        override = override_settings(KAPSO_INBOX={**KAPSO_INBOX, "PHONE_REGION": code})
+        override.enable()
+        overrides.append(override)
+
+    yield choose
+    for override in reversed(overrides):
+        override.disable()
+
+
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that did not install the extra `phone`."""
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+NO_NUMBER = [
+    "ana@example.com",
+    "ana.5511912345678@example.com",
+    "5511912345678:12@s.whatsapp.net",
+    "none",
+    "12345",
+    "+12",
+    "0000000",
+    "-",
+    "+",
+    "1234567890123456",
+    "+1234567890123456",
+    "see 5511912345678",
+    "\ud8005511912345678",
+    ValueError,
+    [],
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [
+        ("+55 11 91234-5678", "5511912345678"),
+        ("  +55 (11) 91234-5678\n", "5511912345678"),
+        ("tel:+55-11-91234-5678", "5511912345678"),
+        ("+44 (0)20 7946 0018", "442079460018"),
+        ("\N{FULLWIDTH PLUS SIGN}55 11 91234 5678", "5511912345678"),
+        ("+" + "".join(chr(0x660 + int(digit)) for digit in "5511912345678"), "5511912345678"),
+        # A number that nobody has, of the length that they have: hosts test with such.
+        ("+1 555 010 0123", "15550100123"),
+    ],
+)
+@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.parametrize("code", [None, "BR", "US"])
+def test_an_international_number_is_its_digits(
+    value: str,
+    digits: str,
+    has_library: bool,
+    code: str | None,
+    region: Callable[[str | None], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    if not has_library:
+        request.getfixturevalue("no_library")
+    region(code)
+    assert search_text(value) == digits
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "digits"),
+    [
+        ("BR", "(11) 91234-5678", "5511912345678"),
+        ("BR", "011 91234 5678", "5511912345678"),
+        ("BR", "0 15 11 91234-5678", "5511912345678"),
+        ("BR", 11912345678, "5511912345678"),
+        ("GB", "020 7946 0018", "442079460018"),
+        ("GB", "0055 11 91234 5678", "5511912345678"),
+        ("US", "(415) 555-2671", "14155552671"),
+        ("US", "1-800-FLOWERS", "18003569377"),
+        ("US", "415 555 2671 x12", "14155552671"),
+        ("US", "+1 415 555 2671 ext. 12", "14155552671"),
+        ("AR", "011 15-2345-6789", "5491123456789"),
+        ("IT", "06 698 12345", "390669812345"),
+        # WhatsApp's own ids are international, without the sign for it.
+        ("BR", "5511912345678", "5511912345678"),
+        ("US", "5511912345678", "5511912345678"),
+        ("US", 5511912345678, "5511912345678"),
+    ],
+)
+def test_a_national_number_gets_its_country(
+    code: str, value: Any, digits: str, region: Callable[[str | None], None]
+) -> None:
+    region(code)
+    assert search_text(value) == digits
+
+
+@pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
+@pytest.mark.parametrize("code", [None, "BR"])
+def test_what_is_no_number_is_said_and_not_searched(
+    value: Any, code: str | None, region: Callable[[str | None], None]
+) -> None:
+    region(code)
+    with pytest.raises(NotANumberError, match="is no phone number"):
+        search_text(value)
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBER, "1-800-FLOWERS", "415 555 2671 x12"], ids=repr)
+@pytest.mark.usefixtures("no_library")
+def test_without_the_library_letters_are_no_number_either(value: Any) -> None:
+    with pytest.raises(NotANumberError, match="is no phone number"):
+        search_text(value)
+
+
+@pytest.mark.parametrize("value", [None, "", " \n", Unprintable()], ids=type)
+def test_that_there_is_no_number_is_said(value: Any) -> None:
+    with pytest.raises(NotANumberError, match="There is no phone number"):
+        search_text(value)
+
+
+def test_a_local_number_without_its_area_finds_nobody(region: Callable[..., None]) -> None:
+    region("US")
+    with pytest.raises(NotANumberError):
+        search_text("555-2671")
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [
+        ("(11) 91234-5678", "11912345678"),
+        ("020 7946 0018", "2079460018"),
+        ("0055 11 91234 5678", "5511912345678"),
+        (5511912345678, "5511912345678"),
+        ("123456", "123456"),
+        ("123456789012345", "123456789012345"),
+    ],
+)
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_number_of_no_known_country_is_its_digits_without_the_first_zeros(
+    value: Any, digits: str, has_library: bool, request: pytest.FixtureRequest
+) -> None:
+    if not has_library:
+        request.getfixturevalue("no_library")
+    assert search_text(value) == digits
+
+
+def test_the_librarys_own_objects_are_numbers() -> None:
+    assert search_text(phonenumbers.parse("020 7946 0018", "GB")) == "442079460018"
+    with pytest.raises(NotANumberError):
+        search_text(phonenumbers.PhoneNumber())
+
+
+def test_what_is_found_is_a_search_that_the_launch_takes() -> None:
+    assert clean_params({"search": search_text("+55 11 91234-5678")})
+
+
+def test_a_long_text_that_is_no_number_is_not_repeated_in_full() -> None:
+    with pytest.raises(NotANumberError) as caught:
+        search_text("x" * 1000)
+    assert len(str(caught.value)) < 100
+
+
+@pytest.mark.usefixtures("no_library")
+def test_a_region_without_the_library_is_a_finding(region: Callable[[str | None], None]) -> None:
+    region("BR")
+    [finding] = check_settings()
+    assert finding.id == "kapso_inbox.E019"
+    assert finding.level == django_checks.ERROR
+    assert "django-kapso-inbox[phone]" in (finding.hint or "")
+
+
+def test_the_library_is_loaded_by_the_first_number_and_not_before() -> None:
+    program = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+from django.core.checks import run_checks
+django.setup()
+import kapso_inbox.urls
+from kapso_inbox.inbox.phone import search_text
+run_checks()
+assert "phonenumbers" not in sys.modules
+print(search_text("+55 11 91234-5678"))
+assert "phonenumbers" in sys.modules
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.stdout, ran.returncode) == ("5511912345678\n", 0), ran.stderr

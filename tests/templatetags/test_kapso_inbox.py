@@ -1,0 +1,530 @@
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.staticfiles import finders
+from django.template import Context, RequestContext, Template, TemplateSyntaxError
+from django.test import Client, RequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject, empty
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
+
+from kapso_inbox.csp import STYLESHEET
+from kapso_inbox.inbox import component
+from kapso_inbox.lifecycle import revoke_embed
+from kapso_inbox.models import InboxEmbed, InboxOpening, InboxPreference
+from kapso_inbox.sandbox.engine import Sandbox
+from tests.conftest import FRAME as FROM_A_FRAME
+from tests.hosts.people import User
+
+ASSETS = (
+    '<link rel="stylesheet" href="/static/kapso_inbox/kapso_inbox.css">\n'
+    '<script src="/static/kapso_inbox/kapso_inbox.js" defer></script>\n'
+)
+FRAME = (
+    '<iframe class="kapso-inbox__frame" name="kapso-inbox-support" src="{src}" title="{title}" '
+    'allow="microphone https://inbox.kapso.ai; clipboard-write https://inbox.kapso.ai; '
+    'fullscreen https://inbox.kapso.ai" '
+    'sandbox="allow-scripts allow-same-origin allow-forms allow-popups '
+    'allow-popups-to-escape-sandbox allow-downloads" referrerpolicy="strict-origin"></iframe>\n'
+)
+
+
+def render(source: str, user: Any = None, **context: Any) -> str:
+    template = Template("{% load kapso_inbox %}" + source)
+    if user is None:
+        return template.render(Context(context))
+    request = RequestFactory().get("/")
+    request.user = user
+    return template.render(RequestContext(request, context))
+
+
+def frame(src: str, title: str = "WhatsApp inbox: support") -> str:
+    return FRAME.format(src=src, title=title)
+
+
+def with_settings(**values: Any) -> override_settings:
+    return override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **values})
+
+
+def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
+    assert render('{% kapso_inbox "support" %}') == (
+        ASSETS
+        + '<kapso-inbox class="kapso-inbox kapso-inbox--panel" lang="en" data-slug="support" '
+        'data-state="loading" data-launch="/kapso-inbox/support/launch/">\n'
+        '<div class="kapso-inbox__panel">\n'
+        '<div class="kapso-inbox__notice kapso-inbox__slow"><span>The inbox takes longer than '
+        'usual. Check your connection.</span> <a href="/kapso-inbox/support/launch/" '
+        'target="kapso-inbox-support" data-retry>Try again</a></div>\n'
+        '<div class="kapso-inbox__notice kapso-inbox__blocked"><span>This page does not allow the '
+        "inbox to be shown. Tell an administrator: its Content-Security-Policy needs "
+        "<code>frame-src 'self' https://inbox.kapso.ai</code></span></div>\n"
+        '<div class="kapso-inbox__place">\n'
+        '<div class="kapso-inbox__loading" aria-hidden="true"></div>\n'
+        + frame("/kapso-inbox/support/launch/")
+        + "</div>\n"
+        '<p class="kapso-inbox__said" role="status"></p>\n'
+        "</div>\n"
+        "</kapso-inbox>\n"
+    )
+
+
+def test_theme_and_filters_are_put_on_the_launch() -> None:
+    html = render(
+        '{% kapso_inbox slug mode="dark" search=phone unread=True status=None title="Acme & Co" %}',
+        slug="support",
+        phone="+55 11",
+    )
+    assert (
+        frame(
+            "/kapso-inbox/support/launch/?mode=dark&amp;search=%2B55+11&amp;unread=1&amp;handoff=0",
+            "Acme &amp; Co",
+        )
+        in html
+    )
+
+
+def test_a_hostile_title_or_search_is_escaped() -> None:
+    html = render(
+        '{% kapso_inbox "support" variant="drawer" views=1 title=evil search=evil %}'
+        '{% kapso_inbox_link "support" contact=evil text=evil class=evil %}'
+        '{% kapso_inbox_link "support" contact="+5511912345678" text=evil class=evil %}',
+        evil=mark_safe('"><script>alert(1)</script>'),
+    )
+    assert "<script>" not in html
+    assert '"">' not in html
+    assert html.count("<iframe") == 1
+
+
+# Stylesheet and script
+
+
+def test_a_page_gets_stylesheet_and_script_once(rf: RequestFactory) -> None:
+    inboxes = '{% kapso_inbox "a" %}{% kapso_inbox "b" %}'
+    assert render(inboxes, user=AnonymousUser()).count(ASSETS) == 1
+    html = render("<head>{% kapso_inbox_assets %}</head>" + inboxes, user=AnonymousUser())
+    assert html.startswith(f"<head>{ASSETS}</head><kapso-inbox")
+    assert html.count(ASSETS) == 1
+
+
+def test_without_a_request_each_inbox_brings_its_own() -> None:
+    assert render('{% kapso_inbox "a" %}{% kapso_inbox "b" %}').count(ASSETS) == 2
+
+
+@pytest.mark.parametrize("of", ["context", "request"])
+def test_they_carry_the_nonce_of_the_pages_policy(rf: RequestFactory, of: str) -> None:
+    made = []
+    # As Django's and django-csp's: made by being read, and false until then.
+    nonce = LazyNonce(lambda: made.append(1) or "r4nd0m")  # type: ignore[func-returns-value]
+    request = rf.get("/")
+    values: dict[str, Any] = {"request": request}
+    if of == "context":
+        values["csp_nonce"] = nonce
+    else:
+        request.csp_nonce = nonce  # type: ignore[attr-defined]
+    template = Template('{% load kapso_inbox %}{% kapso_inbox "a" %}{% kapso_inbox "b" %}')
+    html = template.render(Context(values))
+    assert html.count(' nonce="r4nd0m">') + html.count(' defer nonce="r4nd0m">') == 3
+    assert made == [1]
+
+
+class LazyNonce(SimpleLazyObject):  # type: ignore[type-arg]
+    def __bool__(self) -> bool:
+        return self._wrapped is not empty
+
+
+def test_stylesheet_and_script_together_are_below_6_kb() -> None:
+    files = [finders.find(path) for path in (STYLESHEET, component.SCRIPT)]
+    assert sum(len(gzip.compress(Path(str(path)).read_bytes(), mtime=0)) for path in files) < 6000
+
+
+# What it looks like
+
+
+def test_two_inboxes_of_one_slug_have_frames_and_panels_of_their_own() -> None:
+    html = render('{% kapso_inbox "a" variant="drawer" %}' * 2, user=AnonymousUser())
+    names = re.findall(r'<iframe [^>]*name="([^"]+)"', html)
+    assert names == ["kapso-inbox-a", "kapso-inbox-a-2"]
+    assert re.findall(r' id="([^"]+)"', html) == [f"{name}-panel" for name in names]
+
+
+@pytest.mark.parametrize(("variant", "popover"), [("drawer", "auto"), ("floating", "manual")])
+def test_what_opens_on_demand_is_a_native_popover(variant: str, popover: str) -> None:
+    html = render(f'{{% kapso_inbox "a" variant="{variant}" title="Chat" %}}')
+    assert f'id="kapso-inbox-a-panel" popover="{popover}" role="dialog" aria-label="Chat"' in html
+    assert html.count('type="button" popovertarget="kapso-inbox-a-panel"') == 2
+    assert ' popovertargetaction="hide"' in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lazy"),
+    [
+        ("", False),
+        ("lazy=True", True),
+        ('variant="page"', False),
+        # Nobody has opened it yet, and the record of openings must not say so.
+        ('variant="drawer"', True),
+        ('variant="drawer" lazy=False', False),
+        ('variant="floating"', True),
+        # The page's theme comes with the script; the server's makes waiting for it needless.
+        ('theme_source="html[data-theme]"', True),
+        ('theme_source="html[data-theme]" mode="dark"', False),
+    ],
+)
+def test_the_frame_waits_until_it_is_seen_where_that_is_asked_for(
+    arguments: str, lazy: bool
+) -> None:
+    html = render(f'{{% kapso_inbox "a" {arguments} %}}')
+    assert (' loading="lazy"' in html) is lazy
+
+
+def test_an_id_keeps_the_inbox_alive_in_a_page_that_is_swapped_around_it() -> None:
+    html = render('{% kapso_inbox "a" id="chat" %}')
+    assert (
+        '<kapso-inbox class="kapso-inbox kapso-inbox--panel" id="chat" hx-preserve="true" '
+        "data-turbo-permanent " in html
+    )
+    assert 'name="kapso-inbox-chat"' in html
+    assert "hx-preserve" not in render('{% kapso_inbox "a" %}')
+
+
+def test_quick_views_and_settings_act_inside_the_frame() -> None:
+    html = render('{% kapso_inbox "a" views=1 settings=1 mode="dark" unread=1 %}')
+    target = 'target="kapso-inbox-a"'
+    launch = "/kapso-inbox/a/launch/?mode=dark"
+    for address, text in (
+        (f"{launch}&amp;unread=0&amp;handoff=0", "All"),
+        (f"{launch}&amp;unread=1&amp;handoff=0", "Unread"),
+        (f"{launch}&amp;unread=0&amp;handoff=1", "Waiting for a human"),
+    ):
+        assert f'<a href="{address}" {target} data-view>{text}</a>' in html
+    assert f'href="/kapso-inbox/a/settings/?mode=dark&amp;unread=1&amp;handoff=0" {target}' in html
+    assert "settings/" not in render('{% kapso_inbox "a" %}')
+
+
+def test_a_host_overrides_one_block_of_the_template(tmp_path: Path) -> None:
+    own = tmp_path / "kapso_inbox" / "component.html"
+    own.parent.mkdir()
+    own.write_text(
+        '{% extends "kapso_inbox/component.html" %}'
+        "{% block loading %}<p>One moment …</p>{% endblock %}"
+    )
+    (configured,) = settings.TEMPLATES
+    with override_settings(TEMPLATES=[{**configured, "DIRS": [tmp_path]}]):
+        html = render('{% kapso_inbox "support" %}')
+    assert "<p>One moment …</p>" in html
+    assert "kapso-inbox__loading" not in html
+    assert frame("/kapso-inbox/support/launch/") in html
+
+
+# A contact's conversations
+
+PHONE = "+55 11 91234-5678"
+
+
+def test_the_inbox_is_searched_for_a_contacts_number() -> None:
+    html = render('{% kapso_inbox "support" contact=phone status="all" %}', phone=PHONE)
+    assert (
+        frame(
+            "/kapso-inbox/support/launch/?status=all&amp;search=5511912345678&amp;unread=0&amp;handoff=0"
+        )
+        in html
+    )
+
+
+@pytest.mark.parametrize(
+    ("phone", "said"), [("", "There is no phone number."), (None, "There is no"), ("Bo", "“Bo” is")]
+)
+def test_what_is_no_number_is_said_and_the_inbox_of_all_is_not_shown(phone: Any, said: str) -> None:
+    html = render(
+        '{% kapso_inbox "support" contact=contact.phone views=1 settings=1 %}',
+        contact={"phone": phone},
+    )
+    assert f'<p class="kapso-inbox__instead">{said}' in html
+    assert "<iframe" not in html
+    assert "<a " not in html
+
+
+def test_a_contact_that_is_missing_is_no_number() -> None:
+    assert "There is no phone number." in render('{% kapso_inbox "support" contact=nobody.phone %}')
+
+
+def test_the_link_leads_to_the_whole_page_searched_for_the_number() -> None:
+    tag = '{% kapso_inbox_link "support" contact=phone text="Write to Ana" class="button" %}'
+    assert render(tag, phone=PHONE) == (
+        '<a class="kapso-inbox-link button" '
+        'href="/kapso-inbox/support/?search=5511912345678&amp;unread=0&amp;handoff=0" '
+        'data-kapso-inbox-open="support">Write to Ana</a>'
+    )
+    assert render(tag, phone="none") == (
+        '<span class="kapso-inbox-link button" title="“none” is no phone number.">'
+        "Write to Ana</span>"
+    )
+
+
+def test_fifty_links_cost_no_query(db: None, ana: User, django_assert_num_queries: Any) -> None:
+    source = '{% for phone in phones %}{% kapso_inbox_link "support" contact=phone %}{% endfor %}'
+    with django_assert_num_queries(0):
+        html = render(source, user=ana, phones=[f"+55 11 91234-56{n}" for n in range(10, 60)])
+    assert html.count("<a ") == 50
+
+
+def test_the_url_tag_prints_or_keeps_the_address_of_the_launch() -> None:
+    tag = '{% kapso_inbox_url "support" mode="dark" unread=1'
+    url = "/kapso-inbox/support/launch/?mode=dark&unread=1"
+    assert render(tag + " %}") == url.replace("&", "&amp;")
+    assert render(tag + " as url %}[{{ url|safe }}]") == f"[{url}]"
+    assert render("{% autoescape off %}" + tag + " %}{% endautoescape %}") == url
+
+
+@pytest.mark.parametrize("off", ["False", "0", '"0"', '"false"', "off"])
+def test_a_filter_that_a_tag_says_is_off_is_off_and_one_that_is_left_out_is_not_told(
+    off: str,
+) -> None:
+    for value, query in ((off, "?unread=0"), ("None", ""), ('""', ""), ("missing", "")):
+        url = render(f'{{% kapso_inbox_url "support" unread={value} %}}', off=False)
+        assert url == f"/kapso-inbox/support/launch/{query}"
+
+
+@pytest.mark.django_db
+def test_a_contact_is_found_whatever_filters_somebody_saved(
+    kapso_sandbox: Sandbox, client: Client, ana: User, embed: InboxEmbed
+) -> None:
+    client.force_login(ana)
+    saved = {"unread": "1", "handoff": "1", "mode": "dark"}
+    InboxPreference.objects.create(user=ana, embed=embed, params=saved)
+    for arguments, filters in (
+        ('contact="+55 11 91234-5678"', {}),
+        ('search="Maria"', {}),
+        ('search="Maria" unread=1', {"unread": ["1"]}),
+        ("", {"unread": ["1"], "handoff": ["1"]}),
+    ):
+        html = render(f'{{% kapso_inbox "{embed.slug}" {arguments} %}}', user=ana)
+        [address] = re.findall(r'<iframe[^>]* src="([^"]+)"', html)
+        inbox = client.get(unescape(address), **FROM_A_FRAME)["Location"]
+        query = parse_qs(urlsplit(inbox).query)
+        assert query.pop("mode") == ["dark"]
+        query.pop("search", None)
+        assert query == filters
+
+
+@pytest.mark.django_db
+def test_it_costs_no_query_no_request_and_no_decryption(
+    kapso_sandbox: Sandbox, ana: User, django_assert_num_queries: Any
+) -> None:
+    source = "{% for slug in slugs %}{% kapso_inbox slug %}{% endfor %}"
+    with django_assert_num_queries(0), with_settings(ENCRYPTION_KEYS={}):
+        assert render(source, slugs=["support"] * 50).count("<iframe") == 50
+        html = render(source, user=ana, slugs=[f"team-{n}" for n in range(50)])
+    assert html.count("<iframe") == 50
+    assert kapso_sandbox.requests == []
+
+
+LITERALS = [
+    ('{% kapso_inbox "support" mode="black" %}', "system, light, dark"),
+    ('{% kapso_inbox "support" language="pt" %}', "en, es"),
+    ('{% kapso_inbox "support" status="open" %}', "active, ended, all"),
+    ('{% kapso_inbox "support" whatsapp_config_id=5 %}', "UUID"),
+    ('{% kapso_inbox "support" unread="yes" %}', "1, true"),
+    ('{% kapso_inbox "support" theme="dark" %}', "mode, language, status"),
+    ('{% kapso_inbox "two words" %}', "slug"),
+    ("{% kapso_inbox 1.5 %}", "slug"),
+    ("{% kapso_inbox None %}", "slug"),
+    ('{% kapso_inbox "" %}', "slug"),
+    ("{% kapso_inbox %}", "needs the slug"),
+    ('{% kapso_inbox "support" "dark" %}', "name=value"),
+    ('{% kapso_inbox "support" mode="dark" mode="light" %}', "twice"),
+    ('{% kapso_inbox "support" as inbox %}', "kapso_inbox_url"),
+    ('{% kapso_inbox_url "support" mode="black" as url %}', "system, light, dark"),
+    ('{% kapso_inbox_url "support" title="x" %}', "mode, language"),
+    ('{% kapso_inbox "support" variant="modal" %}', "panel, page, drawer, floating"),
+    ('{% kapso_inbox "support" lazy="yes" %}', "1, true"),
+    ('{% kapso_inbox "support" views=2 %}', "1, true"),
+    ('{% kapso_inbox "support" id="a b" %}', "letter"),
+    ('{% kapso_inbox "support" theme_source="html" %}', r"html\[data-theme\]"),
+    ('{% kapso_inbox "support" contact=a search=b %}', "either"),
+    ('{% kapso_inbox "support" text="x" %}', "variant, lazy, views, settings, theme_source, id"),
+    ('{% kapso_inbox_link "support" variant="drawer" %}', "contact, text, class"),
+    ('{% kapso_inbox_link "support" as link %}', "no variable"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), LITERALS)
+def test_a_wrong_literal_is_a_syntax_error_that_lists_the_right_ones(
+    source: str, message: str
+) -> None:
+    with pytest.raises(TemplateSyntaxError, match=message):
+        render(source)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_wrong_value_at_run_time_is_left_out_said_in_debug_and_logged(
+    debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(DEBUG=debug):
+        html = render('{% kapso_inbox "support" mode=mode unread=1 %}', mode="<black>")
+    assert 'src="/kapso-inbox/support/launch/?unread=1"' in html
+    assert ("mode: is one of system, light, dark" in html) is debug
+    assert "<black>" not in html
+    assert "mode: is one of system, light, dark" in caplog.text
+
+
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("slug", ["", "two words", None, "a/../b"])
+def test_a_wrong_slug_at_run_time_never_breaks_the_page(
+    debug: bool, slug: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with override_settings(DEBUG=debug):
+        html = render("before {% kapso_inbox slug %} after", slug=slug)
+        assert render("{% kapso_inbox_url slug %}", slug=slug) == ""
+    assert "<iframe" not in html
+    assert html.startswith("before")
+    assert ('role="alert"' in html) is debug
+    assert "not the slug of an embed" in caplog.text
+
+
+def test_a_variable_that_is_missing_is_left_out() -> None:
+    html = render('{% kapso_inbox "support" search=contact.phone mode=request.user.theme %}')
+    assert 'src="/kapso-inbox/support/launch/"' in html
+
+
+@override_settings(ROOT_URLCONF="tests.urls_without_inbox")
+def test_a_urlconf_without_our_addresses_never_breaks_the_page(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert "<iframe" not in render('{% kapso_inbox "support" %}')
+    assert render('{% kapso_inbox_url "support" %}') == ""
+    assert 'include("kapso_inbox.urls")' in caplog.text
+
+
+@pytest.mark.parametrize("delivery", ["launch", "direct"])
+@pytest.mark.parametrize("request_", ["a leave request", {"id": 5}, 7, object(), None])
+def test_a_page_may_call_something_else_a_request(delivery: str, request_: Any) -> None:
+    with with_settings(DELIVERY=delivery):
+        html = render('{% kapso_inbox "support" %}', request=request_)
+    assert ("<iframe" in html) is (delivery == "launch")
+
+
+def test_a_request_without_a_user_gets_no_secret(rf: RequestFactory) -> None:
+    with with_settings(DELIVERY="direct"):
+        assert "<iframe" not in render('{% kapso_inbox "support" %}', request=rf.get("/"))
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+ODD_NAMES = ["mode", "search", "unread", "whatsapp_config_id", "title"]
+ODD = [gettext_lazy("Light"), mark_safe('"><script>'), 5.5, b"x", [], {}, object(), Mute()]
+
+
+@pytest.mark.parametrize(
+    "value", [*ODD, "a\0b", "x" * 5000, "\ud800"], ids=lambda v: type(v).__name__
+)
+@pytest.mark.parametrize(
+    "name",
+    [*ODD_NAMES, "variant", "lazy", "views", "theme_source", "id"],
+)
+@pytest.mark.parametrize("autoescape", ["on", "off"])
+def test_an_odd_value_never_breaks_the_page(value: Any, name: str, autoescape: str) -> None:
+    tag = f'{{% kapso_inbox "a" {name}=v %}}'
+    html = render(f"{{% autoescape {autoescape} %}}{tag}{{% endautoescape %}}", v=value)
+    assert html.count("<iframe") == 1
+    assert "<script>" not in html
+
+
+@pytest.mark.parametrize("value", [*ODD, "a\0b", "\ud800"], ids=lambda v: type(v).__name__)
+def test_an_odd_contact_never_breaks_the_page(value: Any) -> None:
+    tags = '{% kapso_inbox "a" contact=v %}{% kapso_inbox_link "a" contact=v text=v class=v %}'
+    html = render(tags, v=value)
+    assert "<iframe" not in html
+    assert "<script>" not in html
+
+
+def test_an_embed_itself_stands_for_its_slug() -> None:
+    embed = InboxEmbed(slug="support", name="Sales")
+    assert 'src="/kapso-inbox/support/launch/"' in render("{% kapso_inbox embed %}", embed=embed)
+
+
+@pytest.mark.parametrize("projects", [None, {"b": {}}, {"b": None}])
+def test_projects_that_are_not_in_order_never_break_the_page(projects: Any) -> None:
+    with with_settings(PROJECTS=projects):
+        assert "<iframe" in render('{% kapso_inbox "support" %}')
+
+
+# Direct delivery
+
+
+@pytest.fixture
+def direct() -> Any:
+    with with_settings(DELIVERY="direct"):
+        yield
+
+
+@pytest.mark.django_db
+def test_direct_delivery_puts_the_secret_address_into_the_page(
+    direct: None, kapso_sandbox: Sandbox, embed: InboxEmbed, ana: User
+) -> None:
+    (record,) = kapso_sandbox.project().active_embeds()
+    sent = len(kapso_sandbox.requests)
+    html = render('{% kapso_inbox "sales" mode="dark" %}', user=ana)
+    assert f'src="{record["embed_url"]}?mode=dark"' in html
+    assert list(InboxOpening.objects.values_list("outcome", flat=True)) == ["opened"]
+    assert len(kapso_sandbox.requests) == sent
+
+
+@pytest.mark.django_db
+def test_direct_delivery_shows_nothing_to_those_who_may_not(
+    direct: None,
+    kapso_sandbox: Sandbox,
+    embed: InboxEmbed,
+    make_agent: Callable[..., User],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    token = kapso_sandbox.project().active_embeds()[0]["token"]
+    source = '{% kapso_inbox "sales" %}'
+    for html in (
+        render(source),
+        render(source, user=AnonymousUser()),
+        render(source, user=make_agent("bo")),
+        render('{% kapso_inbox "nobodys" %}', user=make_agent("cy")),
+    ):
+        assert "<iframe" not in html
+        assert token not in html
+    assert token not in caplog.text
+    assert "needs a request of a signed-in user" in caplog.text
+
+
+@pytest.mark.django_db
+def test_direct_delivery_of_a_revoked_embed_is_said_in_debug(
+    direct: None, embed: InboxEmbed, ana: User
+) -> None:
+    revoke_embed(embed)
+    with override_settings(DEBUG=True):
+        assert "Revoked" in render('{% kapso_inbox "sales" %}', user=ana)
+
+
+@pytest.mark.django_db
+def test_direct_delivery_costs_one_query_for_the_embed_and_one_for_the_record(
+    direct: None, embed: InboxEmbed, ana: User, django_assert_num_queries: Any
+) -> None:
+    ana.has_perm("kapso_inbox.open_inboxembed")  # as a page behind a permission has asked already
+    with django_assert_num_queries(4):  # and the savepoint around the record, begun and released
+        render('{% kapso_inbox "sales" %}', user=ana)
+
+
+@pytest.mark.django_db
+def test_the_url_tag_is_the_launch_also_with_direct_delivery(
+    direct: None, embed: InboxEmbed, ana: User
+) -> None:
+    assert render('{% kapso_inbox_url "sales" %}', user=ana) == "/kapso-inbox/sales/launch/"
