@@ -18,7 +18,7 @@ from django.template import engines
 from django.urls import include, path
 from django.utils.http import urlencode
 
-from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt
 
 from .models import PlainInbox
 
@@ -75,7 +75,7 @@ def guarded(request: HttpRequest, slug: str) -> HttpResponse:
     if link is None or link.state != AccessLink.State.ACTIVE or inbox.personal_to:
         raise Http404
     params = InboxPreference.objects.filter(user=user.pk, embed=inbox).values_list("params").first()
-    InboxOpening.objects.create(
+    LaunchAttempt.objects.create(
         user_id=user.pk,
         username=user.get_username(),
         embed=inbox,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
-from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.module_loading import import_string
+
+from kapso_inbox.models import InboxEmbedQuerySet
 
 from . import conf
 from .models import InboxEmbed, Record
@@ -41,7 +42,7 @@ class AccessPolicy:
 
     superusers_open_everything = False
 
-    def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+    def within_reach(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
         """Return those of `embeds` that this user may know of at all; both other answers use it.
 
         Args:
@@ -50,7 +51,7 @@ class AccessPolicy:
         """
         return embeds
 
-    def openable(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+    def openable(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
         """Return those of `embeds` whose conversations this user may read."""
         if not user.is_active or not user.has_perm(OPEN):
             return embeds.none()
@@ -64,9 +65,7 @@ class AccessPolicy:
         """Say whether this user may set up an inbox of their own (`{% kapso_my_inbox %}`)."""
         return user.is_active and user.has_perm(OPEN)
 
-    def manageable(
-        self, user: User, embeds: QuerySet[InboxEmbed], action: str
-    ) -> QuerySet[InboxEmbed]:
+    def manageable(self, user: User, embeds: InboxEmbedQuerySet, action: str) -> InboxEmbedQuerySet:
         """Return those of `embeds` that this user may manage.
 
         Args:
@@ -76,7 +75,7 @@ class AccessPolicy:
             return embeds.none()
         return self.within_reach(user, embeds)
 
-    def visible(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+    def visible(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
         """Return those of `embeds` that this user may look at; to change one is to see it, too."""
         may_view = user.has_perm("kapso_inbox.view_inboxembed")
         return self.manageable(user, embeds, "view" if may_view else "change")
@@ -97,7 +96,7 @@ class AccessPolicy:
         knows whose they are.
 
         Args:
-            records: `InboxOpening` or `InboxChange` rows to choose from.
+            records: `LaunchAttempt` or `InboxChange` rows to choose from.
         """
         name = records.model._meta.model_name
         if not user.is_active or not user.has_perm(f"kapso_inbox.view_{name}"):
@@ -135,6 +134,6 @@ def may_take(user: User, slug: str) -> bool:
     A creation takes over an embed of that slug whose making failed, so it has to be one that the
     user may add; otherwise the slug is taken.
     """
-    embeds = InboxEmbed.objects.using(router.db_for_write(InboxEmbed)).filter(slug=slug)
+    embeds = InboxEmbed.objects.for_write().filter(slug=slug)
     theirs = get_policy().manageable(user, embeds, "add")
     return not embeds.exclude(pk__in=theirs.values("pk")).exists()

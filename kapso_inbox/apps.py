@@ -15,7 +15,9 @@ class KapsoInboxConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_settings, check_urls
-        from .models import AccessLink, InboxEmbed, note_restriction, refuse_to_delete_live_links
+        from .models import AccessLink, InboxEmbed
+        from .models.embeds import note_restriction
+        from .models.links import refuse_to_delete_live_links
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.http import HttpRequest
 
-from .models import AccessLink, InboxChange, InboxEmbed, InboxOpening, Outcome
+from .models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
 
 Action = InboxChange.Action
 
@@ -34,7 +34,7 @@ def record_change(
         actor: who: a user, or the name of what did it by itself.
         details: in words, without anything secret.
     """
-    InboxChange.objects.using(router.db_for_write(InboxChange)).create(
+    InboxChange.objects.for_write().create(
         **_who(actor),
         embed_id=embed.pk,
         slug=embed.slug,
@@ -44,7 +44,7 @@ def record_change(
     )
 
 
-def record_opening(
+def record_attempt(
     request: HttpRequest,
     slug: str,
     outcome: Outcome,
@@ -65,8 +65,8 @@ def record_opening(
     Raises:
         DatabaseError: it could not be written down.
     """
-    using = router.db_for_write(InboxOpening)
-    opening = InboxOpening(
+    using = router.db_for_write(LaunchAttempt)
+    opening = LaunchAttempt(
         **_who(user or request.user),
         embed_id=embed.pk if embed else None,
         slug=slug[:50],
@@ -85,8 +85,8 @@ def record_opening(
 def prune(before: datetime) -> int:
     """Delete the record of what was before that time, in batches; return how much that was."""
     deleted = 0
-    for model in (InboxOpening, InboxChange):
-        rows = model.objects.using(router.db_for_write(model)).filter(created_at__lt=before)
+    for model in (LaunchAttempt, InboxChange):
+        rows = model.objects.for_write().filter(created_at__lt=before)
         while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH]):
             deleted += rows.filter(pk__in=batch).delete()[0]
     return deleted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.apps import AppConfig
@@ -16,11 +17,12 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import translation
 from django.utils.module_loading import import_string
 
+from kapso_inbox.exceptions import ConfigurationError
+
 from . import conf
 from .access import AccessPolicy
 from .encryption import KeyConfigurationError, Keyring
 from .kapso.configuration import checked_base_url
-from .kapso.errors import ConfigurationError
 from .origins import is_allowed_origin, is_inbox_origin
 
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,50}")
@@ -140,8 +142,9 @@ def _check_projects() -> Iterator[CheckMessage]:
         setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
         if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
             yield _wrong(setting, "E006", "An alias is made of letters, digits, hyphens and _.")
-        elif alias == conf.DEFAULT_PROJECT:
-            yield _wrong(setting, "E006", "The key of this project is KAPSO_INBOX['API_KEY'].")
+        elif alias == conf.DEFAULT_PROJECT and conf.value("API_KEY"):
+            hint = "KAPSO_INBOX['API_KEY'] is a shorthand for this project. Keep one of the two."
+            yield _wrong(setting, "E006", hint)
         elif not isinstance(own, Mapping) or set(own) - set(conf.PROJECT_KEYS):
             yield _wrong(setting, "E006", hint)
         elif not _is_api_key(own.get("API_KEY")):
@@ -177,6 +180,16 @@ def _list_of(is_right: Callable[[str], bool], *, least: int = 0) -> Callable[[An
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_duration(value: Any) -> bool:
+    if value is None:
+        return True
+    if _is_number(value):
+        if not 0 <= value <= _LONGEST.total_seconds():
+            return False
+        value = timedelta(seconds=value)
+    return isinstance(value, timedelta) and timedelta(0) <= value <= _LONGEST
 
 
 def _is_timeout(value: Any) -> bool:
@@ -222,7 +235,8 @@ def _is_phone_region(value: Any) -> bool:
     return isinstance(value, str) and value in SUPPORTED_REGIONS
 
 
-_YEAR = 365 * 24 * 60 * 60
+#: What Django can subtract from today's date.
+_LONGEST = timedelta(days=36_500)
 _API_KEY_HINT = "A key is one line of ASCII without white space. Was it pasted with something else?"
 
 #: setting -> number of its check, whether a value is in order, what would be.
@@ -286,17 +300,17 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "VERIFY_AFTER": (
         "E015",
-        lambda value: _is_number(value) and 0 <= value <= _YEAR,
-        "A number of seconds, at most a year's; 0 never asks Kapso at a launch.",
+        _is_duration,
+        "A timedelta or a number of seconds; None or 0 never asks Kapso at a launch.",
     ),
     "RENEW_BEFORE": (
         "E017",
-        lambda value: _is_number(value) and 0 <= value <= _YEAR,
-        "A number of seconds, at most a year's; 0 never renews a link that is about to expire.",
+        _is_duration,
+        "A timedelta or a number of seconds; None or 0 never renews a link.",
     ),
-    "AUDIT_DAYS": (
+    "AUDIT_RETENTION": (
         "E018",
-        lambda value: _is_number(value) and 0 <= value <= 36_500,
-        "A number of days; 0 keeps the record of openings and changes for ever.",
+        _is_duration,
+        "A timedelta or a number of seconds; None or 0 keeps the audit trail for ever.",
     ),
 }

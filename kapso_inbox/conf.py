@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox.exceptions import ConfigurationError
 
 from .encryption import KeyConfigurationError, Keyring
 from .secret import Secret
@@ -35,9 +37,9 @@ DEFAULTS: dict[str, Any] = {
     "USER_PARAMS": None,
     "PHONE_REGION": None,
     "TEAM_MEMBER": None,
-    "VERIFY_AFTER": 300,
-    "RENEW_BEFORE": 0,
-    "AUDIT_DAYS": 365,
+    "VERIFY_AFTER": timedelta(minutes=5),
+    "RENEW_BEFORE": None,
+    "AUDIT_RETENTION": timedelta(days=365),
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
@@ -89,10 +91,19 @@ def value(name: str) -> Any:
     return _stripped(configured.get(name, DEFAULTS.get(name)))
 
 
+def duration(name: str) -> timedelta:
+    """Return a key of `KAPSO_INBOX` that holds a duration; zero means never.
+
+    Args:
+        name: a key whose value is a `timedelta`, a number of seconds, or None for never.
+    """
+    configured = value(name)
+    return configured if isinstance(configured, timedelta) else timedelta(seconds=configured or 0)
+
+
 def project_aliases() -> list[str]:
-    """Return the aliases of all configured projects, `default` first where it has a key."""
-    default = [DEFAULT_PROJECT] if value("API_KEY") else []
-    return default + [alias for alias in _projects() if alias != DEFAULT_PROJECT]
+    """Return the aliases of all configured projects, `default` first if it has a key."""
+    return sorted(_projects(), key=lambda alias: alias != DEFAULT_PROJECT)
 
 
 @sensitive_variables()
@@ -100,16 +111,14 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
     """Return a configured project.
 
     Raises:
-        ImproperlyConfigured: there is none of that alias, or it has no API key.
+        ConfigurationError: there is none of that alias, or it has no API key.
     """
-    if alias == DEFAULT_PROJECT:
-        own: Any = {"API_KEY": value("API_KEY")}
-        missing = 'Set KAPSO_INBOX["API_KEY"].'
-    else:
-        own = _projects().get(alias)
-        missing = f'Set KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"].'
+    own = _projects().get(alias)
     if not isinstance(own, Mapping) or not own.get("API_KEY"):
-        raise ImproperlyConfigured(f"The Kapso project {alias!r} has no API key. {missing}")
+        missing = f'Set KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"].'
+        if alias == DEFAULT_PROJECT:
+            missing = 'Set KAPSO_INBOX["API_KEY"].'
+        raise ConfigurationError(f"The Kapso project {alias!r} has no API key. {missing}")
     return Project(
         alias=alias,
         api_key=_hidden(own["API_KEY"]),
@@ -124,7 +133,7 @@ def inbox_origins() -> list[str]:
     for alias in project_aliases():
         try:
             origins |= dict.fromkeys(project(alias).inbox_origins)
-        except ImproperlyConfigured:
+        except ConfigurationError:
             continue  # a check names it; it has no inbox
     return list(origins)
 
@@ -133,12 +142,12 @@ def keyring() -> Keyring:
     """Return the encryption keys.
 
     Raises:
-        ImproperlyConfigured: there is none, or one is malformed.
+        ConfigurationError: there is none, or one is malformed.
     """
     try:
         return Keyring(value("ENCRYPTION_KEYS") or {})
     except KeyConfigurationError as error:
-        raise ImproperlyConfigured(f'{error} See KAPSO_INBOX["ENCRYPTION_KEYS"].') from None
+        raise ConfigurationError(f'{error} See KAPSO_INBOX["ENCRYPTION_KEYS"].') from None
 
 
 def delivery() -> Delivery:
@@ -159,8 +168,11 @@ def team_member() -> Callable[[Any], Any] | None:
 
 
 def _projects() -> Mapping[str, Any]:
+    """Return the projects by alias. `API_KEY` is a shorthand for that of the project `default`."""
     projects = value("PROJECTS")
-    return projects if isinstance(projects, Mapping) else {}
+    projects = projects if isinstance(projects, Mapping) else {}
+    shorthand = {DEFAULT_PROJECT: {"API_KEY": value("API_KEY")}} if value("API_KEY") else {}
+    return {**shorthand, **projects}
 
 
 def _hidden(value: Any) -> Any:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from .exceptions import ConfigurationError, KapsoInboxError
+
 if TYPE_CHECKING:
     # At run time not at import: it takes longer to load than all the rest of this app.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,11 +24,11 @@ _KEY_BYTES = 32
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
-class EncryptionError(Exception):
+class EncryptionError(KapsoInboxError):
     """A secret cannot be stored or revealed. Never holds a key, plaintext or ciphertext."""
 
 
-class KeyConfigurationError(EncryptionError):
+class KeyConfigurationError(EncryptionError, ConfigurationError):
     """The keys themselves cannot be used: none, a malformed id, not 32 bytes."""
 
 

@@ -96,7 +96,7 @@ def search(
 
     Raises:
         KapsoError: Kapso could not be asked.
-        ImproperlyConfigured: there is no such project.
+        ConfigurationError: there is no such project.
     """
     words = text.casefold().split()
     found: list[Choice] = []

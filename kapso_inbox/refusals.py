@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import DatabaseError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from kapso_inbox.exceptions import ConfigurationError
+
 from . import lookups
 from .kapso import (
-    ConfigurationError,
     CredentialsError,
     InvalidRequestError,
     KapsoError,
@@ -28,7 +29,6 @@ REFUSALS = (
     ValidationError,
     KapsoError,
     LifecycleError,
-    ImproperlyConfigured,
     ConfigurationError,
 )
 

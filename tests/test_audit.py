@@ -16,7 +16,7 @@ from kapso_inbox.lifecycle import (
     create_embed,
     ensure_embed,
     revoke_embed,
-    rotate_link,
+    rotate_embed,
     update_embed,
 )
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -59,7 +59,7 @@ def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 def test_each_change_is_recorded_with_who_asked_for_it(kapso_sandbox: Sandbox, ana: User) -> None:
     embed = create_embed(slug="acme", name="Acme", actor=ana)
     update_embed(embed, name="Acme Inc", groups=ana.groups.all(), actor=ana)
-    rotate_link(embed, actor="cron")
+    rotate_embed(embed, actor="cron")
     revoke_embed(embed)
     assert changes() == [
         ("ana", "acme", Action.CREATED),
@@ -109,7 +109,7 @@ def test_what_cannot_be_recorded_is_not_done(kapso_sandbox: Sandbox, embed: Inbo
     sent = len(kapso_sandbox.requests)
     for act in (
         lambda: create_embed(slug="other", name="Other"),
-        lambda: rotate_link(embed),
+        lambda: rotate_embed(embed),
         lambda: revoke_embed(embed),
         lambda: update_embed(embed, groups=[]),
     ):
@@ -123,7 +123,7 @@ def test_a_host_hears_of_each_event_after_it_happened(
     kapso_sandbox: Sandbox, ana: User, client: Client, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     embed = create_embed(slug="sales", name="Sales", actor=ana)
-    rotate_link(embed, actor=ana)
+    rotate_embed(embed, actor=ana)
     client.force_login(ana)
     client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
     with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
@@ -182,6 +182,6 @@ def test_a_receiver_that_fails_changes_nothing(
 @override_settings(USE_TZ=False)
 def test_it_works_without_time_zones(kapso_sandbox: Sandbox, ana: User) -> None:
     embed = create_embed(slug="sales", name="Sales", actor=ana)
-    rotate_link(embed)
+    rotate_embed(embed)
     revoke_embed(embed)
     assert len(changes()) == 3

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from kapso_inbox.conditions import Condition, with_condition
-from kapso_inbox.models import AccessLink, InboxEmbed, Outcome
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed, Outcome
 
 pytestmark = pytest.mark.django_db
 
@@ -17,7 +16,7 @@ State = AccessLink.State
 
 
 def read(embed: InboxEmbed) -> Any:
-    return with_condition(InboxEmbed.objects.filter(pk=embed.pk)).get()
+    return InboxEmbed.objects.filter(pk=embed.pk).with_condition().get()
 
 
 def make(
@@ -62,7 +61,7 @@ def test_each_state_has_its_word(
     loose: bool,
 ) -> None:
     embed = read(make(state, days=days, others=others))
-    assert (embed.condition, bool(embed.has_loose_ends)) == (condition, loose)
+    assert (embed.condition, bool(embed.has_unsettled_links)) == (condition, loose)
 
 
 @pytest.mark.parametrize("own", [{}, {"personal_to": "7"}])

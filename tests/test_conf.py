@@ -13,7 +13,8 @@ from django.test import override_settings
 from kapso_inbox import conf
 from kapso_inbox.access import AccessPolicy, get_policy
 from kapso_inbox.encryption import generate_key
-from kapso_inbox.kapso import BASE_URL, ConfigurationError, KapsoClient
+from kapso_inbox.exceptions import ConfigurationError
+from kapso_inbox.kapso import BASE_URL, KapsoClient
 
 KEY = "kapso-key-that-nobody-may-see"
 KEYS = {"k": generate_key()}

@@ -12,7 +12,7 @@ from kapso_inbox.lifecycle import (
     create_embed,
     ensure_embed,
     revoke_embed,
-    rotate_link,
+    rotate_embed,
     update_embed,
 )
 from kapso_inbox.models import AccessLink, InboxEmbed
@@ -47,8 +47,8 @@ def test_a_replica_that_lags_behind_neither_loses_nor_doubles_a_link(
         embed = create_embed(slug="sales", name="Sales", groups=[group])
         assert active() == 1
         assert ensure_embed("sales", name="Sales", groups=[group]).pk == embed.pk
-        rotate_link(embed)
-        rotate_link(embed)
+        rotate_embed(embed)
+        rotate_embed(embed)
         assert active() == 1
         assert update_embed(embed, default_mode="dark").default_mode == "dark"
         assert [request.method for request in kapso_sandbox.requests].count("POST") == 3

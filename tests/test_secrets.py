@@ -33,8 +33,9 @@ from django.views.debug import ExceptionReporter
 
 from kapso_inbox import conf, lifecycle
 from kapso_inbox.encryption import generate_key
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.inbox import launch
-from kapso_inbox.kapso import ConfigurationError, KapsoError
+from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 from tests.hosts.database import connection
@@ -104,8 +105,8 @@ def test_no_log_at_debug_level(
     lifecycle.update_embed(embed, name="New")
     kapso_sandbox.fail_next(drop="after")
     with pytest.raises(KapsoError):
-        lifecycle.rotate_link(embed)
-    lifecycle.rotate_link(embed)
+        lifecycle.rotate_embed(embed)
+    lifecycle.rotate_embed(embed)
     lifecycle.revoke_embed(embed)
     text = logged.getvalue()
     assert "POST /inbox_embeds" in text

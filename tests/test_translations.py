@@ -242,7 +242,7 @@ def test_an_english_page_is_not_taken_for_a_translated_one(client: Client, db: N
 
 
 def refuse_to_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    if sql.startswith("INSERT") and "inboxopening" in sql:
+    if sql.startswith("INSERT") and "launchattempt" in sql:
         raise DatabaseError("disk full")
     return execute(sql, params, many, context)
 
@@ -587,7 +587,7 @@ def test_the_admin_is_in_the_sites_language(
             admin.get(url("inboxembed_health")),
             *(admin.get(url("inboxembed_verb", verb), ids) for verb in verbs),
             *(confirmed(admin, verb, *embeds)[1] for verb in verbs),
-            admin.get(url("inboxopening_changelist")),
+            admin.get(url("launchattempt_changelist")),
             admin.get(url("inboxchange_changelist")),
         ]
     for page in pages:

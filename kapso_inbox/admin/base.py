@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import router
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,11 +19,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kapso_inbox.access import get_policy
-from kapso_inbox.conditions import Condition, with_condition
-from kapso_inbox.lifecycle.links import database
-from kapso_inbox.models import AccessLink, InboxEmbed, ScopeType
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed, InboxEmbedQuerySet, ScopeType
+from kapso_inbox.transactions import database
 
-from .verbs import VERBS, condition, has_loose_ends, moment
+from .verbs import VERBS, condition, has_unsettled_links, moment
 
 if TYPE_CHECKING:
     EmbedModelAdmin = admin.ModelAdmin[InboxEmbed]
@@ -36,25 +35,25 @@ class EmbedPages(EmbedModelAdmin):
 
     # Who may do what
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[InboxEmbed]:
+    def get_queryset(self, request: HttpRequest) -> InboxEmbedQuerySet:
         """Those that the administrator may know of."""
-        embeds = super().get_queryset(request).using(self._using(request))
+        embeds: Any = super().get_queryset(request).using(self._using(request))
         visible = get_policy().visible(request.user, embeds)
         groups = Prefetch("groups", Group.objects.using(embeds.db))
         return visible.select_related("current_link").prefetch_related(groups)
 
-    def _shown(self, request: HttpRequest) -> QuerySet[InboxEmbed]:
+    def _shown(self, request: HttpRequest) -> InboxEmbedQuerySet:
         """The same, with what `state` and the verbs look at.
 
         Not in all of them, because of the list: what is only counted need not be joined.
         """
-        return with_condition(self.get_queryset(request))
+        return self.get_queryset(request).with_condition()
 
     def _using(self, request: HttpRequest) -> str:
         """The database to look in: what is to be changed is never looked for in a replica."""
         return database() if request.method == "POST" else router.db_for_read(InboxEmbed)
 
-    def _embeds(self, request: HttpRequest) -> QuerySet[InboxEmbed]:
+    def _embeds(self, request: HttpRequest) -> InboxEmbedQuerySet:
         return InboxEmbed.objects.using(self._using(request))
 
     def has_view_permission(self, request: HttpRequest, obj: InboxEmbed | None = None) -> bool:
@@ -83,7 +82,7 @@ class EmbedPages(EmbedModelAdmin):
     def _may(self, request: HttpRequest, action: str, embed: InboxEmbed) -> bool:
         return self._manageable(request, action).filter(pk=embed.pk).exists()
 
-    def _manageable(self, request: HttpRequest, action: str) -> QuerySet[InboxEmbed]:
+    def _manageable(self, request: HttpRequest, action: str) -> InboxEmbedQuerySet:
         return get_policy().manageable(request.user, self._embeds(request), action)
 
     # Where to
@@ -121,7 +120,7 @@ class EmbedPages(EmbedModelAdmin):
         text = str(found.label)
         if found == Condition.EXPIRES_SOON and embed.expires_at:
             text = _("Expires in %(time)s") % {"time": timeuntil(embed.expires_at, depth=1)}
-        if has_loose_ends(embed) and found != Condition.WAITING:
+        if has_unsettled_links(embed) and found != Condition.WAITING:
             text = _("%(state)s; another link waits for Kapso") % {"state": text}
         return format_html('<span class="kapso-state kapso-state--{}">{}</span>', found.value, text)
 
@@ -178,7 +177,7 @@ class EmbedPages(EmbedModelAdmin):
         link = embed.current_link
         if link is not None and link.reason:
             yield link.reason
-        if link is not None and not has_loose_ends(embed):
+        if link is not None and not has_unsettled_links(embed):
             return
         others = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
         if link is not None:

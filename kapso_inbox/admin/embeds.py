@@ -9,14 +9,12 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connections, router
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
 
 from kapso_inbox import lifecycle, refusals, transactions
-from kapso_inbox.conditions import with_condition
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from .filters import ConditionFilter, ProjectFilter
 from .form_views import FormPages
@@ -33,7 +31,7 @@ def _action(verb: Verb) -> Callable[..., HttpResponse | None]:
 
     @admin.action(description=cast(str, verb.label), permissions=[verb.permission])
     def ask(
-        model_admin: InboxEmbedAdmin, request: HttpRequest, queryset: QuerySet[InboxEmbed]
+        model_admin: InboxEmbedAdmin, request: HttpRequest, queryset: InboxEmbedQuerySet
     ) -> HttpResponse | None:
         return model_admin.ask_to_confirm(request, verb, queryset)
 
@@ -44,19 +42,22 @@ def _action(verb: Verb) -> Callable[..., HttpResponse | None]:
 class EmbedList(ChangeList):
     """Django's. What is shown of an embed is put together for those of the page alone."""
 
-    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[InboxEmbed]:
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> InboxEmbedQuerySet:
         """Return all that were asked for; in an order that was chosen, which may be that of states.
 
         Without one, what is counted here are rows of one table.
         """
         if ORDER_VAR in self.params:
-            self.root_queryset = with_condition(self.root_queryset)
-        return super().get_queryset(request, *args, **kwargs)
+            embeds: Any = self.root_queryset
+            self.root_queryset = embeds.with_condition()
+        found: Any = super().get_queryset(request, *args, **kwargs)
+        return found  # type: ignore[no-any-return]
 
     def get_results(self, request: HttpRequest) -> None:
         """Count them, and read those of the page."""
         super().get_results(request)
-        self.result_list = with_condition(self.result_list)
+        page: Any = self.result_list
+        self.result_list = page.with_condition()
 
 
 @admin.register(InboxEmbed)
@@ -103,7 +104,7 @@ class InboxEmbedAdmin(FormPages, VerbPages, OtherPages):
         ]
         patterns = [*own, *super().get_urls()]
         for pattern in patterns:
-            transactions.outside(pattern.callback)
+            transactions.outside_transactions(pattern.callback)
         return patterns
 
     # The list

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox import conf
-from kapso_inbox.conditions import Condition, with_condition
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import Condition, InboxEmbed
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[InboxEmbed]
@@ -29,14 +28,12 @@ class ConditionFilter(admin.SimpleListFilter):
         """All conditions."""
         return list(Condition.choices)
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[InboxEmbed]
-    ) -> QuerySet[InboxEmbed]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Those in the one that was chosen."""
         # PostgreSQL takes no NUL, and an address may hold one.
         if self.value() not in Condition.values:
             return queryset
-        return with_condition(queryset).filter(Q(condition=self.value()))
+        return queryset.with_condition().filter(Q(condition=self.value()))
 
 
 class ProjectFilter(admin.SimpleListFilter):
@@ -50,9 +47,7 @@ class ProjectFilter(admin.SimpleListFilter):
         aliases = conf.project_aliases()
         return [(alias, alias) for alias in aliases] if len(aliases) > 1 else []
 
-    def queryset(
-        self, request: HttpRequest, queryset: QuerySet[InboxEmbed]
-    ) -> QuerySet[InboxEmbed]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Those of the one that was chosen."""
         if self.value() not in conf.project_aliases():
             return queryset

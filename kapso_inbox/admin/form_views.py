@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, router
+from django.db import DatabaseError
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -24,6 +24,7 @@ from kapso_inbox import access, conf, lifecycle, refusals
 from kapso_inbox.kapso import KapsoError, UncertainError
 from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxChange, InboxEmbed
+from kapso_inbox.transactions import database
 
 from .base import EmbedPages
 from .forms import DAYS, AddEmbedForm, ChangeEmbedForm, origin_warnings
@@ -153,7 +154,7 @@ class FormPages(EmbedPages):
         wanted = form.settings()
         try:
             if not access.may_take(request.user, wanted["slug"]):
-                raise values.taken()
+                raise values.slug_taken()
             embed = lifecycle.create_embed(**wanted, actor=request.user)
         except ValidationError as error:
             twin = self._made_just_now(request, form)
@@ -211,12 +212,12 @@ class FormPages(EmbedPages):
             del wanted["expires_at"]
         if not wanted["language"]:
             del wanted["language"]  # it was left to Kapso, and Kapso has chosen
-        cleaned = values.clean(wanted)
+        cleaned = values.clean_settings(wanted)
         if any(getattr(twin, name) != value for name, value in cleaned.items()):
             return None
-        if groups != set(twin.groups.using(links.database())):
+        if groups != set(twin.groups.using(database())):
             return None
-        made = InboxChange.objects.using(router.db_for_write(InboxChange)).filter(
+        made = InboxChange.objects.for_write().filter(
             action=InboxChange.Action.CREATED,
             embed_id=twin.pk,
             username=request.user.get_username(),

@@ -22,7 +22,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox.access import get_policy
-from kapso_inbox.models import InboxChange, InboxEmbed, InboxOpening, Record
+from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Record
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Record]
@@ -33,7 +33,7 @@ else:
 CHUNK = 2000
 #: What makes a spreadsheet take a cell for a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-#: So many months can be picked besides the current one: `AUDIT_DAYS` is a year unless set.
+#: So many months can be picked besides the current one: `AUDIT_RETENTION` is a year unless set.
 PAST_MONTHS = 11
 
 
@@ -138,11 +138,11 @@ class RecordAdmin(ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        """Nobody deletes; `kapso_sync` prunes after `AUDIT_DAYS`."""
+        """Nobody deletes; `kapso_sync` prunes after `AUDIT_RETENTION`."""
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """Django's, and the export's: `admin:kapso_inbox_inboxopening_export`, `…change_export`."""
+        """Return Django's addresses and that of the export."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         view = self.admin_site.admin_view(self.export)
         return [path("export/", view, name=name), *super().get_urls()]
@@ -211,8 +211,8 @@ class _Line:
         return line
 
 
-@admin.register(InboxOpening)
-class InboxOpeningAdmin(RecordAdmin):
+@admin.register(LaunchAttempt)
+class LaunchAttemptAdmin(RecordAdmin):
     """Who opened, or tried to open, which inbox."""
 
     list_display = ("created_at", "who", "inbox", "outcome", "address")

@@ -9,14 +9,12 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kapso_inbox.conditions import with_condition, with_newest_link
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from .base import EmbedPages
 from .verbs import VERBS, Result, Target, Verb, carry_out, is_id
@@ -35,11 +33,11 @@ class VerbPages(EmbedPages):
         self,
         request: HttpRequest,
         verb: Verb,
-        embeds: QuerySet[InboxEmbed],
+        embeds: InboxEmbedQuerySet,
         form: Form | None = None,
     ) -> HttpResponse:
         """Say what will happen to each embed, before it does."""
-        chosen = list(with_newest_link(with_condition(embeds))[: MOST + 1])
+        chosen = list(embeds.with_condition().with_newest_link()[: MOST + 1])
         if len(chosen) > MOST:
             text = _("At most %(most)d at a time, since each takes requests to Kapso.")
             self.message_user(request, text % {"most": MOST}, messages.ERROR)
@@ -50,7 +48,7 @@ class VerbPages(EmbedPages):
                 "embed": embed,
                 "state": self.state(embed),
                 "obstacle": verb.obstacle(embed) if embed.pk in may else _only_to_be_seen(),
-                "target": Target.of(embed, embed.newest_link),  # type: ignore[attr-defined]
+                "target": Target.of(embed, embed.newest_link_id),  # type: ignore[attr-defined]
             }
             for embed in chosen
         ]

@@ -17,11 +17,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from kapso_inbox import lifecycle, refusals, sync
-from kapso_inbox.conditions import Condition
+from kapso_inbox import lifecycle, refusals
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle.links import embeds, links_of
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
 from .forms import ExpiryFields
 
@@ -99,9 +98,9 @@ def condition(embed: InboxEmbed) -> Condition:
     return Condition(embed.condition)  # type: ignore[attr-defined]
 
 
-def has_loose_ends(embed: InboxEmbed) -> bool:
+def has_unsettled_links(embed: InboxEmbed) -> bool:
     """Say whether a link of the embed beside its current one is not settled."""
-    return bool(embed.has_loose_ends)  # type: ignore[attr-defined]
+    return bool(embed.has_unsettled_links)  # type: ignore[attr-defined]
 
 
 class Rotate(Verb):
@@ -127,8 +126,8 @@ class Rotate(Verb):
     ) -> str:
         """Once, however often the button was pressed; and never over somebody's revocation."""
         try:
-            lifecycle.rotate_link(
-                embed, actor=actor, newest=target.newest, revive=target.was_revoked
+            lifecycle.rotate_embed(
+                embed, actor=actor, expected_link=target.newest, revive=target.was_revoked
             )
         except (lifecycle.ReplacedError, lifecycle.RevokedError) as error:
             raise NothingToDo(refusals.texts(error)) from None
@@ -178,7 +177,7 @@ class Revoke(Verb):
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """There is something to revoke."""
-        if has_loose_ends(embed):
+        if has_unsettled_links(embed):
             return ""
         if condition(embed) == Condition.REVOKED:
             return _("It is revoked already.")
@@ -249,7 +248,7 @@ class Refresh(Verb):
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> str:
         """One request."""
-        embed = sync.refresh_embed(embed, actor=actor)
+        embed = lifecycle.refresh_embed(embed, actor=actor)
         link = embed.current_link
         if link is not None and link.state == State.REVOKED:
             return _("It was revoked at Kapso, and is revoked here now.")
@@ -269,7 +268,7 @@ class Resolve(Verb):
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Something is uncertain."""
-        if condition(embed) == Condition.WAITING or has_loose_ends(embed):
+        if condition(embed) == Condition.WAITING or has_unsettled_links(embed):
             return ""
         return _("Nothing about it is uncertain.")
 
@@ -277,10 +276,11 @@ class Resolve(Verb):
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> str:
         """Each uncertain link, and each that waits to be revoked."""
-        links = list(links_of(embed).filter(state__in=AccessLink.UNSETTLED))
-        if not links:
+        unsettled = [link.pk for link in links_of(embed).unsettled()]
+        if not unsettled:
             raise NothingToDo(_("Nothing about it is uncertain any more."))
-        links = [lifecycle.resolve_link(link, actor=actor) for link in links]
+        embed = lifecycle.resolve_embed(embed, actor=actor)
+        links = links_of(embed).filter(pk__in=unsettled)
         states = [link.state for link in links]
         for link in links:
             if link.state == State.UNKNOWN and link.absent_at is None:
@@ -314,7 +314,10 @@ class Delete(Verb):
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Nothing of it lives."""
-        if has_loose_ends(embed) or condition(embed) not in (Condition.REVOKED, Condition.NO_LINK):
+        if has_unsettled_links(embed) or condition(embed) not in (
+            Condition.REVOKED,
+            Condition.NO_LINK,
+        ):
             return _("A link of it may still work at Kapso. Revoke it first.")
         return ""
 

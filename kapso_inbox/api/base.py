@@ -8,9 +8,8 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.contrib.auth.models import Group
-from django.core.exceptions import ImproperlyConfigured
 from django.core.validators import slug_re
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.urls import reverse
 from rest_framework import exceptions, status
 from rest_framework.filters import BaseFilterBackend
@@ -26,10 +25,10 @@ from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
 from kapso_inbox import refusals
 from kapso_inbox.access import get_policy
-from kapso_inbox.conditions import with_condition, with_newest_link
-from kapso_inbox.kapso import ConfigurationError, KapsoError
-from kapso_inbox.lifecycle.links import database
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.exceptions import ConfigurationError
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.transactions import database
 
 from . import errors
 from .serializers import EmbedSerializer
@@ -134,16 +133,16 @@ class View(GenericAPIView[Any]):
         """
         return not self.manageable(action).query.is_empty()
 
-    def manageable(self, action: str) -> QuerySet[InboxEmbed]:
+    def manageable(self, action: str) -> InboxEmbedQuerySet:
         """Return the embeds that the user may do this with."""
         return get_policy().manageable(self.request.user, self.embeds(), action)
 
-    def embeds(self) -> QuerySet[InboxEmbed]:
+    def embeds(self) -> InboxEmbedQuerySet:
         """Return the embeds: what is to be changed is never looked for in a replica."""
         embeds = InboxEmbed.objects.all()
         return embeds if self.request.method in SAFE_METHODS else embeds.using(database())
 
-    def visible(self) -> QuerySet[InboxEmbed]:
+    def visible(self) -> InboxEmbedQuerySet:
         """Return the embeds that the user may see."""
         return get_policy().visible(self.request.user, self.embeds())
 
@@ -185,7 +184,7 @@ class View(GenericAPIView[Any]):
 
     def answer(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
         """Answer with an embed as it now is; a new one with its address."""
-        row = presentable(InboxEmbed.objects.using(database())).get(pk=embed.pk)
+        row = presentable(InboxEmbed.objects.for_write()).get(pk=embed.pk)
         headers = {}
         if code == status.HTTP_201_CREATED:
             headers["Location"] = self.address("embed", row.slug)
@@ -210,35 +209,36 @@ class View(GenericAPIView[Any]):
             revokes: whether the change is to end links.
 
         Raises:
-            Refusal: with the address that finds out more, where something is open.
+            ApiError: with the address that finds out more, where something is open.
         """
         before = self._current_link(slug)
         try:
             yield
         except refusals.REFUSALS as error:
-            if isinstance(error, (KapsoError, ImproperlyConfigured, ConfigurationError)):
+            if isinstance(error, (KapsoError, ConfigurationError)):
                 is_revoking = self.links(slug).filter(state=State.REVOKING).exists()
                 if is_revoking and (revokes or self._current_link(slug) != before):
                     raise errors.not_revoked_yet(error, self.address("resolve", slug)) from None
             refusal = errors.refusal(error, wanted=wanted, only_read=False)
             if refusal.code == "outcome_uncertain":
                 is_open = self.links(slug).filter(state__in=AccessLink.UNSETTLED).exists()
-                refusal.ask_again = self.address("resolve" if is_open else "refresh", slug)
+                refusal.retry_url = self.address("resolve" if is_open else "refresh", slug)
             raise refusal from None
 
-    def links(self, slug: str) -> QuerySet[AccessLink]:
+    def links(self, slug: str) -> AccessLinkQuerySet:
         """Return the links of the embed of that slug, from where they are written."""
-        return AccessLink.objects.using(database()).filter(embed__slug=slug)
+        return AccessLink.objects.for_write().filter(embed__slug=slug)
 
     def _current_link(self, slug: str) -> UUID | None:
-        embeds = InboxEmbed.objects.using(database()).filter(slug=slug)
+        embeds = InboxEmbed.objects.for_write().filter(slug=slug)
         return embeds.values_list("current_link", flat=True).first()
 
 
-def presentable(embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
+def presentable(embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
     """Return the embeds with all that an answer holds, in two queries; no secret is read."""
     return (
-        with_newest_link(with_condition(embeds))
+        embeds.with_condition()
+        .with_newest_link()
         .select_related("current_link")
         .defer("current_link__sealed_url")
         # From where the embeds are read: a replica may not have them yet.

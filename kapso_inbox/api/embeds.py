@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework import exceptions, status
 from rest_framework.mixins import ListModelMixin
@@ -14,7 +13,8 @@ from rest_framework.response import Response
 
 from kapso_inbox import access, lifecycle, sync
 from kapso_inbox.access import get_policy
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.lifecycle import UNSET
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
 from . import errors
 from .base import View, presentable
@@ -41,13 +41,13 @@ class EmbedsView(ListModelMixin, View):
     serializer_class = EmbedSerializer
     filter_backends = [EmbedFilter]
 
-    def get_queryset(self) -> QuerySet[InboxEmbed]:
+    def get_queryset(self) -> InboxEmbedQuerySet:
         """Return the embeds that the user may see."""
         return self.visible()
 
     def get(self, request: Request, **kwargs: Any) -> Response:
         """List them, without a request to Kapso."""
-        embeds = self.filter_queryset(self.get_queryset())
+        embeds: Any = self.filter_queryset(self.get_queryset())
         page = self.paginate_queryset(embeds)
         if page is None:
             return Response(self.get_serializer(presentable(embeds), many=True).data)
@@ -75,7 +75,7 @@ class EmbedView(View):
     inputs = {"PUT": SettingsSerializer, "PATCH": ChangesSerializer}
     serializer_class = EmbedSerializer
 
-    def get_queryset(self) -> QuerySet[InboxEmbed]:
+    def get_queryset(self) -> InboxEmbedQuerySet:
         """Return the embeds that the user may see."""
         return presentable(self.visible())
 
@@ -104,7 +104,7 @@ class EmbedView(View):
         link = found.current_link
         if link is not None and link.state == AccessLink.State.UNMANAGED:
             # To adopt it ends a link that somebody uses: that is to be asked for, by `rotate/`.
-            raise errors.Refusal("not_ready", _("It was not made here. Adopt it instead."))
+            raise errors.ApiError("not_ready", _("It was not made here. Adopt it instead."))
         # A 404 to a change is about its link. Of one that has none yet, it is about its scope.
         with self.writing(slug, wanted=None if link else _wanted(settings)):
             embed = lifecycle.ensure_embed(slug, actor=request.user, **settings)
@@ -137,13 +137,15 @@ class RotateView(View):
         """Give it a new link, then revoke the one it had."""
         embed = self.find("change")
         given = self.read()
-        newest = given.get("newest_link", ...)
+        expected = given.get("newest_link_id", UNSET)
         revive = given.get("revive")
         if revive is None:
             # Who looked before knows whether it was revoked then, and says so.
-            revive = newest is ...
+            revive = expected is UNSET
         with self.writing(slug):
-            embed = lifecycle.rotate_link(embed, actor=request.user, newest=newest, revive=revive)
+            embed = lifecycle.rotate_embed(
+                embed, expected_link=expected, revive=revive, actor=request.user
+            )
         return self.answer(embed)
 
 
@@ -156,10 +158,8 @@ class ResolveView(View):
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
         """Look for each at Kapso, and go on with revocations."""
         embed = self.find("change")
-        uncertain = self.links(slug).filter(state__in=AccessLink.UNSETTLED)
         with self.writing(slug, revokes=True):
-            for link in uncertain:
-                lifecycle.resolve_link(link, actor=request.user)
+            embed = lifecycle.resolve_embed(embed, actor=request.user)
         return self.answer(embed)
 
 
@@ -171,7 +171,7 @@ class RefreshView(View):
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Ask Kapso, in one request."""
-        return self.answer(sync.refresh_embed(self.find("change"), actor=request.user))
+        return self.answer(lifecycle.refresh_embed(self.find("change"), actor=request.user))
 
 
 class SyncView(View):
@@ -196,7 +196,7 @@ def create(view: View, *, slug: str, **settings: Any) -> InboxEmbed:
     """Create an embed for the user of the request.
 
     Raises:
-        Refusal: it could not be made, or the slug belongs to an embed that the user may not touch,
+        ApiError: it could not be made, or the slug belongs to an embed that the user may not touch,
             also where that one's making failed, so that its slug could be had otherwise.
     """
     with view.writing(slug, wanted=_wanted(settings)):

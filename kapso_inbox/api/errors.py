@@ -9,7 +9,6 @@ from typing import Any
 
 from django.core.exceptions import (
     NON_FIELD_ERRORS,
-    ImproperlyConfigured,
     PermissionDenied,
     SuspiciousOperation,
     ValidationError,
@@ -23,8 +22,8 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from kapso_inbox import refusals
+from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
 from kapso_inbox.kapso import (
-    ConfigurationError,
     CredentialsError,
     InvalidRequestError,
     NotFoundError,
@@ -68,7 +67,7 @@ CODES = {
     "not_acceptable": Described((406,), "No renderer makes what `Accept` asks for."),
     "slug_taken": Described((409,), "There is an embed with this slug already."),
     "busy": Described((409,), "Somebody is changing its link right now; try again in a moment."),
-    "replaced": Described((409,), "Another link was begun since `newest_link`; look again."),
+    "replaced": Described((409,), "Another link was begun since `newest_link_id`; look again."),
     "revoked": Described((409,), "It was revoked; `rotate/` brings it back."),
     "expired": Described((409,), "It has expired; nobody can open it."),
     "not_ready": Described((409,), "It has no link of this site's own yet."),
@@ -79,11 +78,11 @@ CODES = {
     "kapso_not_found": Described((502,), "Kapso knows nothing of it under this site's API key."),
     "kapso_unusable_answer": Described((502,), "Kapso answered nonsense; nothing was changed."),
     "outcome_uncertain": Described(
-        (502, 504), "Perhaps Kapso did it; `ask_again` is the address that finds out."
+        (502, 504), "Perhaps Kapso did it; `retry_url` is the address that finds out."
     ),
     "not_revoked_yet": Described(
         (502, 503, 504),
-        "Here the old link opens nothing any more; Kapso has not ended it yet. `ask_again` goes "
+        "Here the old link opens nothing any more; Kapso has not ended it yet. `retry_url` goes "
         "on with it, and so does `kapso_sync`.",
     ),
     "kapso_rate_limited": Described(
@@ -122,12 +121,11 @@ _CODE_OF: dict[type[Exception], str] = {
     UnreachableError: "kapso_unreachable",
     UncertainError: "outcome_uncertain",
     ValidationError: "invalid",
-    ImproperlyConfigured: "not_configured",
     ConfigurationError: "not_configured",
 }
 
 
-class Refusal(exceptions.APIException):
+class ApiError(KapsoInboxError, exceptions.APIException):
     """An error as it is answered.
 
     Attributes:
@@ -135,7 +133,7 @@ class Refusal(exceptions.APIException):
         message: a text for people.
         fields: field -> texts.
         wait: seconds after which to ask again; None = unsaid.
-        ask_again: the address that finds out what became of it; "" where nothing is open.
+        retry_url: the address that finds out what became of it; "" where nothing is open.
     """
 
     def __init__(
@@ -146,7 +144,7 @@ class Refusal(exceptions.APIException):
         status: int | None = None,
         fields: Mapping[str, list[str]] | None = None,
         wait: int | None = None,
-        ask_again: str = "",
+        retry_url: str = "",
     ) -> None:
         super().__init__(message, code)
         self.status_code = status or CODES[code].statuses[0]
@@ -154,10 +152,10 @@ class Refusal(exceptions.APIException):
         self.message = message
         self.fields = dict(fields or {})
         self.wait = wait
-        self.ask_again = ask_again
+        self.retry_url = retry_url
 
 
-def refusal(error: Exception, *, wanted: InboxEmbed | None = None, only_read: bool) -> Refusal:
+def refusal(error: Exception, *, wanted: InboxEmbed | None = None, only_read: bool) -> ApiError:
     """Return what the lifecycle, the sync or a look-up raised as it is answered.
 
     Args:
@@ -184,7 +182,7 @@ def refusal(error: Exception, *, wanted: InboxEmbed | None = None, only_read: bo
         if only_read:
             code = "kapso_unusable_answer" if error.status else "kapso_unreachable"
             text = _("Kapso's answer did not arrive or cannot be read. Nothing was changed.")
-    return Refusal(code, text or _see_fields(), status=status, fields=explained, wait=wait)
+    return ApiError(code, text or _see_fields(), status=status, fields=explained, wait=wait)
 
 
 def _is_taken(error: ValidationError) -> bool:
@@ -192,18 +190,18 @@ def _is_taken(error: ValidationError) -> bool:
     return any(one.code == "taken" for one in by_field.get("slug", ()))
 
 
-def slug_taken() -> Refusal:
+def slug_taken() -> ApiError:
     """Return the answer where a slug belongs to an embed that the user may not touch."""
     text = _("There is an embed with this slug already.")
-    return Refusal("slug_taken", text, fields={"slug": [text]})
+    return ApiError("slug_taken", text, fields={"slug": [text]})
 
 
-def not_revoked_yet(error: Exception, ask_again: str) -> Refusal:
+def not_revoked_yet(error: Exception, retry_url: str) -> ApiError:
     """Return the answer where Kapso has not ended a link that opens nothing here any more."""
     cause = refusal(error, only_read=False)
     status = cause.status_code if cause.status_code >= 500 else 502
     text = _("Here the old link opens nothing any more, but Kapso has not ended it yet. Ask again.")
-    return Refusal("not_revoked_yet", text, status=status, wait=cause.wait, ask_again=ask_again)
+    return ApiError("not_revoked_yet", text, status=status, wait=cause.wait, retry_url=retry_url)
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
@@ -222,7 +220,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
         error = refusal(error, only_read=True)
     elif isinstance(error, DatabaseError) and context["request"].method not in SAFE_METHODS:
         logger.error("The database failed in a request to the API.", exc_info=error)
-        error = Refusal("not_stored", refusals.texts(error))
+        error = ApiError("not_stored", refusals.texts(error))
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}
@@ -234,9 +232,9 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
 
 
 def _shape(error: exceptions.APIException) -> dict[str, Any]:
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         shape = {"code": error.code, "message": error.message, "fields": error.fields}
-        return {**shape, "ask_again": error.ask_again} if error.ask_again else shape
+        return {**shape, "retry_url": error.retry_url} if error.retry_url else shape
     known = (_CODE_OF[kind] for kind in type(error).__mro__ if kind in _CODE_OF)
     code = next(known, error.default_code)
     if code != "invalid":

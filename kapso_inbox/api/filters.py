@@ -15,8 +15,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from kapso_inbox import conf, lookups
-from kapso_inbox.conditions import Condition, with_condition
-from kapso_inbox.models import Outcome, ScopeType
+from kapso_inbox.models import Condition, Outcome, ScopeType
 
 from .serializers import MomentField, known_project
 
@@ -26,7 +25,7 @@ _ORDERINGS = ("name", "slug", "created_at", "updated_at", "expires_at", "last_us
 class EmbedQuery(serializers.Serializer[Any]):
     """The filters of the list of embeds."""
 
-    state = serializers.MultipleChoiceField(
+    condition = serializers.MultipleChoiceField(
         choices=Condition.values, required=False, help_text="One or several."
     )
     project = serializers.CharField(required=False, allow_blank=True, max_length=50)
@@ -45,7 +44,7 @@ class EmbedQuery(serializers.Serializer[Any]):
     )
 
 
-class OpeningQuery(serializers.Serializer[Any]):
+class LaunchAttemptQuery(serializers.Serializer[Any]):
     """The filters of the record of openings."""
 
     slug = serializers.CharField(required=False, allow_blank=True, max_length=50)
@@ -109,16 +108,14 @@ def _stored(moment: datetime) -> datetime:
 class EmbedFilter(BaseFilterBackend):
     """Filters and orders the list of embeds."""
 
-    def filter_queryset(
-        self, request: Request, queryset: QuerySet[Any], view: APIView
-    ) -> QuerySet[Any]:
+    def filter_queryset(self, request: Request, queryset: Any, view: APIView) -> QuerySet[Any]:
         """Return those that the query asks for."""
         query = checked(EmbedQuery, request)
         for name in ("project", "scope_type", "scope_id", "assigned_user_id"):
             if query.get(name):
                 queryset = queryset.filter(**{name: query[name]})
-        if query.get("state"):
-            queryset = with_condition(queryset).filter(Q(condition__in=query["state"]))
+        if query.get("condition"):
+            queryset = queryset.with_condition().filter(Q(condition__in=query["condition"]))
         if query.get("expires_before"):
             queryset = queryset.filter(expires_at__lt=_stored(query["expires_before"]))
         if text := query.get("search"):
@@ -126,7 +123,8 @@ class EmbedFilter(BaseFilterBackend):
             queryset = queryset.filter(
                 Q(*((f"{field}__icontains", text) for field in fields), _connector=Q.OR)
             )
-        return queryset.order_by(query["ordering"], "pk")
+        found: QuerySet[Any] = queryset.order_by(query["ordering"], "pk")
+        return found
 
     def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
         """Say how it is ordered to a paginator of the host's that goes on from a cursor.
@@ -141,14 +139,14 @@ class EmbedFilter(BaseFilterBackend):
         return ordering, "pk"
 
 
-class OpeningFilter(BaseFilterBackend):
+class LaunchAttemptFilter(BaseFilterBackend):
     """Filters the record of openings, newest first."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
         """Return those that the query asks for."""
-        query = checked(OpeningQuery, request)
+        query = checked(LaunchAttemptQuery, request)
         if query.get("slug"):
             queryset = queryset.filter(slug=query["slug"])
         if query.get("outcome"):

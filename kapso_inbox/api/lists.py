@@ -12,11 +12,11 @@ from rest_framework.response import Response
 
 from kapso_inbox import lookups
 from kapso_inbox.access import get_policy
-from kapso_inbox.models import InboxOpening
+from kapso_inbox.models import LaunchAttempt
 
 from .base import View
-from .filters import OpeningFilter, PickerQuery, checked
-from .serializers import FoundSerializer, OpeningSerializer
+from .filters import LaunchAttemptFilter, PickerQuery, checked
+from .serializers import FoundSerializer, LaunchAttemptSerializer
 
 
 class PickerView(View):
@@ -52,25 +52,25 @@ class CustomersView(PickerView):
     kind = lookups.Kind.CUSTOMER
 
 
-class UsersView(PickerView):
+class TeamMembersView(PickerView):
     """The team members of a project, for an assignment."""
 
     kind = lookups.Kind.USER
 
 
-class OpeningsView(ListModelMixin, View):
+class LaunchAttemptsView(ListModelMixin, View):
     """Who opened which inbox, for whoever may audit."""
 
-    serializer_class = OpeningSerializer
-    filter_backends = [OpeningFilter]
+    serializer_class = LaunchAttemptSerializer
+    filter_backends = [LaunchAttemptFilter]
 
     def is_permitted(self) -> bool:
         """It takes what the policy says: by default the permission to view openings."""
         return not self.get_queryset().query.is_empty()
 
-    def get_queryset(self) -> QuerySet[InboxOpening]:
+    def get_queryset(self) -> QuerySet[LaunchAttempt]:
         """Return the openings that the user may read."""
-        return get_policy().auditable(self.request.user, InboxOpening.objects.all())
+        return get_policy().auditable(self.request.user, LaunchAttempt.objects.all())
 
     def get(self, request: Request, **kwargs: Any) -> Response:
         """List them, newest first."""

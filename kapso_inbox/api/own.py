@@ -6,7 +6,6 @@ from collections.abc import Container, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from rest_framework import exceptions, status
@@ -14,12 +13,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kapso_inbox.access import get_policy
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.inbox import launch, preferences, tickets
 from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
 from .base import LAUNCHES, View
-from .errors import Refusal
+from .errors import ApiError
 from .serializers import ParamsSerializer, TicketSerializer
 
 #: What no ticket helps against, nor anything that the launch could still mend.
@@ -58,9 +58,9 @@ class LaunchView(OwnView):
         obstacle = embed.obstacle()
         if obstacle in _OBSTACLES:
             launch.record_refusal(request, slug, obstacle)
-            raise Refusal(obstacle.value, _("It does not open: %s.") % obstacle.label)
+            raise ApiError(obstacle.value, _("It does not open: %s.") % obstacle.label)
         address = _launch_address(slug)
-        ticket = tickets.issue(self.user, embed, params)
+        ticket = tickets.issue_ticket(self.user, embed, params)
         url = request.build_absolute_uri(f"{address}?{urlencode({'ticket': ticket})}")
         answer = {"ticket": ticket, "url": url, "expires_in": tickets.LIFETIME}
         headers = {"Cache-Control": "no-store, private"}
@@ -108,7 +108,7 @@ def _launch_address(slug: str) -> str:
     try:
         return reverse("kapso_inbox:launch", args=[slug])
     except NoReverseMatch:
-        raise ImproperlyConfigured(
+        raise ConfigurationError(
             'The addresses for pages are not included: path("kapso-inbox/", '
             'include("kapso_inbox.urls")).'
         ) from None

@@ -19,14 +19,14 @@ from rest_framework import serializers
 from kapso_inbox.inbox.params import PARAMETERS
 
 from .errors import CODES
-from .filters import EmbedQuery, OpeningQuery, PickerQuery
+from .filters import EmbedQuery, LaunchAttemptQuery, PickerQuery
 from .serializers import (
     ChangesSerializer,
     EmbedSerializer,
     FoundSerializer,
+    LaunchAttemptSerializer,
     NamedChoiceField,
     NewEmbedSerializer,
-    OpeningSerializer,
     ParamsSerializer,
     ReportSerializer,
     RotationSerializer,
@@ -41,9 +41,9 @@ _LINK = "0b3d6f0e-6f5c-4b0e-9a64-0d1f2a7c9e11"
 _EMBED = {
     "slug": "support",
     "name": "Support inbox",
-    "state": "works",
+    "condition": "works",
     "secret": "stored",
-    "has_loose_ends": False,
+    "has_unsettled_links": False,
     "project": "default",
     "scope_type": "phone_number",
     "scope_id": "106540352242922",
@@ -65,7 +65,7 @@ _EMBED = {
         "created_at": "2026-11-02T08:00:00Z",
         "state_changed_at": "2026-11-02T08:00:01Z",
     },
-    "newest_link": _LINK,
+    "newest_link_id": _LINK,
     "created_at": "2026-11-02T08:00:00Z",
     "updated_at": "2026-11-20T09:30:00Z",
 }
@@ -162,7 +162,7 @@ class ErrorDetailSerializer(serializers.Serializer[Any]):
         child=serializers.ListField(child=serializers.CharField()),
         help_text="Field -> texts, for what is about a field.",
     )
-    ask_again = serializers.URLField(
+    retry_url = serializers.URLField(
         required=False, help_text="The address that finds out what became of it."
     )
 
@@ -259,7 +259,7 @@ def _errors(codes: set[str]) -> list[tuple[int, OpenApiResponse]]:
 
 def _example(code: str) -> dict[str, Any]:
     error = {"code": code, "message": CODES[code].meaning, "fields": _FIELDS.get(code, {})}
-    return {"error": {**error, **({"ask_again": _ASK_AGAIN[code]} if code in _ASK_AGAIN else {})}}
+    return {"error": {**error, **({"retry_url": _ASK_AGAIN[code]} if code in _ASK_AGAIN else {})}}
 
 
 def _one(description: str = "The embed as it now is.") -> Any:
@@ -341,7 +341,7 @@ _view(
         "revoked",
         "not_revoked_yet",
         takes=RotationSerializer,
-        example={"newest_link": _LINK},
+        example={"newest_link_id": _LINK},
         is_about_one=True,
     ),
 )
@@ -425,7 +425,7 @@ _view(
 for _target, _name in (
     ("PhoneNumbersView", "phone_numbers"),
     ("CustomersView", "customers"),
-    ("UsersView", "users"),
+    ("TeamMembersView", "team_members"),
 ):
     _view(
         f"lists.{_target}",
@@ -438,12 +438,12 @@ for _target, _name in (
         ),
     )
 _view(
-    "lists.OpeningsView",
+    "lists.LaunchAttemptsView",
     get=operation(
         "openings_list",
-        {200: (OpeningSerializer(many=True), "The newest first.", _OPENING)},
+        {200: (LaunchAttemptSerializer(many=True), "The newest first.", _OPENING)},
         "invalid",
         "not_found",
-        parameters=[OpeningQuery],
+        parameters=[LaunchAttemptQuery],
     ),
 )

@@ -14,10 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from kapso_inbox import conf
-from kapso_inbox.conditions import Condition
 from kapso_inbox.inbox.params import MAX_SEARCH, STATUSES, ParameterError, clean_params
-from kapso_inbox.lifecycle.links import database
-from kapso_inbox.models import AccessLink, InboxEmbed, Language, Mode, Outcome, ScopeType
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed, Language, Mode, Outcome, ScopeType
+from kapso_inbox.transactions import database
 
 _MAX_ID = 2**31 - 1
 _ORIGIN_LENGTH = 300
@@ -25,7 +24,7 @@ _ORIGINS = 100
 _GROUPS = 500
 
 
-class Secret(TextChoices):
+class SecretState(TextChoices):
     """What is kept here of the current link's address."""
 
     STORED = "stored"
@@ -187,11 +186,11 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
 
     slug = serializers.CharField()
     name = serializers.CharField()
-    state = NamedChoiceField("InboxState", Condition.values, source="condition")
+    condition = NamedChoiceField("InboxCondition", Condition.values)
     secret = serializers.SerializerMethodField(
         help_text="What is kept here of its address, which no answer holds."
     )
-    has_loose_ends = serializers.BooleanField(
+    has_unsettled_links = serializers.BooleanField(
         help_text="A link beside the current one is not settled; `resolve/` asks Kapso."
     )
     project = serializers.CharField()
@@ -207,7 +206,7 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
     last_used_at = MomentField(allow_null=True)
     groups = GroupsField()
     current_link = LinkSerializer(allow_null=True)
-    newest_link = serializers.UUIDField(
+    newest_link_id = serializers.UUIDField(
         allow_null=True, help_text="The link that was begun last; `rotate/` takes it."
     )
     created_at = MomentField()
@@ -217,14 +216,16 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
         """Return what is kept of the current link's address; its row is not read for it."""
         state = embed.current_link.state if embed.current_link else None
         if state == AccessLink.State.ACTIVE:
-            return Secret.STORED.value
-        return (Secret.LOST if state == AccessLink.State.SECRET_LOST else Secret.NONE).value
+            return SecretState.STORED.value
+        return (
+            SecretState.LOST if state == AccessLink.State.SECRET_LOST else SecretState.NONE
+        ).value
 
 
 class RotationSerializer(serializers.Serializer[Any]):
     """What a rotation takes."""
 
-    newest_link = serializers.UUIDField(
+    newest_link_id = serializers.UUIDField(
         required=False,
         allow_null=True,
         help_text="As the embed was answered with: a rotation that is sent twice makes one link.",
@@ -234,15 +235,15 @@ class RotationSerializer(serializers.Serializer[Any]):
         allow_null=True,
         help_text=(
             "Whether to bring it back if it was revoked. Null or left out: only where no "
-            "`newest_link` is given."
+            "`newest_link_id` is given."
         ),
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return what is given; in a form, which has no null, what is blank is not."""
         values = super().to_internal_value(data)
-        if isinstance(data, QueryDict) and not data.get("newest_link"):
-            values.pop("newest_link", None)
+        if isinstance(data, QueryDict) and not data.get("newest_link_id"):
+            values.pop("newest_link_id", None)
         return dict(values)
 
 
@@ -346,7 +347,7 @@ class FoundSerializer(serializers.Serializer[Any]):
     )
 
 
-class OpeningSerializer(serializers.Serializer[Any]):
+class LaunchAttemptSerializer(serializers.Serializer[Any]):
     """One attempt to open an inbox, and how it ended."""
 
     id = serializers.IntegerField()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from django.core.exceptions import ImproperlyConfigured
 from django.urls import path
 
+from kapso_inbox.exceptions import ConfigurationError
+
 if find_spec("rest_framework") is None:
-    raise ImproperlyConfigured(
+    raise ConfigurationError(
         "The REST API needs Django REST framework: install django-kapso-inbox[api]."
     )
 
-from kapso_inbox.transactions import outside
+from kapso_inbox.transactions import outside_transactions
 
 from . import embeds, lists, own
 
@@ -23,7 +24,7 @@ if find_spec("drf_spectacular") is not None:
 app_name = "kapso_inbox_api"
 
 urlpatterns = [
-    path(route, outside(view), name=name)
+    path(route, outside_transactions(view), name=name)
     for route, view, name in (
         ("embeds/", embeds.EmbedsView.as_view(), "embeds"),
         ("embeds/sync/", embeds.SyncView.as_view(), "sync"),
@@ -35,7 +36,7 @@ urlpatterns = [
         ("embeds/<str:slug>/preferences/", own.PreferencesView.as_view(), "preferences"),
         ("phone-numbers/", lists.PhoneNumbersView.as_view(), "phone-numbers"),
         ("customers/", lists.CustomersView.as_view(), "customers"),
-        ("users/", lists.UsersView.as_view(), "users"),
-        ("openings/", lists.OpeningsView.as_view(), "openings"),
+        ("team-members/", lists.TeamMembersView.as_view(), "team-members"),
+        ("openings/", lists.LaunchAttemptsView.as_view(), "openings"),
     )
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import conf
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.models import AccessLink
 
 from .findings import Finding, about, named
@@ -33,11 +33,10 @@ def kapso(alias: str, record: Stock, *, network: bool) -> Iterator[Finding]:
     error, warning, _info = about(alias)
     try:
         configured = conf.project(alias)
-    except ImproperlyConfigured:
+    except ConfigurationError:
         yield _without_key(alias, record)
         return
     # Not at import: requests is only loaded in a process that really talks to Kapso.
-    from kapso_inbox.kapso import ConfigurationError
     from kapso_inbox.kapso.configuration import checked_api_key
 
     try:
@@ -53,7 +52,7 @@ def kapso(alias: str, record: Stock, *, network: bool) -> Iterator[Finding]:
     if network:
         try:
             client = configured.client(tries=1)
-        except (TypeError, ValueError):  # ConfigurationError is one
+        except (ConfigurationError, TypeError, ValueError):
             yield error(
                 "project-misconfigured",
                 _("Kapso could not be asked: the settings of this project are not in order."),

@@ -19,9 +19,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import conf
-from kapso_inbox.conditions import SOON
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import SOON, AccessLink, InboxEmbed
 
 from . import origins
 from .findings import Finding, about, error, info, named
@@ -352,7 +351,7 @@ def _expiry(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
     local = timezone.localtime(embed.expires_at) if settings.USE_TZ else embed.expires_at
     when = date_format(local, "Y-m-d H:i")
     texts = {"embed": embed.slug, "when": when}
-    renews_before = conf.value("RENEW_BEFORE")
+    renews_before = conf.duration("RENEW_BEFORE")
     if embed.expires_at <= now:
         yield warning(
             "link-expired",
@@ -361,7 +360,7 @@ def _expiry(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
             embed=embed.slug,
         )
     elif embed.expires_at <= now + SOON:
-        if renews_before and embed.expires_at > now + timedelta(seconds=renews_before):
+        if renews_before and embed.expires_at > now + renews_before:
             return  # kapso_sync renews it in time
         yield warning(
             "link-expires-soon",

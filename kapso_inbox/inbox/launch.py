@@ -6,16 +6,18 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import audit, conf, signals, sync
+from kapso_inbox import audit, conf, signals
 from kapso_inbox.access import get_policy
 from kapso_inbox.encryption import EncryptionError
-from kapso_inbox.models import InboxEmbed, InboxPreference, Language, Outcome
+from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
+from kapso_inbox.lifecycle import refresh
+from kapso_inbox.lifecycle.links import lose_secret
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, InboxPreference, Language, Outcome
 from kapso_inbox.origins import Origin, covers
 
 from . import tickets
@@ -24,7 +26,7 @@ from .params import merge_params, trusted_params, with_params
 logger = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
+class RefusedError(KapsoInboxError):
     """The inbox does not open.
 
     Attributes:
@@ -38,7 +40,7 @@ class RefusedError(Exception):
         self.embed: InboxEmbed | None = None
 
 
-def openable(request: HttpRequest) -> QuerySet[InboxEmbed]:
+def openable(request: HttpRequest) -> InboxEmbedQuerySet:
     """Return the embeds that the request's user may open, with their links, in one query."""
     embeds = InboxEmbed.objects.select_related("current_link")
     return get_policy().openable(request.user, embeds)
@@ -62,12 +64,12 @@ def admit(request: HttpRequest, slug: str) -> dict[str, str]:
     Raises:
         RefusedError: the ticket lets nobody in here and now.
     """
-    ticket = tickets.find(request.GET["ticket"])
+    ticket = tickets.find_ticket(request.GET["ticket"])
     if ticket is None:
         record_refusal(request, slug, Outcome.BAD_TICKET)
         raise RefusedError(Outcome.BAD_TICKET)
     try:
-        good = tickets.use_up(ticket)
+        good = tickets.use_ticket(ticket)
     except DatabaseError:
         logger.exception("A ticket for the inbox %r could not be used up.", slug)
         raise RefusedError(Outcome.NOT_RECORDED) from None
@@ -132,7 +134,7 @@ def open_inbox(
     own = _user_params(request, embed)
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
         raise RefusedError(Outcome.NOT_RECORDED)
-    signals.inbox_opened.send_robust(InboxEmbed, embed=embed, user=request.user, request=request)
+    signals.send_after_commit(signals.inbox_opened, embed=embed, user=request.user, request=request)
     merged = merge_params(params, preference, own, _spoken(request))
     return with_params(url, merged)
 
@@ -164,7 +166,7 @@ def _reveal(embed: InboxEmbed, *, verify: bool, page: Origin | None) -> str:
     obstacle = embed.obstacle()
     if obstacle is None and verify:
         # It may have been mended at Kapso a moment ago.
-        answered = sync.verify(embed, at_once=_is_foreign(embed, page))
+        answered = refresh.verify(embed, at_once=_is_foreign(embed, page))
         obstacle = embed.obstacle()
         if obstacle is None and answered and _is_foreign(embed, page):
             obstacle = Outcome.WRONG_ORIGIN
@@ -175,10 +177,7 @@ def _reveal(embed: InboxEmbed, *, verify: bool, page: Origin | None) -> str:
         raise RefusedError(obstacle or Outcome.NOT_READY)
     try:
         return link.reveal_url()
-    except (EncryptionError, ImproperlyConfigured) as error:
-        # Not at import: few launches come to this, and it speaks of Kapso.
-        from kapso_inbox.lifecycle.links import lose_secret
-
+    except (EncryptionError, ConfigurationError) as error:
         lose_secret(link, str(error))
         raise RefusedError(Outcome.SECRET_LOST) from None
 
@@ -226,7 +225,7 @@ def _try_to_record(
     user: Any = None,
 ) -> bool:
     try:
-        audit.record_opening(request, slug, outcome, embed, user=user)
+        audit.record_attempt(request, slug, outcome, embed, user=user)
     except DatabaseError:
         logger.exception("An opening of the inbox %r could not be recorded.", slug)
         return False

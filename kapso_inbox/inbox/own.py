@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf, lookups
+from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.models import MINE, AccessLink, InboxEmbed, Outcome
 
 from .coercion import as_text
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 _IN_A_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 
 
-class NoMatchError(Exception):
+class NoMatchError(KapsoInboxError):
     """A user is not known to be any one member of the team at Kapso; the text says why to people.
 
     Attributes:
@@ -34,7 +35,7 @@ class NoMatchError(Exception):
         self.is_ambiguous = is_ambiguous
 
 
-class UnsettledError(Exception):
+class UnsettledError(KapsoInboxError):
     """Whether Kapso made the user's inbox is not known yet, or another request is at it."""
 
 
@@ -54,7 +55,7 @@ def match(user: Any) -> str:
     Raises:
         NoMatchError: there is none, or more than one.
         KapsoError: Kapso could not be asked.
-        ImproperlyConfigured: there is no project `default`.
+        ConfigurationError: there is no project `default`.
     """
     function = conf.team_member()
     if function is None:

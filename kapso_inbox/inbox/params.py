@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.models import Language, Mode
 
 from .coercion import as_text
@@ -30,7 +31,7 @@ OFF = "0"
 _SWITCH = {"1": True, "true": True, "": False, "0": False, "false": False}
 
 
-class ParameterError(ValueError):
+class ParameterError(KapsoInboxError, ValueError):
     """A parameter has a wrong value, or is none.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
+from kapso_inbox.exceptions import KapsoInboxError
 
 from .coercion import as_text
 
@@ -18,7 +19,7 @@ LEAST_DIGITS, MOST_DIGITS = 6, 15
 _BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*[+\N{FULLWIDTH PLUS SIGN}]?[\s(\[]*\d")
 
 
-class NotANumberError(ValueError):
+class NotANumberError(KapsoInboxError, ValueError):
     """What was given is no phone number; the text says so to people."""
 
 

@@ -7,13 +7,13 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, router, transaction
 from django.utils.html import escape
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from kapso_inbox import lookups
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.models import InboxEmbed, InboxPreference, Language, Mode, ScopeType
 
 from .params import clean_params, trusted_params
@@ -152,14 +152,14 @@ def numbers(embed: InboxEmbed) -> list[tuple[str, str]] | None:
     Returns:
         None where Kapso could not be asked.
     """
-    from kapso_inbox.kapso import ConfigurationError, KapsoError
+    from kapso_inbox.kapso import KapsoError
 
     if embed.scope_type != ScopeType.PROJECT:
         return []
     kind = lookups.Kind.PHONE_NUMBER
     try:
         found = lookups.search(kind, project=embed.project, limit=100, deadline=PATIENCE)
-    except (KapsoError, ConfigurationError, ImproperlyConfigured) as error:
+    except (KapsoError, ConfigurationError) as error:
         logger.warning("The numbers of the inbox %r are not known: %s", embed.slug, error)
         return None
     return [(one.internal_id, str(one)) for one in found.choices if one.internal_id]

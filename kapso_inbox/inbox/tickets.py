@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.core.signing import BadSignature, Signer
-from django.db import router
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -31,7 +30,7 @@ _REMEMBERED = timedelta(hours=1)
 _BATCH = 100
 
 
-def issue(user: AbstractBaseUser, embed: InboxEmbed, params: Mapping[str, str]) -> str:
+def issue_ticket(user: AbstractBaseUser, embed: InboxEmbed, params: Mapping[str, str]) -> str:
     """Return a ticket: the value of `ticket` in the query of the embed's launch.
 
     Whoever presents it within `LIFETIME` seconds, for the first time, is taken for the user. Old
@@ -51,7 +50,7 @@ def issue(user: AbstractBaseUser, embed: InboxEmbed, params: Mapping[str, str]) 
     return _signer().sign(ticket.pk.hex)
 
 
-def find(text: str) -> LaunchTicket | None:
+def find_ticket(text: str) -> LaunchTicket | None:
     """Return the ticket, with its user and embed, whether it is still good or not.
 
     Args:
@@ -67,7 +66,7 @@ def find(text: str) -> LaunchTicket | None:
     return _tickets().select_related("user", "embed").filter(pk=pk).first()
 
 
-def use_up(ticket: LaunchTicket) -> bool:
+def use_ticket(ticket: LaunchTicket) -> bool:
     """Use a ticket; one UPDATE decides, so that of many at once one succeeds.
 
     Not to be called inside a transaction: a rollback would make the ticket good again.
@@ -91,4 +90,4 @@ def _signer() -> Signer:
 
 def _tickets() -> QuerySet[LaunchTicket]:
     # Never from a replica, which may not have heard of the ticket or of its use.
-    return LaunchTicket.objects.using(router.db_for_write(LaunchTicket))
+    return LaunchTicket.objects.for_write()

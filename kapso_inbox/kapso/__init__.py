@@ -1,11 +1,7 @@
-"""All that speaks HTTP to Kapso: a client, its results and its errors."""
+"""All that speaks HTTP to Kapso: the client, what it returns and what it raises."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+from .client import BASE_URL, KapsoClient
 from .errors import (
-    ConfigurationError,
     CredentialsError,
     InvalidRequestError,
     KapsoError,
@@ -14,24 +10,10 @@ from .errors import (
     UncertainError,
     UnreachableError,
 )
-
-if TYPE_CHECKING:
-    from .client import BASE_URL, KapsoClient
-    from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
-else:
-
-    def __getattr__(name: str) -> Any:
-        # Whoever handles errors need not load the client: a host's start-up does not.
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import client
-
-        return getattr(client, name)
-
+from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
 
 __all__ = [
     "BASE_URL",
-    "ConfigurationError",
     "CreatedEmbed",
     "CredentialsError",
     "Customer",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.origins import origin_of
 from kapso_inbox.secret import Secret
-
-from .errors import ConfigurationError
 
 
 def checked_api_key(api_key: str) -> Secret:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kapso_inbox.exceptions import KapsoInboxError
+
 #: Statuses that say that Kapso did not do what was asked. With 404 and 429 they are all: every
 #: other one but a 2xx leaves open whether it did.
 CREDENTIALS = frozenset({401, 403})
@@ -18,14 +20,7 @@ _LINK_TOKEN = re.compile(r"/embed/[^\s\"'<>]+")
 _MAX_DETAIL = 500
 
 
-class ConfigurationError(ValueError):
-    """The client itself is set up wrongly: a blank key, an address that is not https.
-
-    Not a `KapsoError`, so that a handler for Kapso's failures does not swallow a mistake of ours.
-    """
-
-
-class KapsoError(Exception):
+class KapsoError(KapsoInboxError):
     """A call to Kapso failed. Its subclasses say what the caller should do.
 
     `str()` is a sentence of ours with the status, code and request id: never a body, a key or an

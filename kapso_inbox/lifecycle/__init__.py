@@ -10,14 +10,19 @@ from .errors import (
     ReplacedError,
     RevokedError,
 )
-from .links import newest_link
-from .resolve import resolve_link
+from .links import UNSET, newest_link
+from .refresh import refresh_embed
+from .resolve import resolve_embed
 from .revoke import revoke_embed
-from .rotate import rotate_link
+from .rotate import rotate_embed
 from .update import update_embed
+from .values import EmbedChanges, EmbedSettings
 
 __all__ = [
+    "UNSET",
     "BusyError",
+    "EmbedChanges",
+    "EmbedSettings",
     "InsideTransactionError",
     "LifecycleError",
     "LiveError",
@@ -27,8 +32,9 @@ __all__ = [
     "delete_embed",
     "ensure_embed",
     "newest_link",
-    "resolve_link",
+    "refresh_embed",
+    "resolve_embed",
     "revoke_embed",
-    "rotate_link",
+    "rotate_embed",
     "update_embed",
 ]

@@ -1,11 +1,11 @@
-"""Making an embed, and making sure that there is one."""
+"""Creating an embed, and making sure that there is one."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
@@ -16,10 +16,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
+from kapso_inbox.transactions import database
 
-from . import links, values
+from . import issue, links, values
 from .errors import RevokedError
 from .update import update_embed
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
@@ -43,35 +47,37 @@ def create_embed(
 ) -> InboxEmbed:
     """Create an embed here and its access link at Kapso, in one POST.
 
-    An embed of that slug for which every attempt surely failed is taken over, so that a creation
-    that was refused can simply be repeated with what was wrong put right.
+    If there is an embed of that slug for which every attempt surely failed, it is used again. So a
+    creation that was refused can simply be repeated once its cause is fixed.
 
     Args:
-        slug: what templates call it.
-        name: what people call it; Kapso lists it with a reference at its end.
+        slug: the name that templates use.
+        name: the name that people see; Kapso lists it with a reference at its end.
         scope_type: `project`, `customer` or `phone_number`.
         scope_id: blank for a project, a customer's UUID, or a WhatsApp phone_number_id.
         project: the alias of the Kapso project.
-        allowed_origins: pages that may frame it; empty = any.
+        allowed_origins: the pages that may frame it; empty means any.
         default_mode: `system`, `light` or `dark`.
         language: `en` or `es`; blank leaves it to Kapso.
-        expires_at: when its link stops to work; None = never.
-        assigned_user_id: narrows it to conversations assigned to that team member (a UUID).
-        groups: who of those with the permission may open it; none = all of them.
-        personal_to: the primary key, as text, of the only user who may open it; blank = no such
-            one. It takes an `assigned_user_id`.
-        actor: the user who asks for it, for the record.
+        expires_at: when its link stops working; None means never.
+        assigned_user_id: a team member's UUID, which limits the embed to the conversations that are
+            assigned to them.
+        groups: the groups whose members may open it, of those with the permission; none means all
+            of those.
+        personal_to: the primary key, as text, of the only user who may open it, or blank. This
+            requires an `assigned_user_id`.
+        actor: the user who asks for it, for the audit trail.
 
     Returns:
         The embed, with a link that works.
 
     Raises:
-        ValidationError: something is not in order, named by field; nothing was done.
-        InsideTransactionError: there is a transaction around the call; nothing was done.
-        KapsoError: Kapso refused, or its answer is uncertain; the embed's link says which.
+        ValidationError: a value is not valid, named by field; nothing was done.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        KapsoError: Kapso refused, or its answer is uncertain. The embed's link says which.
     """
     links.refuse_inside_transaction()
-    cleaned = values.clean(
+    cleaned = values.clean_settings(
         {
             "slug": slug,
             "name": name,
@@ -91,82 +97,84 @@ def create_embed(
     chosen = cleaned.pop("groups")
     client = links.client_for(InboxEmbed(**cleaned))
     try:
-        with transaction.atomic(using=links.database(), durable=True):
-            embed = _never_made(cleaned["slug"]) or InboxEmbed()
+        with transaction.atomic(using=database(), durable=True):
+            embed = _failed_before(cleaned["slug"]) or InboxEmbed()
             for field, value in cleaned.items():
                 setattr(embed, field, value)
-            embed.save(using=links.database())
+            embed.save(using=database())
             embed.groups.set(chosen)
-            # By what is asked for: MariaDB leaves a group out that was deleted meanwhile.
+            # By what was asked for: MariaDB leaves out a group that was deleted meanwhile.
             embed.open_to_groups_only(bool(chosen))
             link = links.begin(embed)
             audit.record_change(InboxChange.Action.CREATED, embed, link=link, actor=actor)
-    except _TakenError:
-        raise values.taken() from None
     except IntegrityError:
-        # Not of another constraint: a group, or who asked for it, can be deleted meanwhile.
+        # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
         if links.embeds().filter(slug=cleaned["slug"]).exists():
-            raise values.taken() from None
+            raise values.slug_taken() from None
         raise
-    logger.info("The embed %r is created by %r.", embed.slug, getattr(actor, "pk", actor))
-    links.issue(link, client)
+    logger.info("%r creates the embed %r.", getattr(actor, "pk", actor), embed.slug)
+    issue.issue_link(link, client)
     embed = links.embeds().get(pk=embed.pk)
-    signals.embed_created.send_robust(InboxEmbed, embed=embed, actor=actor)
+    signals.send_after_commit(signals.embed_created, embed=embed, actor=actor)
     return embed
 
 
 @sensitive_variables()
-def ensure_embed(slug: str, *, actor: Any = None, **wanted: Any) -> InboxEmbed:
+def ensure_embed(
+    slug: str, *, actor: Any = None, **settings: Unpack[values.EmbedSettings]
+) -> InboxEmbed:
     """Make sure that there is an embed with these settings and a link that works.
 
-    For provisioning, say one embed for each customer: calling it again changes nothing and sends
-    nothing. Settings that are not given keep what they are.
+    Use this for provisioning, for instance of one embed for each customer. Calling it again changes
+    nothing and sends nothing. Settings that are left out keep their values.
 
     Args:
-        slug: what templates call it.
-        actor: the user who asks for it, for the record.
-        wanted: as for `create_embed`; the `name` of a new one is its slug if not given.
+        slug: the name that templates use.
+        actor: the user who asks for it, for the audit trail.
+        settings: as for `create_embed`. A new embed without a `name` is called by its slug.
+
+    Returns:
+        The embed, with a link that works.
 
     Raises:
-        ValidationError: something is not in order, or differs from what cannot be changed.
-        RevokedError: somebody revoked it; only `rotate_link` brings it back.
-        BusyError: another process is making or changing its link right now.
+        TypeError: there is no such setting.
+        ValidationError: a value is not valid, or differs from what cannot be changed.
+        RevokedError: somebody revoked the embed; only `rotate_embed` brings it back.
+        BusyError: another process is creating or changing its link right now.
         InsideTransactionError, KapsoError: as for `create_embed`.
     """
+    values.refuse_unknown("ensure_embed", settings, values.EmbedSettings)
     links.refuse_inside_transaction()
     embed = links.embeds().filter(slug=slug).first()
     if embed is None:
         try:
-            return create_embed(slug=slug, actor=actor, **{"name": slug, **wanted})
+            named: values.EmbedSettings = {"name": slug, **settings}
+            return create_embed(slug=slug, actor=actor, **named)
         except ValidationError as error:
             embed = links.embeds().filter(slug=slug).first()
             if embed is None:
                 raise error from None
-            # Another process came first; what is wanted may still differ from what it made.
+            # Another process came first; its settings may still differ from the wanted ones.
     if embed.obstacle() == Outcome.REVOKED:
-        raise RevokedError(f"The embed {slug!r} was revoked. rotate_link() brings it back.")
-    embed = update_embed(embed, actor=actor, **wanted)
+        raise RevokedError(f"The embed {slug!r} was revoked. rotate_embed() revives it.")
+    embed = update_embed(embed, actor=actor, **settings)
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
     if embed.obstacle() is not None:
-        links.replace(embed, actor=actor, only_if_missing=True, revive=False)
+        issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)
     return links.embeds().get(pk=embed.pk)
 
 
-class _TakenError(Exception):
-    """The slug belongs to an embed that Kapso knows of, or may know of."""
-
-
-def _never_made(slug: str) -> InboxEmbed | None:
-    """Return the embed of that slug if all attempts to make its link failed, under its lock.
+def _failed_before(slug: str) -> InboxEmbed | None:
+    """Return the embed of that slug, locked, if all attempts to create its link surely failed.
 
     Raises:
-        _TakenError: there is one, and not so.
+        ValidationError: there is an embed of that slug that Kapso knows, or may know.
     """
     if not links.embeds().filter(slug=slug).update(updated_at=timezone.now()):
         return None
     embed = links.embeds().get(slug=slug)
     states = set(links.links_of(embed).values_list("state", flat=True))
     if states != {AccessLink.State.FAILED}:
-        raise _TakenError
+        raise values.slug_taken()
     return embed

@@ -1,4 +1,4 @@
-"""The end of an embed's own row, once nothing of it lives at Kapso."""
+"""The end of an embed's own row, once nothing of it exists at Kapso."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
-from kapso_inbox import audit
+from kapso_inbox import audit, signals
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.transactions import database
 
 from . import links
 from .errors import LiveError
@@ -17,21 +18,24 @@ logger = logging.getLogger(__name__)
 
 
 def delete_embed(embed: InboxEmbed, *, actor: Any = None) -> None:
-    """Delete an embed whose links are all over. The record of what was done with it stays.
+    """Delete an embed whose links are all over. Its rows in the audit trail stay.
 
     Args:
-        embed: it is read again from the database.
-        actor: the user who asks for it, for the record.
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
 
     Raises:
-        LiveError: a link of it may still work at Kapso; nothing was done.
-        InboxEmbed.DoesNotExist: somebody deleted it before.
+        LiveError: a link of the embed may still work at Kapso; nothing was done.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        InboxEmbed.DoesNotExist: somebody else deleted it first.
     """
-    with transaction.atomic(using=links.database()):
+    links.refuse_inside_transaction()
+    with transaction.atomic(using=database(), durable=True):
         links.lock(embed)
         embed = links.embeds().get(pk=embed.pk)
         if links.links_of(embed).filter(state__in=AccessLink.LIVE).exists():
             raise LiveError(f"A link of the embed {embed.slug!r} may still work. Revoke it first.")
         audit.record_change(InboxChange.Action.DELETED, embed, actor=actor)
         embed.delete()
-    logger.info("The embed %r is deleted by %r.", embed.slug, getattr(actor, "pk", actor))
+    signals.send_after_commit(signals.embed_deleted, embed=embed, actor=actor)
+    logger.info("%r deleted the embed %r.", getattr(actor, "pk", actor), embed.slug)

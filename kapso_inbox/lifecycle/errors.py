@@ -1,25 +1,27 @@
-"""Why a change was not begun.
+"""Why a change of an embed was not started.
 
-What Kapso refuses is a `KapsoError`, wrong input a `ValidationError`.
+What Kapso refuses is a `KapsoError`, and wrong input is a `ValidationError`.
 """
 
 from __future__ import annotations
 
+from kapso_inbox.exceptions import KapsoInboxError
 
-class LifecycleError(Exception):
+
+class LifecycleError(KapsoInboxError):
     """A change of an embed was refused before anything was sent to Kapso."""
 
 
 class InsideTransactionError(LifecycleError):
-    """The call stands inside a database transaction, whose rollback could lose a live link."""
+    """The call is inside a database transaction, whose rollback could lose a live link."""
 
 
 class BusyError(LifecycleError):
-    """Another process is making a link for this embed right now. Try again in a moment."""
+    """Another process is creating a link for this embed right now. Try again in a moment."""
 
 
 class ReplacedError(LifecycleError):
-    """A link was begun for the embed after the caller last looked. Look again, then decide."""
+    """A link was created for the embed after the caller last looked. Look again, then decide."""
 
 
 class LiveError(LifecycleError):
@@ -27,4 +29,4 @@ class LiveError(LifecycleError):
 
 
 class RevokedError(LifecycleError):
-    """The embed was revoked. `rotate_link` brings it back, if that is what is wanted."""
+    """The embed was revoked. `rotate_embed` brings it back, if that is what you want."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from django.db import router
-from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 from kapso_inbox.encryption import EncryptionError, key_id_of, prefix_of
-from kapso_inbox.models import AccessLink
+from kapso_inbox.models import AccessLink, AccessLinkQuerySet
 
 from .errors import InsideTransactionError
 from .links import lose_secret, refuse_inside_transaction
@@ -73,19 +70,18 @@ def reencrypt(*, batch_size: int = 200, dry_run: bool = False) -> Report:
         dry_run: open everything, write nothing.
 
     Raises:
-        ImproperlyConfigured: there are no encryption keys, or they are malformed.
+        ConfigurationError: there are no encryption keys, or they are malformed.
         InsideTransactionError: there is a transaction around the call; nothing was done.
         DatabaseError: the database failed. What was encrypted anew until then stays so.
     """
     keyring = conf.keyring()
-    using = router.db_for_write(AccessLink)
     _refuse_inside_transaction()
     report = Report(keyring.current, dry_run)
-    for link in _links_with_a_secret(using, batch_size):
-        _reencrypt_one(link, using, report)
+    for link in _stored().select_related("embed").in_batches(batch_size):
+        _reencrypt_one(link, report)
     # Asked again, since others wrote, too: under an old key what still runs on the old settings.
     # Where the database knows no case, a key may be taken for used that is not.
-    stored = _stored(using)
+    stored = _stored()
     for key_id in keyring.key_ids[1:]:
         is_used = stored.filter(sealed_url__startswith=prefix_of(key_id)).exists()
         (report.used_key_ids if is_used else report.unused_key_ids).append(key_id)
@@ -102,27 +98,14 @@ def _refuse_inside_transaction() -> None:
         ) from None
 
 
-def _stored(using: str) -> QuerySet[AccessLink]:
-    return AccessLink.objects.using(using).exclude(sealed_url="")
-
-
-def _links_with_a_secret(using: str, batch_size: int) -> Iterator[AccessLink]:
-    """All of them in the order of their primary keys, a batch in memory at a time.
-
-    By the last key and not by an offset, which would pass over rows where others are wiped
-    meanwhile; and by no open cursor, which SQLite would not write beside.
-    """
-    links = _stored(using).select_related("embed").order_by("pk")
-    batch = list(links[:batch_size])
-    while batch:
-        yield from batch
-        batch = list(links.filter(pk__gt=batch[-1].pk)[:batch_size])
+def _stored() -> AccessLinkQuerySet:
+    return AccessLink.objects.for_write().exclude(sealed_url="")
 
 
 @sensitive_variables()
-def _reencrypt_one(link: AccessLink, using: str, report: Report) -> None:
+def _reencrypt_one(link: AccessLink, report: Report) -> None:
     # Only in the place of what was read: a link that was revoked meanwhile stays without a secret.
-    as_read = AccessLink.objects.using(using).filter(pk=link.pk, sealed_url=link.sealed_url)
+    as_read = AccessLink.objects.for_write().filter(pk=link.pk, sealed_url=link.sealed_url)
     try:
         url = link.reveal_url()
         if key_id_of(link.sealed_url) == report.key_id:

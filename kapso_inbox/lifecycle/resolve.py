@@ -1,68 +1,71 @@
-"""What became of a link whose making is uncertain."""
+"""What became of links whose creation is uncertain."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
-from kapso_inbox.models import AccessLink, InboxChange, reference_in
+from kapso_inbox.kapso import Embed, KapsoClient
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
 
 from . import links
-
-if TYPE_CHECKING:
-    from kapso_inbox.kapso import Embed
+from .revoke import finish_revoking, is_known_to_current_key
 
 logger = logging.getLogger(__name__)
 
 State = AccessLink.State
 
-#: How long after the first complete list without it an uncertain link has to be absent again.
+#: How long after the first complete list without it an uncertain link must be absent again.
 ABSENT_AFTER = timedelta(minutes=5)
 
 
 @sensitive_variables()
-def resolve_link(link: AccessLink, *, actor: Any = None) -> AccessLink:
-    """Find out what became of an uncertain link: by its reference, in Kapso's whole list.
+def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
+    """Find out what became of the embed's uncertain links, and resume its revocations.
 
-    Found, it is revoked: its address is lost, whatever it is. Absent from two whole lists some
-    minutes apart, it is `failed`. A link that is not uncertain is left as it is, but for one that
-    is `revoking`, which is gone on with.
+    An uncertain link is looked for by its reference in Kapso's whole list. If it is there, it is
+    revoked, since its address is lost. If two whole lists some minutes apart lack it, it is
+    `failed`. Links that are `revoking` are revoked. Other links are left alone, and without any of
+    these Kapso is not asked.
 
     Args:
-        link: it is read again from the database.
-        actor: the user who asks for it, for the record.
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
 
     Returns:
-        The link; still `unknown` where Kapso has to be asked again in some minutes, or where only
-        the key that made it could say.
+        The embed. A link of it is still `unknown` if Kapso must be asked again in some minutes, or
+        if only the API key that created the link could say.
 
     Raises:
-        BusyError: it is being made right now.
-        InsideTransactionError: there is a transaction around the call; nothing was done.
+        BusyError: a link of the embed is being created right now.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
         KapsoError: Kapso could not be asked, or did not revoke what was found.
     """
     links.refuse_inside_transaction()
-    link = AccessLink.objects.using(links.database()).select_related("embed").get(pk=link.pk)
-    client = conf.project(link.embed.project).client()
-    if is_uncertain(link):
-        listed = client.inbox_embeds.list()
-        found = next((e for e in listed if reference_in(e.name) == link.reference), None)
-        settle(link, found, proven=links.known_to_current_key(link), actor=actor)
-    if link.state == State.REVOKING:
-        links.revoke(link, client, reason=link.reason)
-    return link
+    embed = links.embeds().get(pk=embed.pk)
+    unsettled = list(links.links_of(embed).unsettled())
+    if unsettled:
+        client = conf.project(embed.project).client()
+        uncertain = [link for link in unsettled if is_uncertain(link)]
+        found = _find_by_reference(client, {link.reference for link in uncertain})
+        for link in uncertain:
+            proven = is_known_to_current_key(link)
+            settle(link, found.get(link.reference), proven=proven, actor=actor)
+        finish_revoking(embed, client, keep_reasons=True)
+    return links.embeds().get(pk=embed.pk)
 
 
 def is_uncertain(link: AccessLink) -> bool:
-    """Say whether it takes Kapso's list to know what became of the link.
+    """Return whether only Kapso's list can say what became of the link.
 
     Raises:
-        BusyError: it is being made right now.
+        BusyError: the link is being created right now.
     """
     if link.state == State.CREATING:
         links.refuse_if_being_made(link.embed)
@@ -71,35 +74,49 @@ def is_uncertain(link: AccessLink) -> bool:
 
 
 def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = None) -> None:
-    """Draw the conclusion from a whole list of Kapso's.
+    """Conclude from Kapso's whole list what became of a link.
 
     Args:
-        link: `unknown`.
-        found: what bears its reference.
-        proven: whether that list is the one of the project that the link was asked of.
-        actor: who asks for it, for the record.
+        link: a link in the state `unknown`.
+        found: the embed at Kapso that bears its reference.
+        proven: whether the list is that of the project in which the link was asked for.
+        actor: the user who asks for it, for the audit trail.
     """
     now = timezone.now()
     known = {"kapso_id": found.id} if found is not None else {}
     if found is not None and found.status == "revoked":
         state, reason = State.REVOKED, ""
     elif found is not None:
-        state, reason = State.REVOKING, "It was made after all; its address is lost."
+        state, reason = State.REVOKING, "It was created after all; its address is lost."
     elif not proven:
-        reason = "Only the API key that was in use when it was asked for can say what became of it."
-        AccessLink.objects.using(links.database()).filter(pk=link.pk).update(reason=reason)
+        reason = "Only the API key that was used to create it can say what became of it."
+        AccessLink.objects.for_write().filter(pk=link.pk).update(reason=reason)
         return
     elif link.absent_at is None:
         link.absent_at = now
-        unmarked = AccessLink.objects.using(links.database()).filter(pk=link.pk, absent_at=None)
+        unmarked = AccessLink.objects.for_write().filter(pk=link.pk, absent_at=None)
         unmarked.update(absent_at=now)
         return
     elif now - link.absent_at < ABSENT_AFTER:
         return
     else:
-        state, reason = State.FAILED, "Kapso's whole list lacked it twice: it was never made."
+        state, reason = State.FAILED, "Kapso's whole list lacked it twice: it was never created."
     entry = InboxChange.Action.SETTLED, reason or "It was revoked already."
     if links.move_on_record(
         link, state, entry, actor=actor, expected=[State.UNKNOWN], reason=reason, **known
     ):
         logger.info("Access link %s is settled: %s.", link, link.state)
+
+
+def _find_by_reference(client: KapsoClient, wanted: Collection[str]) -> dict[str, Embed]:
+    """Return the embeds at Kapso that bear these references. Reads no further than it must."""
+    found: dict[str, Embed] = {}
+    if wanted:
+        for remote in client.inbox_embeds.list():
+            reference = reference_in(remote.name)
+            if reference in wanted:
+                # The most recent comes first, and an older one of that reference is not it.
+                found.setdefault(reference, remote)
+                if len(found) == len(wanted):
+                    break
+    return found

@@ -1,4 +1,4 @@
-"""The end of an embed's links."""
+"""The end of an embed's links: marked first, so that launches stop, then revoked at Kapso."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
+from kapso_inbox.kapso import KapsoClient, KapsoError, NotFoundError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.transactions import database
 
 from . import links
 
@@ -23,28 +25,109 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     """Revoke every link of the embed. Launches stop at once, whatever Kapso answers.
 
     Args:
-        embed: it is read again from the database.
-        actor: the user who asks for it, for the record.
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
 
     Returns:
-        The embed, all of its links revoked but for one whose making is uncertain (`unknown`).
+        The embed. All of its links are revoked, except one whose creation is uncertain (`unknown`).
 
     Raises:
-        InsideTransactionError: there is a transaction around the call; nothing was done.
-        KapsoError, ImproperlyConfigured: Kapso did not revoke a link, or perhaps, or could not be
-            asked; it stays `revoking`, with the reason. Calling this again goes on with it.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        KapsoError, ConfigurationError: Kapso did not revoke a link, or may not have, or could not
+            be asked. The link stays `revoking`, with the reason. Call this again to continue.
     """
     links.refuse_inside_transaction()
     embed = links.embeds().get(pk=embed.pk)
-    with transaction.atomic(using=links.database(), durable=True):
+    with transaction.atomic(using=database(), durable=True):
         links.lock(embed)
         for link in links.links_of(embed).filter(state__in=AccessLink.LIVE):
-            # Its maker finds that it is not `creating` any more, and revokes what it made.
-            reason = "The embed was revoked while this link was being made."
+            # The process that creates it finds that it is no longer `creating`, and revokes it.
+            reason = "The embed was revoked while this link was being created."
             link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
-            links.mark_revoking(link)
+            mark_revoking(link)
         audit.record_change(InboxChange.Action.REVOKED, embed, link=embed.current_link, actor=actor)
-    signals.embed_revoked.send_robust(InboxEmbed, embed=embed, actor=actor)
-    logger.info("The embed %r is revoked by %r.", embed.slug, getattr(actor, "pk", actor))
-    links.finish_revoking(embed, conf.project(embed.project).client())
+    signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason="requested")
+    logger.info("%r revoked the embed %r.", getattr(actor, "pk", actor), embed.slug)
+    finish_revoking(embed, conf.project(embed.project).client())
     return links.embeds().get(pk=embed.pk)
+
+
+def mark_revoking(link: AccessLink) -> bool:
+    """Stop launches of a link and wipe its secret.
+
+    Returns:
+        Whether there is something to revoke. There is not if Kapso's ID of the link is unknown:
+        such a link stays `unknown`.
+    """
+    expected = [*AccessLink.KNOWN_BY_ID]
+    if link.kapso_id:
+        expected.append(State.UNKNOWN)
+    return link.move(State.REVOKING, expected=expected, sealed_url="")
+
+
+def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: bool = False) -> None:
+    """Have Kapso end each link of the embed that is `revoking`.
+
+    Args:
+        embed: the embed.
+        client: a client for its project.
+        keep_reasons: whether each link keeps the reason that it has.
+
+    Raises:
+        KapsoError: the first error. The other links were tried all the same.
+    """
+    failure = None
+    for link in links.links_of(embed).filter(state=State.REVOKING):
+        try:
+            revoke_link(link, client, reason=link.reason if keep_reasons else "")
+        except KapsoError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure from None
+
+
+def revoke_link(link: AccessLink, client: KapsoClient, *, reason: str = "") -> None:
+    """Have Kapso end a link that is `revoking`. It stays so until Kapso is known to have done it.
+
+    Args:
+        link: the link.
+        client: a client for its project.
+        reason: why it ended, to be kept with it.
+
+    Raises:
+        KapsoError: Kapso did not do it, or may not have. The row says why.
+    """
+    try:
+        revoke_at_kapso(link, client)
+    except KapsoError as error:
+        link.move(State.REVOKING, expected=[State.REVOKING], reason=links.reason_of(error))
+        logger.warning("Access link %s could not be revoked yet: %s", link, error)
+        raise
+    link.move(State.REVOKED, expected=[State.REVOKING], reason=reason)
+    logger.info("Access link %s is revoked.", link)
+
+
+def revoke_at_kapso(link: AccessLink, client: KapsoClient) -> None:
+    """Have Kapso end a link, whatever its row says. Nothing is written here.
+
+    Raises:
+        KapsoError: Kapso did not do it, or may not have.
+    """
+    try:
+        client.inbox_embeds.revoke(link.kapso_id)
+    except NotFoundError:
+        # Kapso keeps revoked embeds, so a 404 says more about the key than about the link. It
+        # counts if Kapso itself says that the link is revoked, or if it twice does not know the
+        # link under the very key that created it.
+        try:
+            if client.inbox_embeds.get(link.kapso_id).status == "revoked":
+                return
+        except NotFoundError:
+            if is_known_to_current_key(link):
+                return
+        raise
+
+
+def is_known_to_current_key(link: AccessLink) -> bool:
+    """Return whether Kapso knew the link under the current key: then a 404 is about the link."""
+    return link.key_fingerprint == conf.project(link.embed.project).key_fingerprint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
@@ -15,43 +14,46 @@ from django.views.decorators.debug import sensitive_variables
 from kapso_inbox.models import InboxEmbed
 
 from . import links
+from .issue import replace_link
+from .links import UNSET, Unset
 
 logger = logging.getLogger(__name__)
 
 
 @sensitive_variables()
-def rotate_link(
+def rotate_embed(
     embed: InboxEmbed,
     *,
-    actor: Any = None,
-    newest: UUID | EllipsisType | None = ...,
+    expected_link: UUID | Unset | None = UNSET,
     revive: bool = True,
+    actor: Any = None,
 ) -> InboxEmbed:
     """Give the embed a new link, then revoke the one it had. At every instant one of them works.
 
-    Also brings back an embed that was revoked, and gives one to an embed whose making failed.
+    This also brings back an embed that was revoked, and gives a link to one whose creation failed.
 
     Args:
-        embed: it is read again from the database.
-        actor: the user who asks for it, for the record.
-        newest: `newest_link` as the user saw it, None where there was none yet. Where another one
-            was begun since, nothing is done: a form that is sent twice makes one link. Left out
-            (`...`), there is no such look back.
-        revive: whether to bring it back if it was revoked. False for who saw it work: somebody
-            who revoked it since is not overruled.
+        embed: the embed, which is read again from the database.
+        expected_link: the primary key of the embed's latest link as the user saw it
+            (`newest_link()`), or None if there was none. If another link was created since, nothing
+            is done, so that a form that is sent twice creates one link. Leave it out to rotate in
+            any case.
+        revive: whether to bring the embed back if it was revoked. Pass False if the user saw it
+            work: then somebody else's revocation is not undone.
+        actor: the user who asks for it, for the audit trail.
 
     Returns:
         The embed, with its new link.
 
     Raises:
-        ValidationError: its expiry has passed; change that first.
-        BusyError: another process is making its link right now.
-        ReplacedError: a link was begun after `newest`.
-        RevokedError: it was revoked, and `revive` is false.
-        InsideTransactionError: there is a transaction around the call; nothing was done.
-        KapsoError: Kapso refused, or its answer is uncertain. The old link stays the current one;
-            or the new one works, and the old one waits as `revoking`: the next rotation or
-            revocation of the embed goes on with it.
+        ValidationError: the embed's expiry has passed; change that first.
+        BusyError: another process is creating its link right now.
+        ReplacedError: a link was created after `expected_link`.
+        RevokedError: the embed was revoked, and `revive` is false.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        KapsoError: Kapso refused, or its answer is uncertain. Either the old link stays the current
+            one; or the new one works, and the old one waits as `revoking`: the next rotation,
+            revocation or sync continues with it.
     """
     links.refuse_inside_transaction()
     embed = links.embeds().get(pk=embed.pk)
@@ -59,6 +61,6 @@ def rotate_link(
         raise ValidationError(
             {"expires_at": _("The expiry has passed. Change it, then rotate the link.")}
         )
-    logger.info("The link of %r is rotated by %r.", embed.slug, getattr(actor, "pk", actor))
-    links.replace(embed, actor=actor, newest=newest, revive=revive)
+    logger.info("%r rotates the link of %r.", getattr(actor, "pk", actor), embed.slug)
+    replace_link(embed, actor=actor, expected_link=expected_link, revive=revive)
     return links.embeds().get(pk=embed.pk)

@@ -12,43 +12,48 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import audit, conf
-from kapso_inbox.kapso import KapsoError, UncertainError
+from kapso_inbox import audit, conf, signals
+from kapso_inbox.kapso import Embed, KapsoError, UncertainError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.transactions import database
 
 from . import links, values
 from .errors import BusyError
 
 if TYPE_CHECKING:
-    from kapso_inbox.kapso import Embed
+    from typing_extensions import Unpack
 
 logger = logging.getLogger(__name__)
 
 
 @sensitive_variables()
-def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> InboxEmbed:
+def update_embed(
+    embed: InboxEmbed, *, actor: Any = None, **changes: Unpack[values.EmbedChanges]
+) -> InboxEmbed:
     """Change settings of an embed: at Kapso first, in one PATCH of what differs, then here.
 
-    The slug, the groups and whose own it is are ours alone. Where the embed has no link that lives
-    at Kapso, all is kept here, for the next link.
+    The slug, the groups and `personal_to` are stored here alone. If the embed has no link at Kapso,
+    everything is stored here, for its next link.
 
     Args:
-        embed: it is read again from the database.
-        actor: the user who asks for it, for the record.
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
         changes: new values, as for `create_embed`.
 
     Returns:
         The embed as Kapso answered it.
 
     Raises:
-        ValidationError: something is not in order, named by field; or is another value for what
-            cannot be changed (the scope, the project, the assignment).
-        BusyError: a link of the embed is being made, or was replaced meanwhile. Nothing changed
-            here; try again.
-        InsideTransactionError: there is a transaction around the call; nothing was done.
-        KapsoError: Kapso refused, or it is uncertain whether it took the change. Nothing changed
-            here.
+        TypeError: there is no such setting.
+        ValidationError: a value is not valid, named by field; or it differs from what cannot be
+            changed (the scope, the project, the assignment).
+        BusyError: a link of the embed is being created, or was replaced meanwhile. Nothing was
+            changed here; try again.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        KapsoError: Kapso refused, or it is uncertain whether it took the change. Nothing was
+            changed here.
     """
+    values.refuse_unknown("update_embed", changes, values.EmbedChanges)
     links.refuse_inside_transaction()
     embed = links.embeds().get(pk=embed.pk)
     different = _different(embed, changes)
@@ -56,17 +61,17 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
     if not different and groups is None:
         return embed
     if "slug" in different and links.embeds().filter(slug=different["slug"]).exists():
-        raise values.taken()  # before Kapso is told of the rest
+        raise values.slug_taken()  # before Kapso is told of the rest
     for_kapso = {name: value for name, value in different.items() if name not in values.LOCAL}
     link = embed.current_link
     answer = None
     if for_kapso:
-        # The link that is being made has the old settings, and the change would pass it by.
+        # A link that is being created has the old settings, and would miss the change.
         links.refuse_if_being_made(embed)
         if link and link.state in AccessLink.AT_KAPSO:
             answer = _patch(link, embed, for_kapso)
     try:
-        with transaction.atomic(using=links.database(), durable=True):
+        with transaction.atomic(using=database(), durable=True):
             links.lock(embed)
             current = links.embeds().get(pk=embed.pk)
             if for_kapso:
@@ -80,17 +85,15 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
                 setattr(current, name, value)
             mirrored = values.mirror(current, answer) if answer else []
             for name in mirrored:
-                # Another change came in between, and Kapso's answer to this one may be older.
+                # If another change came in between, Kapso's answer to this one may be older.
                 if name not in different and getattr(stored, name) != getattr(embed, name):
                     setattr(current, name, getattr(stored, name))
-            current.save(
-                using=links.database(), update_fields={*different, *mirrored, "updated_at"}
-            )
+            current.save(using=database(), update_fields={*different, *mirrored, "updated_at"})
             if groups is not None:
                 current.groups.set(groups)
-                # Also where there was none any more to be taken away.
+                # Also if there were no groups left to remove.
                 current.open_to_groups_only(bool(groups))
-            names = [*different, *(["groups"] if groups is not None else [])]
+            names = (*different, *(["groups"] if groups is not None else []))
             audit.record_change(
                 InboxChange.Action.CHANGED,
                 current,
@@ -99,12 +102,13 @@ def update_embed(embed: InboxEmbed, *, actor: Any = None, **changes: Any) -> Inb
                 details=", ".join(names),
             )
     except IntegrityError:
-        # Not of another constraint: a group, or who asked for it, can be deleted meanwhile.
+        # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
         slug = different.get("slug", embed.slug)
         if links.embeds().filter(slug=slug).exclude(pk=embed.pk).exists():
-            raise values.taken() from None
+            raise values.slug_taken() from None
         raise
-    logger.info("The embed %r is changed by %r.", embed.slug, getattr(actor, "pk", actor))
+    signals.send_after_commit(signals.embed_updated, embed=current, actor=actor, changes=names)
+    logger.info("%r changed the embed %r.", getattr(actor, "pk", actor), embed.slug)
     return current
 
 
@@ -112,21 +116,21 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the checked values that differ from the embed's.
 
     Raises:
-        ValidationError: a value is not in order, or cannot be changed.
+        ValidationError: a value is not valid, or cannot be changed.
     """
     changes = dict(changes)
     if not changes.get("language", True):
-        del changes["language"]  # left to Kapso, and Kapso has chosen
+        del changes["language"]  # it was left to Kapso, and Kapso has chosen
     scope = {"scope_type": embed.scope_type, "scope_id": embed.scope_id}
     if scope.keys() & changes.keys():
         changes = {**scope, **changes}
-    # A value that stays as it is needs no checking: an expiry may have passed since.
+    # A value that stays as it is is not checked: an expiry may have passed since.
     given = {
         name: value
         for name, value in changes.items()
         if name in scope or name == "groups" or getattr(embed, name, None) != value
     }
-    cleaned = values.clean(given)
+    cleaned = values.clean_settings(given)
     groups = cleaned.pop("groups", None)
     different = {name: value for name, value in cleaned.items() if getattr(embed, name) != value}
     fixed = [name for name in different if name in values.FIXED]
@@ -134,7 +138,7 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
         text = _("This cannot be changed at Kapso. Create another embed for it.")
         raise ValidationError(dict.fromkeys(fixed, text))
     if groups is not None and (
-        embed.restricted != bool(groups) or set(groups) != set(embed.groups.using(links.database()))
+        embed.restricted != bool(groups) or set(groups) != set(embed.groups.using(database()))
     ):
         different["groups"] = groups
     if {"personal_to", "assigned_user_id"} & different.keys():
@@ -143,7 +147,7 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kapso_may_know(embed: InboxEmbed) -> bool:
-    """Say whether there is, was or may be a link of the embed at Kapso."""
+    """Return whether a link of the embed exists, existed or may exist at Kapso."""
     return links.links_of(embed).exclude(state=AccessLink.State.FAILED).exists()
 
 

@@ -7,22 +7,23 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from datetime import timezone as dt_timezone
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import Any, TypedDict
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
+from kapso_inbox.kapso import Embed
 from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType, name_without_reference
 from kapso_inbox.origins import is_allowed_origin
 
-if TYPE_CHECKING:
-    from kapso_inbox.kapso import Embed
-
-#: Settings that Kapso takes in a PATCH, settings that no one can change, and what is ours alone.
+#: Settings that Kapso takes in a PATCH, settings that nobody can change, and settings stored here
+#: alone.
 MUTABLE = ("name", "allowed_origins", "default_mode", "language", "expires_at")
 FIXED = ("project", "scope_type", "scope_id", "assigned_user_id")
 LOCAL = ("slug", "groups", "personal_to")
@@ -40,14 +41,54 @@ _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCOPE_KEYS = {"scope_type", "scope_id"}
 
 
-def clean(values: Mapping[str, Any]) -> dict[str, Any]:
+class EmbedSettings(TypedDict, total=False):
+    """The settings that `ensure_embed` takes, as `create_embed` explains them."""
+
+    name: str
+    scope_type: str
+    scope_id: str
+    project: str
+    allowed_origins: Iterable[str]
+    default_mode: str
+    language: str
+    expires_at: datetime | None
+    assigned_user_id: str | None
+    groups: Iterable[Group]
+    personal_to: str
+
+
+class EmbedChanges(EmbedSettings, total=False):
+    """The settings that `update_embed` takes."""
+
+    slug: str
+
+
+def refuse_unknown(function: str, given: Mapping[str, Any], known: type) -> None:
+    """Refuse keyword arguments that a function does not have, as Python itself would.
+
+    Args:
+        function: the function's name.
+        given: its keyword arguments.
+        known: the TypedDict that names those it has.
+
+    Raises:
+        TypeError: there is an unknown one.
+    """
+    for name in given:
+        if name not in known.__annotations__:
+            close = get_close_matches(name, known.__annotations__, n=1)
+            hint = f". Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")
+
+
+def clean_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings of an embed as the model stores them.
 
     Args:
         values: any of `MUTABLE`, `FIXED` and `LOCAL`; `scope_type` and `scope_id` go together.
 
     Raises:
-        ValidationError: with a text for each field that is not in order.
+        ValidationError: a value is not valid; with a text for each such field.
     """
     cleaned: dict[str, Any] = {}
     errors: dict[str, Any] = {}
@@ -67,53 +108,53 @@ def clean(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_own_for_nobody(values: Mapping[str, Any]) -> None:
-    """Refuse an embed of one user's own that Kapso does not narrow: it would open for nobody.
+    """Refuse a user's own embed that is not limited to a team member: nobody could open it.
 
     Args:
-        values: all that it is to have.
+        values: all settings that the embed will have.
 
     Raises:
-        ValidationError: it is one.
+        ValidationError: it is such an embed.
     """
     if values["personal_to"] and not values["assigned_user_id"]:
         text = _("An inbox of one user's own is narrowed to a team member.")
         raise ValidationError({"assigned_user_id": text})
 
 
-def taken() -> ValidationError:
-    """Return what is said of a slug that another embed has, with the code `taken`."""
+def slug_taken() -> ValidationError:
+    """Return the error for a slug that another embed has, with the code `taken`."""
     error = ValidationError(_("There is an embed with this slug already."), code="taken")
     return ValidationError({"slug": error})
 
 
 def for_kapso(value: Any) -> Any:
-    """Return a setting as the client takes it: a time with its zone, the rest as it is."""
+    """Return a setting as the client takes it: a time with its zone, anything else unchanged."""
     if isinstance(value, datetime) and timezone.is_naive(value):
         return timezone.make_aware(value)
     return value
 
 
 def mirror(embed: InboxEmbed, answer: Embed) -> list[str]:
-    """Take over what Kapso answered; a field that the answer lacks changes nothing.
+    """Copy what Kapso answered to an embed. A field that the answer lacks changes nothing.
 
     Args:
-        embed: gets the values; is not saved.
+        embed: the embed, which is not saved.
         answer: what Kapso says of the embed's current link.
 
     Returns:
-        The names of the fields that now differ from before.
+        The names of the fields that have changed.
     """
     return [name for name in _MIRRORED if _take_over(embed, answer, name)]
 
 
 def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
-    """Say whether Kapso's answer holds all of these settings, with these values."""
+    """Return whether Kapso's answer holds all of these settings, with these values."""
     wanted = InboxEmbed(**changes)
     return changes.keys() <= answer.present and not changes.keys() & set(mirror(wanted, answer))
 
 
 def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:
-    """Set one field as answered; say whether that changed it."""
+    """Copy one field of an answer; return whether that changed it."""
     if name not in answer.present:
         return False
     value = getattr(answer, name)
@@ -144,11 +185,9 @@ def _field(name: str) -> Field[Any, Any]:
 
 def _clean_one(name: str, value: Any) -> Any:
     if name == "groups":
-        return list(value)
+        return _clean_groups(value)
     if name == "allowed_origins":
         return _clean_origins(value)
-    if name not in (*MUTABLE, *FIXED, *LOCAL):
-        raise ValidationError(_("An embed has no such setting."))
     if isinstance(value, str):
         value = value.strip()
     if value is None and name != "expires_at":
@@ -156,6 +195,15 @@ def _clean_one(name: str, value: Any) -> Any:
     value = _field(name).clean(value, None)
     check = _CHECKS.get(name)
     return check(value) if check else value
+
+
+def _clean_groups(value: Iterable[Group]) -> list[Group]:
+    groups = list(value)
+    if not all(isinstance(group, Group) for group in groups):
+        raise ValidationError(
+            _("Give the groups as Group objects, such as Group.objects.get(name=…), not by name.")
+        )
+    return groups
 
 
 def _clean_name(name: str) -> str:

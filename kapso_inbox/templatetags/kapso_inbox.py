@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
+from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.inbox import component, phone
 from kapso_inbox.inbox.coercion import as_text
 from kapso_inbox.inbox.launch import RefusedError, open_inbox
@@ -257,7 +258,7 @@ def _title(slug: str) -> str:
     return _("WhatsApp inbox: %(slug)s") % {"slug": slug}
 
 
-class _NotShownError(Exception):
+class _NotShownError(KapsoInboxError):
     """The inbox cannot be shown here; the text says why."""
 
 

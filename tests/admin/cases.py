@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from requests import exceptions
 
 from kapso_inbox.kapso import KapsoError
-from kapso_inbox.lifecycle import create_embed, revoke_embed, rotate_link
+from kapso_inbox.lifecycle import create_embed, revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sync import sync_project
@@ -69,7 +69,7 @@ def make(condition: str, sandbox: Sandbox, slug: str = "sales", **given: Any) ->
         if condition in ("revoked", "waits to be revoked"):
             revoke_embed(embed)
         if condition == "works, an older one waits":
-            rotate_link(embed)
+            rotate_embed(embed)
         if condition == "secret lost":
             assert link is not None
             link.move(State.SECRET_LOST, expected=[State.ACTIVE])

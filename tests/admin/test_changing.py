@@ -14,7 +14,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from kapso_inbox.lifecycle import create_embed, rotate_link, update_embed
+from kapso_inbox.lifecycle import create_embed, rotate_embed, update_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection
@@ -422,7 +422,7 @@ def test_a_form_from_before_a_rotation_changes_the_new_link(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     form = change_form(embed, default_mode="dark")
-    rotated = rotate_link(embed).current_link
+    rotated = rotate_embed(embed).current_link
     assert rotated is not None
     change(admin, embed, form)
     assert kapso_sandbox.project().find(rotated.kapso_id)["default_mode"] == "dark"
@@ -437,7 +437,7 @@ def test_what_has_no_link_keeps_its_settings_for_the_next_one(
     kapso_sandbox.requests.clear()
     assert change(admin, embed, form).status_code == 302
     assert kapso_sandbox.requests == []
-    rotate_link(embed)
+    rotate_embed(embed)
     assert live(kapso_sandbox)
     assert kapso_sandbox.requests[-1].json or kapso_sandbox.requests[0].json
     made = next(r.json["inbox_embed"] for r in kapso_sandbox.requests if r.method == "POST")

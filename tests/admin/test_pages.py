@@ -18,8 +18,8 @@ from django.test import Client
 from django.utils import timezone
 
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import rotate_link
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening, InboxPreference
+from kapso_inbox.lifecycle import rotate_embed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
@@ -71,10 +71,10 @@ def test_a_preview_is_a_launch_like_any_other(
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" in page.text
     assert "/kapso-inbox/sales/launch/" in page.text
-    assert not InboxOpening.objects.exists()  # a page shows a frame; the frame opens it
+    assert not LaunchAttempt.objects.exists()  # a page shows a frame; the frame opens it
     launched = admin.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
     assert launched.status_code == 302
-    assert InboxOpening.objects.get().user == administrator
+    assert LaunchAttempt.objects.get().user == administrator
 
 
 def test_an_embeds_groups_hold_back_its_preview_also_from_a_superuser(
@@ -221,7 +221,7 @@ def test_a_link_that_was_begun_since_the_page_keeps_the_embed(
 ) -> None:
     embed = make("revoked", kapso_sandbox)
     assert "Are you sure" in admin.get(url("delete", embed.pk)).text
-    rotate_link(embed)
+    rotate_embed(embed)
     response = admin.post(url("delete", embed.pk), {"post": "yes"})
     assert "may still work at Kapso" in response.text
     assert InboxEmbed.objects.get().obstacle() is None
@@ -372,12 +372,12 @@ def test_the_models_under_a_model_admin_of_the_hosts_own(
 ) -> None:
     settings.ROOT_URLCONF = "tests.admin.urls_of_plain_admins"
     embed = make("works", kapso_sandbox)
-    InboxOpening.objects.create(username="ana", slug="sales", outcome="opened")
+    LaunchAttempt.objects.create(username="ana", slug="sales", outcome="opened")
     administrator.is_superuser = True
     administrator.save()
     client = Client()
     client.force_login(administrator)
-    for path in ("inboxembed/", f"inboxembed/{embed.pk}/change/", "inboxopening/", "inboxchange/"):
+    for path in ("inboxembed/", f"inboxembed/{embed.pk}/change/", "launchattempt/", "inboxchange/"):
         page = client.get(f"/admin/kapso_inbox/{path}")
         assert page.status_code == 200
         assert "kapso-panel" not in page.text

@@ -22,9 +22,9 @@ from django.urls import include, path
 from django.utils import translation
 
 from kapso_inbox.access import AccessPolicy
-from kapso_inbox.admin.records import CHUNK, InboxChangeAdmin, InboxOpeningAdmin
-from kapso_inbox.lifecycle import revoke_embed, rotate_link
-from kapso_inbox.models import InboxChange, InboxEmbed, InboxOpening, Outcome, Record
+from kapso_inbox.admin.records import CHUNK, InboxChangeAdmin, LaunchAttemptAdmin
+from kapso_inbox.lifecycle import revoke_embed, rotate_embed
+from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Outcome, Record
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.clock import as_stored, here_and_now
 from tests.hosts.database import connection
@@ -34,16 +34,16 @@ from ..conftest import FRAME
 
 pytestmark = pytest.mark.django_db
 
-OPENINGS = "/admin/kapso_inbox/inboxopening/"
+OPENINGS = "/admin/kapso_inbox/launchattempt/"
 CHANGES = "/admin/kapso_inbox/inboxchange/"
 BOTH = pytest.mark.parametrize(
-    ("address", "model"), [(OPENINGS, InboxOpening), (CHANGES, InboxChange)]
+    ("address", "model"), [(OPENINGS, LaunchAttempt), (CHANGES, InboxChange)]
 )
 NOON = as_stored(datetime(2026, 3, 14, 15, 9, 26, 535000, tzinfo=timezone.utc))
 
 # A host's own admin site, which has the record and no embeds.
 site = admin.AdminSite()
-site.register(InboxOpening, InboxOpeningAdmin)
+site.register(LaunchAttempt, LaunchAttemptAdmin)
 site.register(InboxChange, InboxChangeAdmin)
 urlpatterns = [path("admin/", site.urls), path("kapso-inbox/", include("kapso_inbox.urls"))]
 
@@ -73,11 +73,11 @@ def staff(db: None) -> Callable[..., Client]:
 @pytest.fixture
 def auditor(staff: Callable[..., Client]) -> Client:
     """The browser of somebody who may read both records and nothing else."""
-    return staff("view_inboxopening", "view_inboxchange")
+    return staff("view_launchattempt", "view_inboxchange")
 
 
-def opening(**fields: Any) -> InboxOpening:
-    return InboxOpening.objects.create(
+def opening(**fields: Any) -> LaunchAttempt:
+    return LaunchAttempt.objects.create(
         **{"username": "ana", "slug": "sales", "outcome": Outcome.OPENED, **fields}
     )
 
@@ -89,7 +89,7 @@ def change(**fields: Any) -> InboxChange:
 
 
 def record(model: type[Record], **fields: Any) -> Record:
-    return opening(**fields) if model is InboxOpening else change(**fields)
+    return opening(**fields) if model is LaunchAttempt else change(**fields)
 
 
 def page(client: Client, address: str, **query: Any) -> str:
@@ -288,7 +288,7 @@ def test_a_slug_leads_to_its_embed_for_whom_may_see_it(
     opening(embed=embed)
     place = f"/admin/kapso_inbox/inboxembed/{embed.pk}/change/"
     for verb in ("view", "change"):
-        manager = staff("view_inboxopening", f"{verb}_inboxembed")
+        manager = staff("view_launchattempt", f"{verb}_inboxembed")
         assert link_in(page(manager, OPENINGS), "sales") == place
     assert place not in page(auditor, OPENINGS)
     embed.delete()
@@ -511,7 +511,7 @@ def fill(model: type[Record], number: int) -> None:
         for _ in range(min(number, 20))
     ]
     users = [User.objects.create_user(f"u{User.objects.count()}") for _ in range(min(number, 20))]
-    what = {"outcome": "opened"} if model is InboxOpening else {"action": "created"}
+    what = {"outcome": "opened"} if model is LaunchAttempt else {"action": "created"}
     model._default_manager.bulk_create(
         model(
             user=users[index % 20],
@@ -554,7 +554,7 @@ def test_a_thousand_rows_take_as_many_queries_as_ten(
 
 
 def test_an_export_reads_its_rows_in_one_query_while_it_is_sent(auditor: Client) -> None:
-    fill(InboxOpening, CHUNK + 10)
+    fill(LaunchAttempt, CHUNK + 10)
     response = auditor.get(f"{OPENINGS}export/")
     with CaptureQueriesContext(connection) as captured:
         assert len(rows(response)) == CHUNK + 10
@@ -565,7 +565,7 @@ def test_an_export_reads_its_rows_in_one_query_while_it_is_sent(auditor: Client)
     connection.vendor == "mysql", reason="its driver reads a whole result before the first row"
 )
 def test_an_export_holds_a_part_of_its_rows_at_a_time(auditor: Client) -> None:
-    fill(InboxOpening, 10 * CHUNK)
+    fill(LaunchAttempt, 10 * CHUNK)
     lines = iter(auditor.get(f"{OPENINGS}export/"))
     next(lines)
     tracemalloc.start()
@@ -589,7 +589,7 @@ def atomic_requests() -> Iterator[None]:
 def test_an_export_goes_on_after_the_transaction_of_its_request(
     atomic_requests: None, auditor: Client
 ) -> None:
-    fill(InboxOpening, CHUNK + 10)
+    fill(LaunchAttempt, CHUNK + 10)
     response = auditor.get(f"{OPENINGS}export/")
     assert not connection.in_atomic_block
     assert len(rows(response)) == CHUNK + 10
@@ -604,7 +604,7 @@ def test_the_secret_is_nowhere(
     agent = Client()
     agent.force_login(ana)
     assert agent.get("/kapso-inbox/sales/launch/", **FRAME).status_code == 302  # type: ignore[arg-type]
-    rotate_link(embed, actor=ana)
+    rotate_embed(embed, actor=ana)
     revoke_embed(embed, actor=ana)
     secrets = [
         *(link["token"] for link in kapso_sandbox.project().links()),
@@ -613,7 +613,7 @@ def test_the_secret_is_nowhere(
         "v1.test.",  # nor what is sealed
     ]
     assert len(secrets) == 5
-    for address, model in ((OPENINGS, InboxOpening), (CHANGES, InboxChange)):
+    for address, model in ((OPENINGS, LaunchAttempt), (CHANGES, InboxChange)):
         pages = [page(admin_client, address), body(admin_client.get(f"{address}export/"))]
         for one in model._default_manager.all():
             pages.append(page(admin_client, f"{address}{one.pk}/change/"))

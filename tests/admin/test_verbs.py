@@ -19,7 +19,7 @@ from django.utils import timezone
 from kapso_inbox import conf
 from kapso_inbox.admin import verb_views as verb_pages
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import revoke_embed, rotate_link
+from kapso_inbox.lifecycle import revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.signals import link_rotated
@@ -249,7 +249,7 @@ def test_a_link_that_somebody_else_began_stops_a_rotation(
 ) -> None:
     embed = make("works", kapso_sandbox)
     page = admin.get(url("verb", "rotate"), {"id": embed.pk})
-    rotate_link(embed)
+    rotate_embed(embed)
     sent = {"confirmed": "yes", "target": targets(page)}
     [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
     assert (outcome, "meanwhile" in text) == ("nothing", True)
@@ -437,7 +437,7 @@ def test_a_deletion_that_was_refused_stands_in_no_history(
 ) -> None:
     embed = make("revoked", kapso_sandbox)
     page = admin.get(url("verb", "delete"), {"id": embed.pk})
-    rotate_link(embed)
+    rotate_embed(embed)
     [(outcome, text)] = results(
         admin.post(url("verb", "delete"), {"confirmed": "yes", "target": targets(page)})
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from kapso_inbox.models import InboxChange, InboxEmbed, InboxOpening
+from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt
 
 site = admin.AdminSite()
-site.register([InboxEmbed, InboxOpening, InboxChange])
+site.register([InboxEmbed, LaunchAttempt, InboxChange])
 
 urlpatterns = [
     path("admin/", site.urls),

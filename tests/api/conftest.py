@@ -43,7 +43,7 @@ def make_manager(db: None) -> Callable[..., User]:
 def manager(make_manager: Callable[..., User]) -> User:
     """Somebody who may manage embeds and audit openings, and read no conversations."""
     codenames = [f"{action}_inboxembed" for action in MANAGE]
-    return make_manager("mona", *codenames, "view_inboxopening")
+    return make_manager("mona", *codenames, "view_launchattempt")
 
 
 @pytest.fixture
@@ -73,6 +73,6 @@ def error(response: Any) -> dict[str, Any]:
     body = response.json()
     assert list(body) == ["error"], body
     shape: dict[str, Any] = body["error"]
-    assert shape.keys() - {"ask_again"} == {"code", "message", "fields"}
+    assert shape.keys() - {"retry_url"} == {"code", "message", "fields"}
     assert shape["message"]
     return shape

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, Outcome
+from kapso_inbox.models import AccessLink, InboxEmbed, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
@@ -26,7 +26,7 @@ NEW = {"slug": "support", "name": "Support"}
 #: manager are for the permissions.
 COSTS: dict[str, tuple[str, Callable[[APIClient], Any], int, list[str]]] = {
     "list": ("api", lambda api: api.get(EMBEDS), 6, []),
-    "list, filtered": ("api", lambda api: api.get(f"{EMBEDS}?state=works&search=s"), 6, []),
+    "list, filtered": ("api", lambda api: api.get(f"{EMBEDS}?condition=works&search=s"), 6, []),
     "create": ("api", lambda api: api.post(EMBEDS, NEW), 19, ["POST"]),
     "retrieve": ("api", lambda api: api.get(SALES), 4, []),
     "ensure, a new one": ("api", lambda api: api.put(f"{EMBEDS}new/", {}), 20, ["POST"]),
@@ -43,7 +43,7 @@ COSTS: dict[str, tuple[str, Callable[[APIClient], Any], int, list[str]]] = {
     "preferences, saved": ("agent", lambda agent: agent.put(f"{SALES}preferences/"), 8, []),
     "phone numbers": ("api", lambda api: api.get(f"{API}phone-numbers/"), 2, ["GET"]),
     "customers": ("api", lambda api: api.get(f"{API}customers/"), 2, ["GET"]),
-    "users": ("api", lambda api: api.get(f"{API}users/"), 2, ["GET"]),
+    "users": ("api", lambda api: api.get(f"{API}team-members/"), 2, ["GET"]),
     "openings": ("api", lambda api: api.get(f"{API}openings/"), 3, []),
 }
 
@@ -80,7 +80,7 @@ def test_a_long_list_costs_what_a_short_one_does(
     for number in range(7):
         another = create_embed(slug=f"sales-{number}", name="Sales", groups=[sales])
         AccessLink.objects.create(embed=another)
-        InboxOpening.objects.create(
+        LaunchAttempt.objects.create(
             user=ana, username="ana", embed=another, slug=another.slug, outcome=Outcome.OPENED
         )
     since = len(kapso_sandbox.requests)

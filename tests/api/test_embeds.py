@@ -13,10 +13,9 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 from rest_framework.test import APIClient
 
-from kapso_inbox.conditions import Condition
 from kapso_inbox.lifecycle import create_embed, revoke_embed
 from kapso_inbox.lookups import Kind, search
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, Condition, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sandbox.interception import intercepted
 from kapso_inbox.sync import sync_project
@@ -65,8 +64,8 @@ def test_a_new_embed_is_made_at_kapso_and_answered_with_its_address(
         **body,
         "expires_at": moment.isoformat().replace("+00:00", "Z"),
     }
-    assert (answer["state"], answer["secret"]) == ("works", "stored")
-    assert answer["current_link"]["id"] == answer["newest_link"]
+    assert (answer["condition"], answer["secret"]) == ("works", "stored")
+    assert answer["current_link"]["id"] == answer["newest_link_id"]
     assert methods(kapso_sandbox) == ["POST"]
     assert InboxChange.objects.get().user == manager
 
@@ -165,7 +164,7 @@ def test_a_creation_that_was_refused_is_simply_repeated(
     assert (response.status_code, error(response)["code"]) == (400, "invalid")
     (text,) = {" ".join(error(response)["fields"]["scope_id"])}
     assert "This key can see: " in text
-    assert api.get(f"{EMBEDS}support/").json()["state"] == "no_link"
+    assert api.get(f"{EMBEDS}support/").json()["condition"] == "no_link"
     assert api.post(EMBEDS, NEW).status_code == 201
 
 
@@ -188,7 +187,7 @@ def test_an_embed_tells_what_is_kept_of_its_secret(
 ) -> None:
     def secret() -> tuple[str, str]:
         answer = api.get(SALES).json()
-        return answer["state"], answer["secret"]
+        return answer["condition"], answer["secret"]
 
     assert secret() == ("works", "stored")
     AccessLink.objects.update(state=State.SECRET_LOST)
@@ -214,8 +213,8 @@ def test_the_list_is_filtered_searched_and_ordered(
 
     assert slugs() == ["zeta", "number", "sales"]
     assert slugs("ordering=-slug") == ["zeta", "sales", "number"]
-    assert slugs("state=works") == ["sales"]
-    assert slugs("state=revoked&state=expires_soon") == ["zeta", "number"]
+    assert slugs("condition=works") == ["sales"]
+    assert slugs("condition=revoked&condition=expires_soon") == ["zeta", "number"]
     assert slugs("scope_type=phone_number") == ["number"]
     assert slugs(f"scope_id={gone.scope_id}") == ["number"]
     assert slugs("project=default&assigned_user_id=") == ["zeta", "number", "sales"]
@@ -234,7 +233,7 @@ def _number(sandbox: Sandbox) -> str:
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("state=fine", "state"),
+        ("condition=fine", "condition"),
         ("scope_type=planet", "scope_type"),
         ("expires_before=soon", "expires_before"),
         ("ordering=secret", "ordering"),
@@ -260,7 +259,7 @@ def test_every_condition_is_a_state_that_can_be_asked_for(
     api: APIClient, embed: InboxEmbed
 ) -> None:
     for condition in Condition.values:
-        assert api.get(f"{EMBEDS}?state={condition}").status_code == 200
+        assert api.get(f"{EMBEDS}?condition={condition}").status_code == 200
 
 
 # Changing
@@ -311,7 +310,7 @@ def test_what_kapso_answered_and_no_document_names_can_be_sent_back(
 def test_a_filter_that_is_left_blank_is_left_out(api: APIClient, embed: InboxEmbed) -> None:
     for name in ("state", "project", "scope_type", "expires_before", "search", "ordering"):
         assert len(api.get(f"{EMBEDS}?{name}=").json()["results"]) == 1, name
-    assert api.get(f"{EMBEDS}?state=&state=revoked").json()["results"] == []
+    assert api.get(f"{EMBEDS}?condition=&condition=revoked").json()["results"] == []
     for name in ("slug", "outcome", "user", "since", "until"):
         assert api.get(f"{API}openings/?{name}=").status_code == 200, name
 
@@ -360,7 +359,7 @@ def test_put_needs_no_more_than_the_address(api: APIClient, kapso_sandbox: Sandb
 def test_put_gives_a_link_to_what_has_none(api: APIClient, kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
     assert api.put(f"{EMBEDS}acme/").status_code == 400
-    assert api.put(f"{EMBEDS}acme/").json()["state"] == "works"
+    assert api.put(f"{EMBEDS}acme/").json()["condition"] == "works"
 
 
 def test_put_does_not_bring_back_what_was_revoked(
@@ -380,7 +379,7 @@ def test_put_does_not_adopt_what_was_made_elsewhere(api: APIClient, kapso_sandbo
     assert (response.status_code, error(response)["code"]) == (409, "not_ready")
     assert methods(kapso_sandbox, since) == []
     assert [one["id"] for one in kapso_sandbox.project().active_embeds()] == [made["id"]]
-    assert api.post(f"{address}rotate/").json()["state"] == "works"
+    assert api.post(f"{address}rotate/").json()["condition"] == "works"
     assert api.put(address, {"name": "Ours"}).json()["name"] == "Ours"
 
 
@@ -415,7 +414,7 @@ def test_revoking_answers_the_embed_whose_row_stays(
     for _ in range(2):
         response = api.delete(SALES)
         assert response.status_code == 200
-        assert (response.json()["state"], response.json()["secret"]) == ("revoked", "none")
+        assert (response.json()["condition"], response.json()["secret"]) == ("revoked", "none")
     assert kapso_sandbox.project().active_embeds() == []
     assert methods(kapso_sandbox) == ["POST", "DELETE"]
 
@@ -423,29 +422,29 @@ def test_revoking_answers_the_embed_whose_row_stays(
 def test_a_rotation_that_is_sent_twice_makes_one_link(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    body = {"newest_link": api.get(SALES).json()["newest_link"]}
+    body = {"newest_link_id": api.get(SALES).json()["newest_link_id"]}
     first = api.post(f"{SALES}rotate/", body)
     assert first.status_code == 200
-    assert first.json()["newest_link"] != body["newest_link"]
+    assert first.json()["newest_link_id"] != body["newest_link_id"]
     again = api.post(f"{SALES}rotate/", body)
     assert (again.status_code, error(again)["code"]) == (409, "replaced")
     assert methods(kapso_sandbox) == ["POST", "POST", "DELETE"]
     assert api.post(f"{SALES}rotate/").status_code == 200
-    assert api.post(f"{SALES}rotate/", {"newest_link": "7"}).status_code == 400
+    assert api.post(f"{SALES}rotate/", {"newest_link_id": "7"}).status_code == 400
 
 
 def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.create(slug="sales", name="Sales")
-    body = {"newest_link": api.get(SALES).json()["newest_link"]}
-    assert body == {"newest_link": None}
+    body = {"newest_link_id": api.get(SALES).json()["newest_link_id"]}
+    assert body == {"newest_link_id": None}
     assert api.post(f"{SALES}rotate/", body).status_code == 200
     again = api.post(f"{SALES}rotate/", body)
     assert (again.status_code, error(again)["code"]) == (409, "replaced")
     assert methods(kapso_sandbox) == ["POST"]
     # A form has no null: its blank field is none that was given.
-    assert api.post(f"{SALES}rotate/", {"newest_link": ""}, format="multipart").status_code == 200
+    assert api.post(f"{SALES}rotate/", {"newest_link_id": ""}, format="multipart").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -466,11 +465,11 @@ def test_a_rotation_brings_back_what_was_revoked_only_where_that_is_meant(
     looked: bool,
     is_revived: bool,
 ) -> None:
-    seen = {"newest_link": api.get(SALES).json()["newest_link"]} if looked else {}
+    seen = {"newest_link_id": api.get(SALES).json()["newest_link_id"]} if looked else {}
     revoke_embed(embed)
     response = api.post(f"{SALES}rotate/", {**seen, **body})
     if is_revived:
-        assert response.json()["state"] == "works"
+        assert response.json()["condition"] == "works"
     else:
         assert (response.status_code, error(response)["code"]) == (409, "revoked")
         assert kapso_sandbox.project().active_embeds() == []
@@ -501,10 +500,10 @@ def test_resolving_settles_every_uncertain_link(
     kapso_sandbox.fail_next(method="POST", drop="after")
     response = api.post(f"{SALES}rotate/")
     assert error(response)["code"] == "outcome_uncertain"
-    assert api.get(SALES).json()["has_loose_ends"]
-    settled = api.post(error(response)["ask_again"])
+    assert api.get(SALES).json()["has_unsettled_links"]
+    settled = api.post(error(response)["retry_url"])
     assert settled.status_code == 200
-    assert not settled.json()["has_loose_ends"]
+    assert not settled.json()["has_unsettled_links"]
     assert len(kapso_sandbox.project().active_embeds()) == 1
     since = len(kapso_sandbox.requests)
     assert api.post(f"{SALES}resolve/").status_code == 200
@@ -519,7 +518,7 @@ def test_refreshing_takes_over_what_kapso_says(
     assert api.get(SALES).json()["default_mode"] == "system"
     assert api.post(f"{SALES}refresh/").json()["default_mode"] == "dark"
     remote["status"] = "revoked"
-    assert api.post(f"{SALES}refresh/").json()["state"] == "revoked"
+    assert api.post(f"{SALES}refresh/").json()["condition"] == "revoked"
     assert methods(kapso_sandbox) == ["POST", "GET", "GET"]
 
 
@@ -580,8 +579,8 @@ def test_what_is_to_be_changed_is_not_looked_for_in_a_replica(
         assert api.put(url, NEW).status_code == 200
         assert api.patch(url, {"default_mode": "dark"}).json()["groups"] == [sales.pk]
         for action in ("rotate", "resolve", "refresh"):
-            assert api.post(f"{url}{action}/").json()["state"] == "works"
-        assert api.delete(url).json()["state"] == "revoked"
+            assert api.post(f"{url}{action}/").json()["condition"] == "works"
+        assert api.delete(url).json()["condition"] == "revoked"
     assert methods(kapso_sandbox) == ["POST", "PATCH", "POST", "DELETE", "GET", "DELETE"]
 
 

@@ -43,7 +43,7 @@ def hosts_handler(error: Exception, context: Any) -> None:
 @pytest.mark.parametrize(
     ("ask_for", "status", "code"),
     [
-        (lambda api: api.post(API + "users/"), 405, "method_not_allowed"),
+        (lambda api: api.post(API + "team-members/"), 405, "method_not_allowed"),
         (lambda api: api.get(EMBEDS, headers={"accept": "image/png"}), 406, "not_acceptable"),
         (
             lambda api: api.generic("POST", EMBEDS, "x", content_type="text/csv"),
@@ -211,12 +211,12 @@ def test_addresses_are_right_wherever_the_host_has_put_the_api(
         assert response["Location"] == f"http://testserver{prefix}support/"
         kapso_sandbox.fail_next(method="POST", drop="after")
         response = api.post(f"{prefix}support/rotate/")
-        assert error(response)["ask_again"] == f"http://testserver{prefix}support/resolve/"
+        assert error(response)["retry_url"] == f"http://testserver{prefix}support/resolve/"
 
 
 @pytest.mark.parametrize(
     "path",
-    [EMBEDS, SALES, f"{SALES}rotate/", f"{SALES}preferences/", f"{EMBEDS}sync/", f"{API}users/"],
+    [EMBEDS, SALES, f"{SALES}rotate/", f"{SALES}preferences/", f"{EMBEDS}sync/", f"{API}team-members/"],
 )
 def test_what_can_be_sent_can_be_asked_for(api: APIClient, embed: InboxEmbed, path: str) -> None:
     assert api.options(path).status_code == 200
@@ -231,7 +231,7 @@ def test_what_can_be_sent_can_be_asked_for(api: APIClient, embed: InboxEmbed, pa
         f"{SALES}launch/",
         f"{SALES}preferences/",
         f"{EMBEDS}sync/",
-        f"{API}users/",
+        f"{API}team-members/",
         f"{API}openings/",
         f"{EMBEDS}nothing/",
     ],

@@ -140,7 +140,7 @@ def test_each_fault_in_each_write_is_told_and_ends_in_a_state_that_says_so(
     kapso_sandbox.fail_next(method=method, times=9, **FAULTS[fault]())
     response = do(api)
     told = error(response) if response.status_code >= 400 else {"code": ""}
-    asks = told.get("ask_again", "").rstrip("/").rpartition("/")[2]
+    asks = told.get("retry_url", "").rstrip("/").rpartition("/")[2]
     assert (response.status_code, told["code"], asks) == expected(write, fault)
     assert response.headers.get("Retry-After") == ("7" if fault == "429" else None)
 
@@ -149,11 +149,11 @@ def test_each_fault_in_each_write_is_told_and_ends_in_a_state_that_says_so(
     links = AccessLink.objects.filter(embed__slug=slug).order_by("created_at")
     is_uncertain = TOLD[fault][1] == "outcome_uncertain"
     state, states = AFTER[write][is_uncertain]
-    assert now["state"] == state
+    assert now["condition"] == state
     assert list(links.values_list("state", flat=True)) == states
     # Beside the current one: a revocation's own link is that.
     loose = {"unknown", "revoking"} & set(states) and write != "revoke"
-    assert now["has_loose_ends"] == bool(loose)
+    assert now["has_unsettled_links"] == bool(loose)
     assert now["default_mode"] == ("dark" if response.status_code == 200 else "system")
     alive = [one for one in kapso_sandbox.project().active_embeds() if _is_of(one, slug)]
     assert len(alive) == ALIVE.get(write, (1, 1))[fault.endswith("and done")]
@@ -169,9 +169,9 @@ def test_the_address_to_ask_again_finds_out(
 ) -> None:
     method, do = WRITES[write]
     kapso_sandbox.fail_next(method=method, drop="after")
-    answer = api.post(error(do(api))["ask_again"])
+    answer = api.post(error(do(api))["retry_url"])
     assert answer.status_code == 200
-    assert not answer.json()["has_loose_ends"]
+    assert not answer.json()["has_unsettled_links"]
     alive = kapso_sandbox.project().active_embeds()
     assert len(alive) == (0 if write == "revoke" else 1)
 
@@ -217,7 +217,7 @@ def test_what_the_database_does_not_take_is_revoked_and_told(
     assert "disk" not in response.content.decode()
     assert "the disk is full" in caplog.text
     assert kapso_sandbox.project().active_embeds() == []
-    assert api.get(f"{EMBEDS}support/").json()["state"] == "waiting"
+    assert api.get(f"{EMBEDS}support/").json()["condition"] == "waiting"
 
 
 def test_every_refusal_of_the_lifecycle_has_a_code() -> None:

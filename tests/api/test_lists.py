@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from kapso_inbox.models import InboxOpening, Outcome
+from kapso_inbox.models import LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.clock import as_stored
 from tests.hosts.people import User
@@ -59,7 +59,7 @@ def test_a_long_list_is_gone_on_with(api: APIClient, kapso_sandbox: Sandbox) -> 
 def test_a_wrong_parameter_is_refused_by_name(
     api: APIClient, kapso_sandbox: Sandbox, query: dict[str, str], field: str
 ) -> None:
-    response = api.get(f"{API}users/", query)
+    response = api.get(f"{API}team-members/", query)
     assert response.status_code == 400
     assert list(error(response)["fields"]) == [field]
     assert kapso_sandbox.requests == []
@@ -81,16 +81,16 @@ def test_what_kapso_cannot_be_asked_is_told(
     api: APIClient, kapso_sandbox: Sandbox, fault: dict[str, Any], status: int, code: str
 ) -> None:
     kapso_sandbox.fail_next(**fault)
-    response = api.get(f"{API}users/")
+    response = api.get(f"{API}team-members/")
     assert (response.status_code, error(response)["code"]) == (status, code)
     assert response.headers.get("Retry-After") == ("7" if status == 503 else None)
 
 
 @pytest.fixture
-def openings(ana: User) -> list[InboxOpening]:
+def openings(ana: User) -> list[LaunchAttempt]:
     now = as_stored(datetime.now(timezone.utc))
     return [
-        InboxOpening.objects.create(
+        LaunchAttempt.objects.create(
             user=user,
             username=user.get_username() if user else "gone",
             slug=slug,
@@ -107,7 +107,7 @@ def openings(ana: User) -> list[InboxOpening]:
 
 
 def test_openings_are_listed_the_newest_first_and_filtered(
-    api: APIClient, openings: list[InboxOpening], ana: User
+    api: APIClient, openings: list[LaunchAttempt], ana: User
 ) -> None:
     def found(**query: Any) -> list[int]:
         response = api.get(OPENINGS, query)

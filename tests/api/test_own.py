@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from kapso_inbox.inbox import tickets
 from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.lifecycle import revoke_embed
-from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt, Outcome
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
@@ -58,7 +58,7 @@ def test_a_ticket_opens_the_inbox_in_a_browser_that_is_not_signed_in(
     )
     assert opened.status_code == 302
     assert params_of(opened["Location"]) == {"mode": "dark", "unread": "1"}
-    assert InboxOpening.objects.get().user == ana
+    assert LaunchAttempt.objects.get().user == ana
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_who_may_not_open_it_gets_no_ticket_and_that_is_recorded(
     for url in (LAUNCH, LAUNCH.replace("sales", "none")):
         response = ask(manager).post(url)
         assert (response.status_code, error(response)["code"]) == (404, "not_found")
-    assert set(InboxOpening.objects.values_list("slug", "outcome")) == {
+    assert set(LaunchAttempt.objects.values_list("slug", "outcome")) == {
         ("sales", Outcome.NOT_AVAILABLE),
         ("none", Outcome.NOT_AVAILABLE),
     }
@@ -108,7 +108,7 @@ def test_what_can_only_be_refused_gets_no_ticket(agent: APIClient, embed: InboxE
     assert code() == "not_ready"
     revoke_embed(embed)
     assert code() == "revoked"
-    assert list(InboxOpening.objects.order_by("pk").values_list("outcome", flat=True)) == [
+    assert list(LaunchAttempt.objects.order_by("pk").values_list("outcome", flat=True)) == [
         Outcome.EXPIRED,
         Outcome.NOT_READY,
         Outcome.REVOKED,

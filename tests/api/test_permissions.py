@@ -22,7 +22,7 @@ from .conftest import API, EMBEDS, MANAGE, SALES, error
 
 pytestmark = pytest.mark.django_db
 
-OPEN, AUDIT = "open_inboxembed", "view_inboxopening"
+OPEN, AUDIT = "open_inboxembed", "view_launchattempt"
 ALL = (*(f"{action}_inboxembed" for action in MANAGE), OPEN, AUDIT)
 
 #: (method, address, body) -> the rights of which any one is enough, and what the others are told.
@@ -44,7 +44,7 @@ WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
     ("patch", f"{SALES}preferences/", ""): ((OPEN,), 404),
     ("get", f"{API}phone-numbers/", ""): (("add", "change"), 403),
     ("get", f"{API}customers/", ""): (("add", "change"), 403),
-    ("get", f"{API}users/", ""): (("add", "change"), 403),
+    ("get", f"{API}team-members/", ""): (("add", "change"), 403),
     ("get", f"{API}openings/", ""): ((AUDIT,), 403),
 }
 

@@ -40,7 +40,7 @@ PAGES = {
     "rotate": f"{LIST}verbs/rotate/?id=1&id=2",
     "expiry": f"{LIST}verbs/extend/?id=1",
     "history": f"{LIST}1/history/",
-    "openings": "/admin/kapso_inbox/inboxopening/",
+    "openings": "/admin/kapso_inbox/launchattempt/",
     "changes": "/admin/kapso_inbox/inboxchange/",
 }
 
@@ -159,7 +159,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     expect(page.get_by_text("The inbox “front-desk” is revoked")).to_be_visible()
     page.get_by_role("link", name="Rotate the link").click()
     expect(page.get_by_role("button", name="Rotate the link")).to_be_visible()
-    page.goto(f"{own_demo.url}/admin/kapso_inbox/inboxopening/")
+    page.goto(f"{own_demo.url}/admin/kapso_inbox/launchattempt/")
     expect(page.get_by_role("cell", name="Opened", exact=True).first).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name=re.compile("CSV")).click()

@@ -43,7 +43,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "not_available": ("UPDATE kapso_inbox_inboxembed SET personal_to = 'nobody'", ""),
     "bad_parameter": ("SELECT 1", "?mode=pink"),
     "not_recorded": (
-        "CREATE TRIGGER full BEFORE INSERT ON kapso_inbox_inboxopening "
+        "CREATE TRIGGER full BEFORE INSERT ON kapso_inbox_launchattempt "
         "BEGIN SELECT RAISE(ABORT, 'disk full'); END",
         "",
     ),

@@ -29,11 +29,10 @@ from kapso_inbox import signals as our_signals
 from kapso_inbox import urls as page_urls
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.api import urls as api_urls
-from kapso_inbox.conditions import Condition
 from kapso_inbox.diagnosis.site import CHECK_IDS
 from kapso_inbox.inbox import component, outcomes, own_views
 from kapso_inbox.inbox.params import PARAMETERS, clean_params
-from kapso_inbox.models import AccessLink
+from kapso_inbox.models import AccessLink, Condition
 from kapso_inbox.templatetags import kapso_inbox as tags
 from tests.test_architecture import ALLOWED
 

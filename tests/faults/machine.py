@@ -23,9 +23,9 @@ from kapso_inbox.lifecycle import (
     LifecycleError,
     create_embed,
     ensure_embed,
-    resolve_link,
+    resolve_embed,
     revoke_embed,
-    rotate_link,
+    rotate_embed,
     update_embed,
 )
 from kapso_inbox.models import AccessLink, InboxEmbed, name_without_reference, reference_in
@@ -147,7 +147,7 @@ class Inboxes(RuleBasedStateMachine):
         """Somebody gives it a new link; whatever comes of it, an inbox that worked still works."""
         if embed := self._embed(slug):
             worked = self._works(slug)
-            self._do(trouble, lambda: rotate_link(embed))
+            self._do(trouble, lambda: rotate_embed(embed))
             assert not worked or self._works(slug), STOPPED
 
     @rule(slug=SLUGS, trouble=TROUBLE)
@@ -161,7 +161,7 @@ class Inboxes(RuleBasedStateMachine):
     def resolve(self, number: int, trouble: int) -> None:
         """Somebody asks what became of a link."""
         if link := AccessLink.objects.order_by("created_at")[number : number + 1].first():
-            self._do(trouble, lambda: resolve_link(link))
+            self._do(trouble, lambda: resolve_embed(link.embed))
 
     @rule(slug=SLUGS, trouble=TROUBLE)
     def launch(self, slug: str, trouble: int) -> None:

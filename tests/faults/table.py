@@ -191,7 +191,7 @@ def _act(action: str) -> None:
     if action == "update":
         lifecycle.update_embed(embed, name="New")
     elif action == "rotate":
-        lifecycle.rotate_link(embed)
+        lifecycle.rotate_embed(embed)
     else:
         lifecycle.revoke_embed(embed)
 

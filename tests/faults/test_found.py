@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import CredentialsError, UncertainError
-from kapso_inbox.lifecycle import create_embed, links, revoke_embed, rotate_link, update_embed
+from kapso_inbox.lifecycle import create_embed, issue, revoke_embed, rotate_embed, update_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sync import sync_project
@@ -53,7 +53,7 @@ def test_a_link_that_is_made_while_a_sync_reads_the_list_lives_on(kapso_sandbox:
     link = AccessLink.objects.create(embed=embed, key_fingerprint=conf.project().key_fingerprint)
 
     def kapso_answers_the_post_after_this_page(listed: int) -> None:
-        links.issue(link, conf.project().client())
+        issue.issue_link(link, conf.project().client())
 
     sync_project(on_page=kapso_answers_the_post_after_this_page)
     link.refresh_from_db()
@@ -108,7 +108,7 @@ def test_an_inbox_that_was_rotated_is_mirrored_like_any_other(
     """Kapso lists its old link, too; the order of the two rows is that of random keys."""
     embed = create_embed(slug="sales", name="Sales")
     while True:
-        embed = rotate_link(embed)
+        embed = rotate_embed(embed)
         assert embed.current_link is not None
         old, new = embed.links.order_by("created_at")
         if (new.pk > old.pk) == bool(current):

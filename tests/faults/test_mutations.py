@@ -18,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import transport
-from kapso_inbox.lifecycle import links
+from kapso_inbox.lifecycle import issue, revoke
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from tests.hosts.database import connection
 from tests.hosts.people import User
@@ -41,20 +41,20 @@ def nothing_planted() -> Iterator[None]:
 @contextmanager
 def the_intent_is_not_committed_early() -> Iterator[None]:
     """The row of a link is only written once Kapso has answered."""
-    issue, store = links.issue, links._store
+    issue_link, store = issue.issue_link, issue._store
 
     def issue_without_a_row(link: AccessLink, *args: Any, **options: Any) -> None:
         InboxChange.objects.filter(link=link).update(link=None)
         AccessLink.objects.filter(pk=link.pk)._raw_delete(connection.alias)
-        issue(link, *args, **options)
+        issue_link(link, *args, **options)
 
     def store_with_its_row(link: AccessLink, *args: Any) -> None:
         AccessLink(pk=link.pk, embed=link.embed, reference=link.reference).save(force_insert=True)
         store(link, *args)
 
     with (
-        mock.patch.object(links, "issue", issue_without_a_row),
-        mock.patch.object(links, "_store", store_with_its_row),
+        mock.patch.object(issue, "issue_link", issue_without_a_row),
+        mock.patch.object(issue, "_store", store_with_its_row),
     ):
         yield
 
@@ -70,23 +70,23 @@ def the_post_is_retried() -> Iterator[None]:
 @contextmanager
 def nothing_is_taken_back() -> Iterator[None]:
     """What Kapso made and could not be stored, or is of no use, is left alone."""
-    with mock.patch.object(links, "_take_back"):
+    with mock.patch.object(issue, "_take_back"):
         yield
 
 
 @contextmanager
 def the_old_link_is_revoked_first() -> Iterator[None]:
     """A rotation begins with the end of the link that works."""
-    issue = links.issue
+    issue_link = issue.issue_link
 
     def revoke_then_issue(link: AccessLink, client: Any, **options: Any) -> None:
         current = InboxEmbed.objects.select_related("current_link").get(pk=link.embed.pk)
         if current.current_link is not None:
-            links.mark_revoking(current.current_link)
-            links.finish_revoking(link.embed, conf.project().client())
-        issue(link, client, **options)
+            revoke.mark_revoking(current.current_link)
+            revoke.finish_revoking(link.embed, conf.project().client())
+        issue_link(link, client, **options)
 
-    with mock.patch.object(links, "issue", revoke_then_issue):
+    with mock.patch.object(issue, "issue_link", revoke_then_issue):
         yield
 
 

@@ -42,7 +42,7 @@ STOPPED = "an inbox that worked does not work any more"
 
 _HEALING_ROUNDS = 8
 _TABLES = (
-    "kapso_inbox_inboxopening",
+    "kapso_inbox_launchattempt",
     "kapso_inbox_inboxchange",
     "kapso_inbox_accesslink",
     "kapso_inbox_inboxembed_groups",

@@ -24,7 +24,7 @@ from django.utils import timezone, translation
 
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.lifecycle import create_embed, revoke_embed
-from kapso_inbox.models import AccessLink, InboxEmbed, InboxOpening, InboxPreference, Outcome
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.conftest import FRAME
 from tests.hosts.database import connection
@@ -70,7 +70,7 @@ def links(response: HttpResponse) -> dict[str, str]:
 
 
 def outcomes() -> list[str]:
-    return list(InboxOpening.objects.values_list("outcome", flat=True))
+    return list(LaunchAttempt.objects.values_list("outcome", flat=True))
 
 
 def stale() -> None:
@@ -528,7 +528,7 @@ def test_a_page_that_the_browser_would_show_a_blank_frame_on_is_told_both_origin
     allow(kapso_sandbox, CRM, "*.example.org")
     response = launch_from(agent, "https://www.example.net/")
     assert (response.status_code, outcomes()) == (403, [Outcome.WRONG_ORIGIN])
-    assert InboxOpening.objects.get().embed == embed
+    assert LaunchAttempt.objects.get().embed == embed
     said = response.content.decode()
     assert "The page is at https://www.example.net." in said
     assert "may be shown at: https://crm.example.com, *.example.org." in said
@@ -646,7 +646,7 @@ def test_an_opening_is_recorded_with_who_what_when_and_where_from(
     agent: Client, ana: User, embed: InboxEmbed
 ) -> None:
     launch(agent)
-    opening = InboxOpening.objects.get()
+    opening = LaunchAttempt.objects.get()
     assert (opening.user, opening.username, opening.embed, opening.slug) == (
         ana,
         "ana",
@@ -665,13 +665,13 @@ def test_the_record_outlives_user_embed_and_link(
     revoke_embed(embed)
     embed.delete()
     ana.delete()
-    opening = InboxOpening.objects.get()
+    opening = LaunchAttempt.objects.get()
     assert (opening.username, opening.slug) == ("ana", "sales")
     assert opening.user is opening.embed is opening.link is None
 
 
 def _refuse_to_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    if sql.startswith("INSERT") and "inboxopening" in sql:
+    if sql.startswith("INSERT") and "launchattempt" in sql:
         raise DatabaseError("disk full")
     return execute(sql, params, many, context)
 
@@ -709,7 +709,7 @@ def test_what_a_proxy_leaves_for_an_address_never_breaks_a_launch(
 ) -> None:
     response = agent.get(LAUNCH, REMOTE_ADDR=remote, **FRAME)  # type: ignore[arg-type]
     assert response.status_code == 302
-    assert InboxOpening.objects.get().address == recorded
+    assert LaunchAttempt.objects.get().address == recorded
 
 
 @pytest.mark.parametrize("username", [None, 7, "x" * 300])
@@ -718,7 +718,7 @@ def test_what_a_user_model_has_for_a_name_never_breaks_a_launch(
 ) -> None:
     monkeypatch.setattr(User, "get_username", lambda self: username)
     assert launch(agent).status_code == 302
-    assert InboxOpening.objects.get().username == str(username or ana.pk)[:254]
+    assert LaunchAttempt.objects.get().username == str(username or ana.pk)[:254]
 
 
 def test_every_refusal_of_a_signed_in_user_is_recorded(

@@ -25,7 +25,7 @@ from requests.exceptions import ConnectTimeout
 from kapso_inbox import lifecycle
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.inbox import own
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening, Outcome
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.conftest import FRAME
 from tests.hosts.database import connection
@@ -443,7 +443,7 @@ def test_without_the_right_to_open_inboxes_there_is_none(
         assert (response.status_code, outcome(response)) == (404, "not_available")
     assert client.get("/kapso-inbox/mine/").status_code == 404
     assert kapso_sandbox.requests == []
-    assert set(InboxOpening.objects.values_list("outcome", flat=True)) == {"not_available"}
+    assert set(LaunchAttempt.objects.values_list("outcome", flat=True)) == {"not_available"}
 
 
 def test_a_policy_may_allow_it_to_nobody(browser: Client, kapso_sandbox: Sandbox) -> None:
@@ -649,7 +649,7 @@ def test_what_kapso_perhaps_made_is_not_made_again_until_that_is_settled(
     assert (first.status_code, outcome(first)) == (503, "unsettled")
     assert outcome(look(browser)) == outcome(press(browser)) == "unsettled"
     assert writes(kapso_sandbox) == ["POST"]
-    lifecycle.resolve_link(AccessLink.objects.get())
+    lifecycle.resolve_embed(AccessLink.objects.get().embed)
     assert kapso_sandbox.project().active_embeds() == []
     assert outcome(look(browser)) == "not_set_up"
     assert press(browser).status_code == 303
@@ -831,4 +831,4 @@ def test_the_refusal_of_a_whole_page_is_recorded_with_atomic_requests_too(
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     client.force_login(make_agent("zoe", may_open=False))
     assert client.get(address).status_code == 404
-    assert InboxOpening.objects.get().outcome == Outcome.NOT_AVAILABLE
+    assert LaunchAttempt.objects.get().outcome == Outcome.NOT_AVAILABLE

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from kapso_inbox.inbox import preferences
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.models import InboxEmbed, InboxOpening, InboxPreference
+from kapso_inbox.models import InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.conftest import FRAME
 from tests.hosts.database import connection
@@ -253,7 +253,7 @@ def test_it_is_refused_to_whom_a_launch_is_refused(
         "not_in_frame"
     )
     assert not InboxPreference.objects.exists()
-    assert InboxOpening.objects.filter(username="bo").count() == 5
+    assert LaunchAttempt.objects.filter(username="bo").count() == 5
 
 
 def test_a_form_from_elsewhere_saves_nothing(ana: User, embed: InboxEmbed) -> None:

@@ -25,8 +25,8 @@ from kapso_inbox.lifecycle import create_embed, revoke_embed
 from kapso_inbox.models import (
     AccessLink,
     InboxEmbed,
-    InboxOpening,
     InboxPreference,
+    LaunchAttempt,
     LaunchTicket,
     Outcome,
 )
@@ -44,7 +44,7 @@ ELSEWHERE = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "cross-site
 @pytest.fixture
 def ticket(ana: User, embed: InboxEmbed) -> str:
     """A ticket of Ana's for the inbox of Sales."""
-    return tickets.issue(ana, embed, {})
+    return tickets.issue_ticket(ana, embed, {})
 
 
 def present(
@@ -65,12 +65,12 @@ def assert_refused(response: HttpResponse, outcome: Outcome = Outcome.BAD_TICKET
 
 
 def opened() -> int:
-    return InboxOpening.objects.filter(outcome=Outcome.OPENED).count()
+    return LaunchAttempt.objects.filter(outcome=Outcome.OPENED).count()
 
 
 def record() -> list[tuple[str, str]]:
     """Whose attempts are on record, and how they ended."""
-    return list(InboxOpening.objects.order_by("pk").values_list("username", "outcome"))
+    return list(LaunchAttempt.objects.order_by("pk").values_list("username", "outcome"))
 
 
 def seconds_pass(seconds: float) -> None:
@@ -123,7 +123,7 @@ def test_theme_and_filters_travel_inside_the_ticket(
     client: Client, ana: User, embed: InboxEmbed
 ) -> None:
     InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "light", "unread": "1"})
-    ticket = tickets.issue(ana, embed, {"mode": "dark", "search": "+55 11"})
+    ticket = tickets.issue_ticket(ana, embed, {"mode": "dark", "search": "+55 11"})
     with override_settings(
         KAPSO_INBOX={**settings.KAPSO_INBOX, "USER_PARAMS": "tests.inbox.test_tickets.user_params"}
     ):
@@ -178,10 +178,10 @@ def test_a_ticket_works_once(client: Client, ticket: str) -> None:
 
 
 def test_a_ticket_works_for_a_minute(client: Client, ana: User, embed: InboxEmbed) -> None:
-    late = tickets.issue(ana, embed, {})
+    late = tickets.issue_ticket(ana, embed, {})
     seconds_pass(tickets.LIFETIME)
     assert_refused(present(client, late))
-    just_in_time = tickets.issue(ana, embed, {})
+    just_in_time = tickets.issue_ticket(ana, embed, {})
     seconds_pass(tickets.LIFETIME - 10)
     assert present(client, just_in_time).status_code == 302
     assert tickets.LIFETIME == 60
@@ -206,7 +206,7 @@ def test_a_ticket_for_one_embed_opens_no_other(
     create_embed(slug="other", name="Other")
     assert_refused(present(client, ticket, slug="other"))
     assert_refused(present(client, ticket))
-    slugs = InboxOpening.objects.order_by("pk").values_list("slug", "outcome")
+    slugs = LaunchAttempt.objects.order_by("pk").values_list("slug", "outcome")
     assert list(slugs) == [("other", "bad_ticket"), ("sales", "bad_ticket")]
 
 
@@ -224,7 +224,7 @@ def test_a_ticket_for_an_embed_that_was_renamed_or_deleted_opens_nothing(
     InboxEmbed.objects.update(slug="renamed")
     renamed = present(client, ticket)
     assert_refused(renamed)
-    ticket = tickets.issue(ana, embed, {})
+    ticket = tickets.issue_ticket(ana, embed, {})
     revoke_embed(embed)
     InboxEmbed.objects.get().delete()
     deleted = present(client, ticket)
@@ -471,7 +471,7 @@ def test_nothing_that_is_kept_or_said_of_a_ticket_is_one(
     client.force_login(admin)
     pages = client.get("/admin/").content + client.get("/admin/kapso_inbox/", follow=True).content
     said = [repr(row), str(row), caplog.text, dump.getvalue(), pages.decode()]
-    said += [f"{opening.__dict__}" for opening in InboxOpening.objects.all()]
+    said += [f"{opening.__dict__}" for opening in LaunchAttempt.objects.all()]
     assert "kapso_inbox.launchticket" in dump.getvalue()
     for text in said:
         assert signature not in text
@@ -484,9 +484,9 @@ def test_nobody_is_given_permissions_over_tickets(db: None) -> None:
 
 def test_old_tickets_are_deleted_when_a_new_one_is_issued(ana: User, embed: InboxEmbed) -> None:
     for _ in range(3):
-        tickets.issue(ana, embed, {})
+        tickets.issue_ticket(ana, embed, {})
     seconds_pass(3601)
-    tickets.issue(ana, embed, {})
+    tickets.issue_ticket(ana, embed, {})
     assert LaunchTicket.objects.count() == 1
 
 
@@ -494,7 +494,7 @@ def test_a_ticket_that_came_too_late_is_remembered_for_the_record(
     client: Client, ana: User, embed: InboxEmbed, ticket: str
 ) -> None:
     seconds_pass(3000)
-    tickets.issue(ana, embed, {})
+    tickets.issue_ticket(ana, embed, {})
     present(client, ticket)
     assert record() == [("ana", "bad_ticket")]
 
@@ -507,12 +507,12 @@ def test_issuing_costs_three_statements_at_most_however_many_are_old(
         for _ in range(150)
     )
     with django_assert_num_queries(3):
-        tickets.issue(ana, embed, {})
+        tickets.issue_ticket(ana, embed, {})
     assert LaunchTicket.objects.count() == 51
     with django_assert_num_queries(3):
-        tickets.issue(ana, embed, {})
+        tickets.issue_ticket(ana, embed, {})
     with django_assert_num_queries(2):
-        tickets.issue(ana, embed, {})
+        tickets.issue_ticket(ana, embed, {})
     assert LaunchTicket.objects.count() == 3
 
 
@@ -522,11 +522,11 @@ def test_tickets_are_never_looked_for_on_a_replica(
     ana: User, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     with override_settings(DATABASE_ROUTERS=["tests.test_databases.StaleReplica"]):
-        ticket = tickets.find(tickets.issue(ana, embed, {}))
+        ticket = tickets.find_ticket(tickets.issue_ticket(ana, embed, {}))
         assert ticket is not None
         assert (ticket.user, ticket.embed) == (ana, embed)
-        assert tickets.use_up(ticket)
-        assert not tickets.use_up(ticket)
+        assert tickets.use_ticket(ticket)
+        assert not tickets.use_ticket(ticket)
 
 
 def test_it_opens_on_a_site_that_knows_its_people_by_token_alone(
@@ -534,7 +534,7 @@ def test_it_opens_on_a_site_that_knows_its_people_by_token_alone(
 ) -> None:
     names = ["django.middleware.common.CommonMiddleware"]
     with override_settings(MIDDLEWARE=names):
-        ticket = tickets.issue(ana, embed, {})
+        ticket = tickets.issue_ticket(ana, embed, {})
         frame = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "cross-site"}
         address = f"/kapso-inbox/sales/launch/?ticket={ticket}"
         assert client.get(address, **frame).status_code == 302
@@ -550,7 +550,7 @@ def test_a_ticket_that_is_refused_lets_nobody_be_somebody(
     again = present(client, ticket)
     assert_refused(again)
     assert not again.wsgi_request.user.is_authenticated
-    assert list(InboxOpening.objects.filter(user=ana).values_list("outcome", flat=True)) == [
+    assert list(LaunchAttempt.objects.filter(user=ana).values_list("outcome", flat=True)) == [
         "bad_ticket",
         "opened",
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import responses
 
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import (
-    ConfigurationError,
     CredentialsError,
     InvalidRequestError,
     KapsoClient,

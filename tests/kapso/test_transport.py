@@ -14,8 +14,8 @@ import requests
 import responses
 from requests import exceptions
 
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import (
-    ConfigurationError,
     KapsoClient,
     KapsoError,
     RateLimitedError,

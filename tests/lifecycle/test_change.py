@@ -16,8 +16,8 @@ from django.db.models import ProtectedError
 from django.test import override_settings
 from requests.exceptions import ConnectTimeout
 
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import (
-    ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     UncertainError,
@@ -28,7 +28,7 @@ from kapso_inbox.lifecycle import (
     InsideTransactionError,
     create_embed,
     revoke_embed,
-    rotate_link,
+    rotate_embed,
     update_embed,
 )
 from kapso_inbox.models import AccessLink, InboxEmbed
@@ -174,19 +174,19 @@ def test_without_a_link_that_lives_an_update_waits_for_the_next_one(
     revoke_embed(embed)
     assert update_embed(embed, default_mode="dark").default_mode == "dark"
     assert sent(kapso_sandbox) == ["DELETE"]
-    rotate_link(embed)
+    rotate_embed(embed)
     (record,) = kapso_sandbox.project().active_embeds()
     assert record["default_mode"] == "dark"
 
 
-# rotate_link
+# rotate_embed
 
 
 def test_a_rotated_embed_has_one_link_and_it_is_new(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     old = link_of(embed)
-    rotated = rotate_link(embed)
+    rotated = rotate_embed(embed)
     assert sent(kapso_sandbox) == ["POST", "DELETE"]
     (record,) = kapso_sandbox.project().active_embeds()
     assert link_of(rotated).kapso_id == record["id"] != old.kapso_id
@@ -200,7 +200,7 @@ def test_the_old_link_works_until_the_new_one_does(
     old = link_of(embed)
     kapso_sandbox.fail_next(answer=Answer(503, "maintenance"))
     with pytest.raises(UncertainError):
-        rotate_link(embed)
+        rotate_embed(embed)
     assert link_of(embed) == old
     assert states(embed) == [State.ACTIVE, State.UNKNOWN]
     assert sent(kapso_sandbox) == ["POST"]
@@ -212,7 +212,7 @@ def test_an_old_link_that_cannot_be_revoked_stays_on_record(
     old = link_of(embed)
     kapso_sandbox.order(Fault(method="DELETE", answer=Answer(503, "maintenance")))
     with pytest.raises(UncertainError):
-        rotate_link(embed)
+        rotate_embed(embed)
     old.refresh_from_db()
     assert (old.state, old.sealed_url) == (State.REVOKING, "")
     assert old.reason
@@ -232,7 +232,7 @@ def test_a_rotation_sends_the_embeds_settings(kapso_sandbox: Sandbox) -> None:
         default_mode="dark",
         language="es",
     )
-    rotate_link(embed)
+    rotate_embed(embed)
     first, second = kapso_sandbox.requests[0].json, kapso_sandbox.requests[1].json
     first["inbox_embed"].pop("name")
     second["inbox_embed"].pop("name")
@@ -244,7 +244,7 @@ def test_an_embed_whose_expiry_has_passed_is_not_rotated_into_a_refusal(
 ) -> None:
     InboxEmbed.objects.update(expires_at=as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc)))
     with pytest.raises(ValidationError) as caught:
-        rotate_link(embed)
+        rotate_embed(embed)
     assert list(caught.value.message_dict) == ["expires_at"]
     assert sent(kapso_sandbox) == []
 
@@ -254,7 +254,7 @@ def test_two_rotations_at_once_are_a_clear_conflict(
 ) -> None:
     AccessLink.objects.create(embed=embed)
     with pytest.raises(BusyError):
-        rotate_link(embed)
+        rotate_embed(embed)
     assert sent(kapso_sandbox) == []
 
 
@@ -338,7 +338,7 @@ def test_what_is_made_while_its_embed_is_revoked_is_revoked_too(
 def test_none_of_them_begins_inside_a_transaction(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    for change in (revoke_embed, rotate_link, update_embed):
+    for change in (revoke_embed, rotate_embed, update_embed):
         with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
             change(embed)
     assert sent(kapso_sandbox) == []
@@ -420,7 +420,7 @@ def test_a_commit_whose_answer_is_lost_leaves_no_second_link(
 ) -> None:
     lost = _LostCommit(connection._commit)
     monkeypatch.setattr(connection, "_commit", lost)
-    rotate_link(embed)
+    rotate_embed(embed)
     assert not lost.armed
     assert states(embed) == [State.ACTIVE, State.REVOKED]
     assert len(kapso_sandbox.project().active_embeds()) == 1
@@ -432,8 +432,8 @@ def test_the_next_rotation_goes_on_with_a_link_that_could_not_be_revoked(
     """It may be the one that leaked: the natural thing to do again must not pass it by."""
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(502, ""))
     with pytest.raises(UncertainError):
-        rotate_link(embed)
-    rotate_link(embed)
+        rotate_embed(embed)
+    rotate_embed(embed)
     assert len(kapso_sandbox.project().active_embeds()) == 1
     assert states(embed) == [State.ACTIVE, State.REVOKED, State.REVOKED]
 
@@ -469,7 +469,7 @@ def meanwhile(sandbox: Sandbox, method: str, act: Callable[[], object]) -> None:
 def test_a_change_that_a_rotation_overtakes_is_a_clear_conflict_and_no_drift(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    meanwhile(kapso_sandbox, "PATCH", lambda: rotate_link(embed))
+    meanwhile(kapso_sandbox, "PATCH", lambda: rotate_embed(embed))
     with pytest.raises(BusyError):
         update_embed(embed, allowed_origins=["https://crm.example.com"])
     (record,) = kapso_sandbox.project().active_embeds()
@@ -498,7 +498,7 @@ def test_a_change_during_a_rotation_is_a_clear_conflict(
             update_embed(embed, allowed_origins=["https://crm.example.com"])
 
     meanwhile(kapso_sandbox, "POST", change)
-    rotate_link(embed)
+    rotate_embed(embed)
     assert sent(kapso_sandbox) == ["POST", "DELETE"]
 
 

@@ -28,10 +28,10 @@ from kapso_inbox.lifecycle import (
     RevokedError,
     create_embed,
     ensure_embed,
-    links,
     revoke_embed,
 )
-from kapso_inbox.lifecycle.links import MAX_URL, STALE_AFTER
+from kapso_inbox.lifecycle.issue import MAX_URL, replace_link
+from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 from tests.hosts.clock import as_stored
@@ -323,7 +323,7 @@ def test_ensuring_never_brings_back_what_was_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     revoke_embed(embed)
-    with pytest.raises(RevokedError, match="rotate_link"):
+    with pytest.raises(RevokedError, match="rotate_embed"):
         ensure_embed(embed.slug)
     assert kapso_sandbox.project().active_embeds() == []
 
@@ -410,12 +410,12 @@ def test_what_another_process_did_between_looking_and_locking_counts(
     """Both have seen the embed without a link; one of them has made it one since."""
     AccessLink.objects.update(state=State.FAILED)
     InboxEmbed.objects.update(current_link=None)
-    links.replace(embed, only_if_missing=True)
-    links.replace(embed, only_if_missing=True)
+    replace_link(embed, only_if_missing=True)
+    replace_link(embed, only_if_missing=True)
     assert len(kapso_sandbox.project().active_embeds()) == 2  # the one called failed, and the new
     revoke_embed(embed)
     with pytest.raises(RevokedError):
-        links.replace(embed, only_if_missing=True, revive=False)
+        replace_link(embed, only_if_missing=True, revive=False)
     assert len(posts(kapso_sandbox)) == 2
 
 

@@ -46,9 +46,9 @@ def test_a_rotation_that_is_asked_for_twice_makes_one_link(
     embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     seen = lifecycle.newest_link(embed)
-    lifecycle.rotate_link(embed, newest=seen)
+    lifecycle.rotate_embed(embed, expected_link=seen)
     with pytest.raises(lifecycle.ReplacedError):
-        lifecycle.rotate_link(embed, newest=seen)
+        lifecycle.rotate_embed(embed, expected_link=seen)
     assert [link["status"] for link in kapso_sandbox.project().links()].count("active") == 1
     assert embed.links.count() == 2
 
@@ -57,22 +57,22 @@ def test_of_two_rotations_of_an_embed_that_had_no_link_one_makes_one(
     kapso_sandbox: Sandbox,
 ) -> None:
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
-    lifecycle.rotate_link(embed, newest=None)
+    lifecycle.rotate_embed(embed, expected_link=None)
     with pytest.raises(lifecycle.ReplacedError):
-        lifecycle.rotate_link(embed, newest=None)
+        lifecycle.rotate_embed(embed, expected_link=None)
     assert embed.links.count() == 1
-    lifecycle.rotate_link(embed)
+    lifecycle.rotate_embed(embed)
     assert embed.links.count() == 2
 
 
 def test_a_rotation_that_is_not_to_revive_leaves_revoked_what_somebody_revoked_since(
     embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
-    lifecycle.rotate_link(embed, revive=False)
+    lifecycle.rotate_embed(embed, revive=False)
     lifecycle.revoke_embed(embed)
     for state in (AccessLink.State.REVOKED, AccessLink.State.REVOKING):
         AccessLink.objects.filter(pk=lifecycle.newest_link(embed)).update(state=state)
         with pytest.raises(lifecycle.RevokedError):
-            lifecycle.rotate_link(embed, revive=False)
+            lifecycle.rotate_embed(embed, revive=False)
     assert kapso_sandbox.project().active_embeds() == []
-    assert lifecycle.rotate_link(embed).obstacle() is None
+    assert lifecycle.rotate_embed(embed).obstacle() is None

@@ -345,7 +345,7 @@ def test_a_link_is_rotated_in_the_midst_of_it(embed: InboxEmbed) -> None:
     with override_settings(KAPSO_INBOX=both):
         with just_before(
             f"UPDATE {connection.ops.quote_name(AccessLink._meta.db_table)}",
-            lambda: lifecycle.rotate_link(embed),
+            lambda: lifecycle.rotate_embed(embed),
         ):
             report = reencrypt()
         assert report.changed_meanwhile == 1

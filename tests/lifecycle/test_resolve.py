@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
 from django.utils import timezone
 
 from kapso_inbox.kapso import KapsoError, UncertainError
-from kapso_inbox.lifecycle import BusyError, InsideTransactionError, create_embed, resolve_link
+from kapso_inbox.lifecycle import BusyError, InsideTransactionError, create_embed, resolve_embed
 from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -17,6 +18,12 @@ from tests.hosts.database import connection
 pytestmark = pytest.mark.django_db
 
 State = AccessLink.State
+
+
+def resolve(link: AccessLink, **options: Any) -> AccessLink:
+    """Resolve the link's embed, and return the link as it is then."""
+    resolve_embed(link.embed, **options)
+    return AccessLink.objects.get(pk=link.pk)
 
 
 def uncertain(sandbox: Sandbox, *, processed: bool) -> AccessLink:
@@ -38,7 +45,7 @@ def pass_time(by: timedelta) -> None:
 def test_what_was_made_after_all_is_found_by_its_reference_and_revoked(
     kapso_sandbox: Sandbox,
 ) -> None:
-    link = resolve_link(uncertain(kapso_sandbox, processed=True), actor="ana")
+    link = resolve(uncertain(kapso_sandbox, processed=True), actor="ana")
     assert link.state == State.REVOKED
     assert kapso_sandbox.project().active_embeds() == []
     settled = InboxChange.objects.get(action=InboxChange.Action.SETTLED)
@@ -50,14 +57,14 @@ def test_it_is_found_on_whichever_page_it_stands(kapso_sandbox: Sandbox) -> None
     for number in range(7):
         kapso_sandbox.project().create({"name": f"Other {number}", "scope_type": "project"})
     kapso_sandbox.max_per_page = 2
-    assert resolve_link(link).state == State.REVOKED
+    assert resolve(link).state == State.REVOKED
     assert len(kapso_sandbox.project().active_embeds()) == 7
 
 
 def test_what_was_made_and_revoked_since_is_revoked_here_too(kapso_sandbox: Sandbox) -> None:
     link = uncertain(kapso_sandbox, processed=True)
     kapso_sandbox.project().revoke(kapso_sandbox.project().active_embeds()[0]["id"])
-    assert resolve_link(link).state == State.REVOKED
+    assert resolve(link).state == State.REVOKED
     assert "DELETE" not in [request.method for request in kapso_sandbox.requests]
 
 
@@ -65,10 +72,10 @@ def test_only_two_whole_lists_some_minutes_apart_prove_that_it_was_never_made(
     kapso_sandbox: Sandbox,
 ) -> None:
     link = uncertain(kapso_sandbox, processed=False)
-    assert resolve_link(link).state == State.UNKNOWN
-    assert resolve_link(link).state == State.UNKNOWN
+    assert resolve(link).state == State.UNKNOWN
+    assert resolve(link).state == State.UNKNOWN
     pass_time(ABSENT_AFTER)
-    assert resolve_link(link).state == State.FAILED
+    assert resolve(link).state == State.FAILED
     assert create_embed(slug="acme", name="Acme").obstacle() is None
 
 
@@ -77,7 +84,7 @@ def test_a_list_that_breaks_proves_nothing(kapso_sandbox: Sandbox) -> None:
     for _ in range(2):
         kapso_sandbox.fail_next(method="GET", answer=Answer(500, "oops"), times=3)
         with pytest.raises(KapsoError):
-            resolve_link(link)
+            resolve(link)
         pass_time(ABSENT_AFTER)
     link.refresh_from_db()
     assert (link.state, link.absent_at) == (State.UNKNOWN, None)
@@ -87,7 +94,7 @@ def test_the_list_of_another_key_proves_nothing(kapso_sandbox: Sandbox) -> None:
     link = uncertain(kapso_sandbox, processed=False)
     AccessLink.objects.update(key_fingerprint="0" * 12)
     for _ in range(2):
-        assert resolve_link(link).state == State.UNKNOWN
+        assert resolve(link).state == State.UNKNOWN
         pass_time(ABSENT_AFTER)
     link.refresh_from_db()
     assert "API key" in link.reason
@@ -97,25 +104,25 @@ def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None
     embed = InboxEmbed.objects.create(slug="acme", name="Acme")
     link = AccessLink.objects.create(embed=embed)
     with pytest.raises(BusyError):
-        resolve_link(link)
+        resolve(link)
     AccessLink.objects.update(state_changed_at=timezone.now() - STALE_AFTER)
-    assert resolve_link(link).state == State.UNKNOWN
+    assert resolve(link).state == State.UNKNOWN
 
 
 def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.update(state=State.REVOKING)
-    assert resolve_link(AccessLink.objects.get()).state == State.REVOKED
+    assert resolve(AccessLink.objects.get()).state == State.REVOKED
     assert kapso_sandbox.project().active_embeds() == []
 
 
 def test_a_link_that_is_certain_is_left_as_it_is(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
-    assert resolve_link(AccessLink.objects.get()).state == State.ACTIVE
+    assert resolve(AccessLink.objects.get()).state == State.ACTIVE
     assert len(kapso_sandbox.requests) == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_inside_a_transaction_it_refuses(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
-        resolve_link(AccessLink.objects.get())
+        resolve(AccessLink.objects.get())

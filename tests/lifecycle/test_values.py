@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from kapso_inbox.kapso import Embed
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.lifecycle.values import agree, clean, mirror
+from kapso_inbox.lifecycle.values import agree, clean_settings, mirror
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.clock import as_stored
@@ -55,20 +55,20 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("field", "values"), WRONG, ids=lambda value: repr(value)[:50])
 def test_a_wrong_value_is_named_by_its_field(field: str, values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError) as caught:
-        clean(values)
+        clean_settings(values)
     assert list(caught.value.message_dict) == [field]
     assert caught.value.message_dict[field][0]
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
-        clean({"slug": "", "language": "pt", "scope_type": "project", "scope_id": "1"})
+        clean_settings({"slug": "", "language": "pt", "scope_type": "project", "scope_id": "1"})
     assert set(caught.value.message_dict) == {"slug", "language", "scope_id"}
 
 
 def test_right_values_are_stored_in_one_form() -> None:
     moment = datetime(2999, 1, 1, 12, 0, 30, 5, tzinfo=timezone.utc)
-    assert clean(
+    assert clean_settings(
         {
             "slug": " support ",
             "name": " Support ",
@@ -95,33 +95,33 @@ def test_right_values_are_stored_in_one_form() -> None:
 
 def test_origins_may_come_from_anything_that_can_be_gone_through_once() -> None:
     origins = (origin for origin in ["https://crm.example.com"])
-    assert clean({"allowed_origins": origins}) == {"allowed_origins": ["https://crm.example.com"]}
+    assert clean_settings({"allowed_origins": origins}) == {"allowed_origins": ["https://crm.example.com"]}
 
 
 @pytest.mark.parametrize("name", ["Equipe 👩‍💻", "Équipe\u00a01", "فريق"])
 def test_a_name_may_be_of_any_script(name: str) -> None:
-    assert clean({"name": name}) == {"name": name}
+    assert clean_settings({"name": name}) == {"name": name}
 
 
 def test_none_is_blank() -> None:
     values = {"scope_type": "project", "scope_id": None, "assigned_user_id": None}
-    assert clean(values) == {"scope_type": "project", "scope_id": "", "assigned_user_id": ""}
+    assert clean_settings(values) == {"scope_type": "project", "scope_id": "", "assigned_user_id": ""}
 
 
 def test_a_phone_number_id_is_a_row_of_digits() -> None:
     values = {"scope_type": "phone_number", "scope_id": "1234567890"}
-    assert clean(values) == values
+    assert clean_settings(values) == values
 
 
 def test_a_time_without_a_zone_is_the_sites_own() -> None:
     naive = datetime(2999, 1, 1, 12, 0)
     with override_settings(USE_TZ=True):
-        cleaned = clean({"expires_at": naive})["expires_at"]
+        cleaned = clean_settings({"expires_at": naive})["expires_at"]
         assert cleaned.isoformat() == "2999-01-01T12:00:00-03:00"
     with override_settings(USE_TZ=False):
-        assert clean({"expires_at": naive})["expires_at"] == naive
+        assert clean_settings({"expires_at": naive})["expires_at"] == naive
         aware = datetime(2999, 1, 1, 15, 0, tzinfo=timezone.utc)
-        assert clean({"expires_at": aware})["expires_at"] == naive
+        assert clean_settings({"expires_at": aware})["expires_at"] == naive
 
 
 def test_nothing_is_sent_or_stored_for_a_wrong_value(db: None, kapso_sandbox: Sandbox) -> None:

@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, ConnectionHandler, connections
 from django.test import override_settings
 
 from kapso_inbox.encryption import generate_key
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
 from kapso_inbox.sandbox.server import SandboxServer
 from tests.hosts.database import connection
@@ -98,7 +98,7 @@ def _empty(theirs: Any) -> None:
     InboxEmbed.objects.update(current_link=None)
     # Not by Django, which would refuse to delete links that live.
     with theirs.cursor() as cursor:
-        for model in (InboxOpening, InboxChange, AccessLink):
+        for model in (LaunchAttempt, InboxChange, AccessLink):
             cursor.execute(f"DELETE FROM {model._meta.db_table}")  # noqa: S608 (a name of ours)
     for model in (InboxEmbed, User, Group):
         model.objects.all().delete()

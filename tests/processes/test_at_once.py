@@ -77,7 +77,7 @@ def test_of_four_that_rotate_a_link_none_leaves_a_second_one(house: House) -> No
     house.sandbox.order(Fault(method="POST", delay=0.05, times=1000))
     for slug in SLUGS:
         lifecycle.create_embed(slug=slug, name=slug)
-    outcomes = house.at_once(*([("rotate_link", slug) for slug in SLUGS] * 2 for _ in range(4)))
+    outcomes = house.at_once(*([("rotate_embed", slug) for slug in SLUGS] * 2 for _ in range(4)))
     assert set(errors(outcomes)) <= {None, "BusyError"}, texts(outcomes)
     for slug in SLUGS:
         assert errors(outcomes, slug)[None] >= 1
@@ -107,7 +107,7 @@ def test_whatever_they_do_to_the_same_embeds_nothing_live_is_unaccounted_for(
     house.sandbox.order(Fault(method="DELETE", delay=0.02, times=1000))
     slugs, chosen = SLUGS[:2], random.Random(seed)  # noqa: S311 (the same each time)
     acts = [
-        *("create_embed", "ensure_embed", "rotate_link", "rotate_link", "revoke_embed"),
+        *("create_embed", "ensure_embed", "rotate_embed", "rotate_embed", "revoke_embed"),
         *("update_embed", "resolve_links"),
     ]
 
@@ -128,12 +128,12 @@ def test_whatever_they_do_to_the_same_embeds_nothing_live_is_unaccounted_for(
     # None is left in the middle of something, and what was made of it can be brought to an end.
     minutes_pass(10)
     for embed in InboxEmbed.objects.all():
-        assert lifecycle.rotate_link(embed).obstacle() is None
+        assert lifecycle.rotate_embed(embed).obstacle() is None
     house.assert_all_accounted_for()
     for embed in InboxEmbed.objects.all():
         lifecycle.revoke_embed(embed)
     for link in AccessLink.objects.filter(state__in=AccessLink.LIVE):
-        lifecycle.resolve_link(link)
+        lifecycle.resolve_embed(link.embed)
     assert house.live() == []
 
 
@@ -167,8 +167,8 @@ def test_who_rotates_the_same_link_waits_for_the_first_to_record_what_it_is_abou
     house: House, moment: str
 ) -> None:
     lifecycle.create_embed(slug="sales", name="sales")
-    first = house.paused(("rotate_link", "sales"), at=moment)
-    second = house.begin(("rotate_link", "sales"))
+    first = house.paused(("rotate_embed", "sales"), at=moment)
+    second = house.begin(("rotate_embed", "sales"))
     let_wait()
     assert second.process.is_alive()
     house.sandbox.order(Fault(method="POST", delay=0.5))
@@ -181,11 +181,11 @@ def test_who_rotates_the_same_link_waits_for_the_first_to_record_what_it_is_abou
 
 
 @pytest.mark.parametrize("moment", ["before POST", "after POST", "before POST commit"])
-@pytest.mark.parametrize("action", ["create_embed", "rotate_link"])
+@pytest.mark.parametrize("action", ["create_embed", "rotate_embed"])
 def test_what_is_revoked_while_it_is_made_does_not_live(
     house: House, action: str, moment: str
 ) -> None:
-    if action == "rotate_link":
+    if action == "rotate_embed":
         lifecycle.create_embed(slug="sales", name="sales")
     first = house.paused((action, "sales"), at=moment)
     second = house.begin(("revoke_embed", "sales"))
@@ -204,7 +204,7 @@ def test_what_is_revoked_while_it_is_made_does_not_live(
     assert set(AccessLink.objects.values_list("state", flat=True)) == {State.REVOKED}
 
 
-@pytest.mark.parametrize("meanwhile", ["rotate_link", "ensure_embed", "resolve_links"])
+@pytest.mark.parametrize("meanwhile", ["rotate_embed", "ensure_embed", "resolve_links"])
 @pytest.mark.parametrize("moment", ["before POST", "after POST"])
 def test_who_slept_for_longer_than_any_request_takes_leaves_no_second_link(
     house: House, moment: str, meanwhile: str
@@ -225,8 +225,8 @@ def test_who_slept_for_longer_than_any_request_takes_leaves_no_second_link(
     ("action", "moment"),
     [
         ("revoke_embed", "before update update"),
-        ("rotate_link", "before POST update update update"),
-        ("rotate_link", "before POST commit"),
+        ("rotate_embed", "before POST update update update"),
+        ("rotate_embed", "before POST commit"),
     ],
 )
 def test_an_agent_who_opens_an_inbox_in_the_midst_of_a_change_is_no_deadlock(
@@ -256,7 +256,7 @@ def test_what_puts_a_link_right_in_the_midst_of_a_change_is_no_deadlock(
     User.objects.create_superuser("ana")
     house.sandbox.order(Fault(method="POST", drop="after"))
     with pytest.raises(UncertainError):
-        lifecycle.rotate_link(embed)
+        lifecycle.rotate_embed(embed)
     revoking = house.paused(("revoke_embed", "sales"), at="before update update")
     putting_right = house.begin(other)
     let_wait()

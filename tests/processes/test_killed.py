@@ -35,7 +35,7 @@ def settle() -> None:
     """What an operator, or time, does with links whose making is uncertain."""
     for _ in range(2):
         for link in AccessLink.objects.filter(state__in=AccessLink.LIVE - {State.ACTIVE}):
-            lifecycle.resolve_link(link)
+            lifecycle.resolve_embed(link.embed)
         minutes_pass(10)
 
 
@@ -53,14 +53,14 @@ def test_a_rotation_that_was_killed_is_finished_by_whoever_comes_next(
     house: House, moment: str, repeat: str
 ) -> None:
     embed = lifecycle.create_embed(slug="sales", name="Sales")
-    house.killed(("rotate_link", "sales"), at=moment)
+    house.killed(("rotate_embed", "sales"), at=moment)
     house.assert_all_accounted_for()
     house.assert_what_is_active_lives()
     embed.refresh_from_db()
     assert embed.obstacle() is None, "at every instant a link works"
     minutes_pass(10)  # until then the killed one may still be at it
     if repeat == "rotate":
-        lifecycle.rotate_link(embed)
+        lifecycle.rotate_embed(embed)
         house.assert_all_accounted_for()
         settle()
         assert_one_link_works(house)
@@ -76,9 +76,9 @@ def test_a_rotation_that_was_killed_just_now_makes_the_next_one_wait_and_no_revo
     house: House, moment: str
 ) -> None:
     embed = lifecycle.create_embed(slug="sales", name="Sales")
-    house.killed(("rotate_link", "sales"), at=moment)
+    house.killed(("rotate_embed", "sales"), at=moment)
     with pytest.raises(lifecycle.BusyError):
-        lifecycle.rotate_link(embed)
+        lifecycle.rotate_embed(embed)
     lifecycle.revoke_embed(embed)
     house.assert_all_accounted_for()
     settle()

@@ -124,11 +124,11 @@ def ensure_embed(slug: str) -> str:
     return str(embed.current_link.state if embed.current_link else None)
 
 
-def rotate_link(slug: str) -> None:
+def rotate_embed(slug: str) -> None:
     from kapso_inbox import lifecycle
     from kapso_inbox.models import InboxEmbed
 
-    lifecycle.rotate_link(InboxEmbed.objects.get(slug=slug))
+    lifecycle.rotate_embed(InboxEmbed.objects.get(slug=slug))
 
 
 def revoke_embed(slug: str) -> None:
@@ -150,7 +150,7 @@ def resolve_links(slug: str) -> None:
     from kapso_inbox.models import AccessLink
 
     for link in AccessLink.objects.filter(embed__slug=slug, state__in=AccessLink.LIVE):
-        lifecycle.resolve_link(link)
+        lifecycle.resolve_embed(link.embed)
 
 
 def launches(slugs: list[str], rounds: int) -> dict[str, int]:
@@ -200,7 +200,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
     for function in (
         create_embed,
         ensure_embed,
-        rotate_link,
+        rotate_embed,
         revoke_embed,
         update_embed,
         resolve_links,

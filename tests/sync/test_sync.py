@@ -18,16 +18,17 @@ from kapso_inbox.kapso import KapsoError, NotFoundError, UncertainError
 from kapso_inbox.lifecycle import (
     InsideTransactionError,
     create_embed,
+    refresh_embed,
     revoke_embed,
-    rotate_link,
+    rotate_embed,
     update_embed,
 )
 from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxOpening, Outcome
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 from kapso_inbox.signals import link_rotated
-from kapso_inbox.sync import SyncReport, refresh_embed, sync_project
+from kapso_inbox.sync import SyncReport, sync_project
 from tests.hosts.clock import as_stored
 from tests.hosts.database import connection
 
@@ -220,7 +221,7 @@ def test_an_embed_made_elsewhere_is_shown_and_never_touched(kapso_sandbox: Sandb
 def test_it_is_adopted_by_a_rotation(kapso_sandbox: Sandbox) -> None:
     (record,) = elsewhere(kapso_sandbox)
     sync_project()
-    rotate_link(InboxEmbed.objects.get())
+    rotate_embed(InboxEmbed.objects.get())
     (active,) = kapso_sandbox.project().active_embeds()
     assert active["id"] != record["id"]
     assert active["default_mode"] == "dark"
@@ -439,7 +440,7 @@ def test_a_new_link_is_told_of_though_the_old_one_waits_to_be_revoked(
     kapso_sandbox.order(Fault(method="DELETE", answer=Answer(500, {}), times=9))
     try:
         with pytest.raises(KapsoError):
-            rotate_link(two_about_to_expire[0])
+            rotate_embed(two_about_to_expire[0])
     finally:
         link_rotated.disconnect(note)
     assert told == ["one"]
@@ -463,14 +464,14 @@ def test_a_key_of_which_kapso_cannot_say_whose_it_is_changes_nothing(
 def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     old = django_timezone.now() - timedelta(days=31)
     for _ in range(3):
-        InboxOpening.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
-    InboxOpening.objects.update(created_at=old)
-    InboxOpening.objects.create(slug="sales", username="bo", outcome=Outcome.OPENED)
+        LaunchAttempt.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
+    LaunchAttempt.objects.update(created_at=old)
+    LaunchAttempt.objects.create(slug="sales", username="bo", outcome=Outcome.OPENED)
     with with_settings(AUDIT_DAYS=0):
         assert sync_project().pruned == 0
     with with_settings(AUDIT_DAYS=30):
         assert sync_project().pruned == 3
-    assert InboxOpening.objects.get().username == "bo"
+    assert LaunchAttempt.objects.get().username == "bo"
     assert InboxChange.objects.exists()
 
 

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy
 from kapso_inbox.csp import STYLESHEET
 from kapso_inbox.inbox import component
 from kapso_inbox.lifecycle import revoke_embed
-from kapso_inbox.models import InboxEmbed, InboxOpening, InboxPreference
+from kapso_inbox.models import InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.conftest import FRAME as FROM_A_FRAME
 from tests.hosts.people import User
@@ -479,7 +479,7 @@ def test_direct_delivery_puts_the_secret_address_into_the_page(
     sent = len(kapso_sandbox.requests)
     html = render('{% kapso_inbox "sales" mode="dark" %}', user=ana)
     assert f'src="{record["embed_url"]}?mode=dark"' in html
-    assert list(InboxOpening.objects.values_list("outcome", flat=True)) == ["opened"]
+    assert list(LaunchAttempt.objects.values_list("outcome", flat=True)) == ["opened"]
     assert len(kapso_sandbox.requests) == sent
 
 

@@ -7,11 +7,11 @@ import json
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 from django.views.decorators.debug import sensitive_variables
 
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
 from kapso_inbox.lifecycle.reencrypt import Report, reencrypt
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         """Re-encrypt and sum up."""
         try:
             report = reencrypt(batch_size=options["batch_size"], dry_run=options["dry_run"])
-        except (ImproperlyConfigured, InsideTransactionError) as error:
+        except (ConfigurationError, InsideTransactionError) as error:
             raise CommandError(str(error), returncode=2) from None
         except DatabaseError as error:
             # Without its text, in which some databases quote the row.

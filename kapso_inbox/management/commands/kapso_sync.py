@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from kapso_inbox import conf
-from kapso_inbox.kapso import ConfigurationError
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
 from kapso_inbox.sync import SyncReport, sync_project
 
@@ -56,7 +55,6 @@ class Command(BaseCommand):
             except (
                 ConfigurationError,
                 DatabaseError,
-                ImproperlyConfigured,
                 InsideTransactionError,
             ) as error:
                 failures.append(f"{alias}: {error}")

@@ -88,7 +88,7 @@ class Command(BaseCommand):
                 self.stdout.write(str(error))
                 continue
             if not _lives_at(embed, project.inbox_origins):
-                lifecycle.rotate_link(embed)
+                lifecycle.rotate_embed(embed)
             shown = number.display_phone_number if number else "all numbers"
             self.stdout.write(f"{embed.name}: {shown}")
 

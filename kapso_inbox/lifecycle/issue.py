@@ -1,0 +1,210 @@
+"""A new link: created at Kapso, stored here, and put in the place of the one before."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, connections, transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox import audit, conf, signals
+from kapso_inbox.kapso import CreatedEmbed, Embed, KapsoClient, KapsoError, UncertainError
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.origins import origin_of
+from kapso_inbox.transactions import database
+
+from . import links, values
+from .errors import BusyError, ReplacedError, RevokedError
+from .links import UNSET, Unset
+from .revoke import finish_revoking, mark_revoking, revoke_at_kapso, revoke_link
+
+logger = logging.getLogger(__name__)
+
+State = AccessLink.State
+
+#: Django redirects to no address of more than 2048 characters; this leaves room for parameters.
+MAX_URL = 1500
+
+
+@sensitive_variables()
+def replace_link(
+    embed: InboxEmbed,
+    *,
+    actor: Any = None,
+    only_if_missing: bool = False,
+    expires_at: datetime | None = None,
+    expected_link: UUID | Unset | None = UNSET,
+    revive: bool = True,
+) -> None:
+    """Give an embed a new link, and revoke the one before.
+
+    Args:
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
+        only_if_missing: do nothing if the embed has a link that works.
+        expires_at: when the new link expires, in place of the embed's own expiry.
+        expected_link: the primary key of the embed's latest link, as the caller saw it.
+        revive: whether to bring the embed back if it was revoked.
+
+    Raises:
+        ReplacedError: another link was created after `expected_link`.
+        RevokedError: the embed was revoked, and `revive` is false.
+        BusyError: another process is creating its link right now.
+        KapsoError, DatabaseError: as for `issue_link`; or the link before could not be revoked yet.
+    """
+    client = links.client_for(embed)
+    with transaction.atomic(using=database(), durable=True):
+        links.lock(embed)
+        embed = links.embeds().get(pk=embed.pk)
+        current = embed.current_link
+        if not revive and current is not None and current.state in AccessLink.OVER:
+            raise RevokedError(f"The embed {embed.slug!r} was revoked. rotate_embed() revives it.")
+        if only_if_missing and current is not None and _works(current):
+            return
+        if expected_link is not UNSET and expected_link != links.newest_link(embed):
+            raise ReplacedError(f"The embed {embed.slug!r} has a newer link than the expected one.")
+        link = links.begin(embed)
+        audit.record_change(InboxChange.Action.ROTATED, embed, link=link, actor=actor)
+    issue_link(link, client, expires_at=expires_at)
+    rotated = links.embeds().get(pk=embed.pk)
+    signals.send_after_commit(signals.link_rotated, embed=rotated, actor=actor)
+    finish_revoking(embed, client)
+
+
+def _works(link: AccessLink) -> bool:
+    return link.state == State.ACTIVE or link.recover_secret()
+
+
+@sensitive_variables()
+def issue_link(
+    link: AccessLink, client: KapsoClient, *, expires_at: datetime | None = None
+) -> None:
+    """Create the link at Kapso and make it the embed's current one. The one before is `revoking`.
+
+    Args:
+        link: a committed link in the state `creating`.
+        client: a client for the embed's project.
+        expires_at: when the link expires, in place of the embed's own expiry.
+
+    Raises:
+        KapsoError: Kapso refused (the link is `failed`), or its answer is uncertain (`unknown`) or
+            unusable (revoked again).
+        BusyError: the embed was revoked meanwhile; what Kapso created was revoked, too.
+        DatabaseError: what Kapso created could not be stored. It was revoked, or the log has it.
+    """
+    embed = link.embed
+    try:
+        created = client.inbox_embeds.create(
+            name=link.name_for_kapso(embed.name),
+            scope_type=embed.scope_type,
+            scope_id=embed.scope_id,
+            allowed_origins=embed.allowed_origins,
+            default_mode=embed.default_mode,
+            language=embed.language,
+            expires_at=values.for_kapso(expires_at or embed.expires_at),
+            assigned_user_id=embed.assigned_user_id,
+        )
+    except KapsoError as error:
+        state = State.UNKNOWN if isinstance(error, UncertainError) else State.FAILED
+        link.move(state, expected=[State.CREATING], reason=links.reason_of(error))
+        logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
+        raise
+    link.kapso_id = created.embed.id
+    if (
+        origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
+        or len(created.embed_url) > MAX_URL
+    ):
+        unusable = UncertainError(
+            "Kapso answered with an address that INBOX_ORIGINS does not name",
+            status=HTTPStatus.CREATED,
+        )
+        _take_back(link, client, str(unusable))
+        raise unusable
+    _store(link, created, client, expires_at)
+    logger.info("Access link %s of the embed %r is active.", link, embed.slug)
+
+
+@sensitive_variables()
+def _store(
+    link: AccessLink, created: CreatedEmbed, client: KapsoClient, expires_at: datetime | None
+) -> None:
+    """Store what Kapso created, or have it revoked."""
+    try:
+        link.store_url(created.embed_url)
+        try:
+            wanted = _make_current(link, created.embed, expires_at)
+        except DatabaseError:
+            connections[database()].close()
+            wanted = _make_current(link, created.embed, expires_at)
+    except Exception:
+        _take_back(link, client, "It was created at Kapso and could not be stored here.")
+        raise
+    if not wanted:
+        _take_back(link, client, "It was no longer wanted when Kapso had created it.")
+        raise BusyError(
+            f"The embed {link.embed.slug!r} was revoked while its link was being created."
+        )
+
+
+def _make_current(link: AccessLink, answer: Embed, expires_at: datetime | None) -> bool:
+    """In one transaction, make the link active and current, and the one before `revoking`.
+
+    Args:
+        link: what Kapso created.
+        answer: what Kapso says of it.
+        expires_at: the expiry that was asked for in place of the embed's own, since not every
+            answer repeats it.
+
+    Returns:
+        Whether the link was still wanted.
+    """
+    sealed = {"kapso_id": link.kapso_id, "sealed_url": link.sealed_url}
+    now = timezone.now()
+    with transaction.atomic(using=database(), durable=True):
+        links.lock(link.embed)
+        if not link.move(State.ACTIVE, expected=[State.CREATING], checked_at=now, **sealed):
+            # The first commit may have happened although its answer was lost. Then the link is
+            # active, and all is well.
+            return links.links_of(link.embed).filter(pk=link.pk, state=State.ACTIVE).exists()
+        embed = links.embeds().get(pk=link.embed.pk)
+        if embed.current_link is not None:
+            mark_revoking(embed.current_link)
+        embed.expires_at = expires_at or embed.expires_at
+        values.mirror(embed, answer)
+        embed.current_link = link
+        embed.save(using=database())
+    return True
+
+
+def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
+    """Revoke at Kapso what has no place here. If that fails, the row says so."""
+    try:
+        on_record = link.move(
+            State.REVOKING,
+            expected=[State.CREATING, State.UNKNOWN],
+            kapso_id=link.kapso_id,
+            sealed_url="",
+            reason=reason,
+        )
+    except DatabaseError:
+        on_record = False
+    if on_record:
+        with suppress(KapsoError):
+            revoke_link(link, client, reason=reason)
+        return
+    try:
+        revoke_at_kapso(link, client)
+    except KapsoError as error:
+        logger.critical(
+            "The inbox embed %s at Kapso (reference %s) works, and could neither be stored here "
+            "nor revoked there: %s. Revoke it in Kapso.",
+            link.kapso_id,
+            link,
+            error,
+        )

@@ -1,0 +1,148 @@
+"""What Kapso says of one link now: at a launch, and when somebody asks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import DatabaseError
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox import conf, signals
+from kapso_inbox.exceptions import ConfigurationError
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+
+from . import links
+from .values import mirror
+
+logger = logging.getLogger(__name__)
+
+State = AccessLink.State
+
+#: How long a launch waits for Kapso: seconds for the connection and for the answer, and for both
+#: with all of their retries.
+_LAUNCH_TIMEOUTS = {"timeout": (0.4, 0.6), "deadline": 1.0}
+
+
+@sensitive_variables()
+def verify(embed: InboxEmbed, *, at_once: bool = False) -> bool:
+    """Ask Kapso whether the embed's current link still works, unless somebody did so lately.
+
+    Of many launches at once, one asks. If Kapso does not answer within a second, the link is taken
+    to work: Kapso's own page says otherwise soon enough.
+
+    Args:
+        embed: an embed with an active current link. Both get what Kapso answered, here and in the
+            database.
+        at_once: ask even if somebody did so lately; but never if `VERIFY_AFTER` says never.
+
+    Returns:
+        Whether Kapso was asked and has answered, so that the embed now holds Kapso's own word.
+    """
+    link = embed.current_link
+    interval = conf.duration("VERIFY_AFTER")
+    now = timezone.now()
+    if link is None or not interval:
+        return False
+    lately = link.checked_at and link.checked_at > now - interval
+    if lately and not at_once:
+        return False
+    unchecked = AccessLink.objects.for_write().filter(pk=link.pk, checked_at=link.checked_at)
+    try:
+        if unchecked.update(checked_at=now):
+            return _ask_about(embed, link)
+    except DatabaseError:
+        logger.exception("What Kapso says of access link %s could not be stored.", link)
+    return False
+
+
+@sensitive_variables()
+def refresh_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
+    """Mirror what Kapso says of one embed now, by its current link, in one request.
+
+    Args:
+        embed: the embed, which is read again from the database.
+        actor: the user who asks for it, for the audit trail.
+
+    Returns:
+        The embed as it is at Kapso. Its link is `revoked` if Kapso says so. An embed without a link
+        that Kapso knows is returned unchanged, without a request.
+
+    Raises:
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        KapsoError: Kapso could not be asked, or does not know the link under this API key. Nothing
+            was changed here: a 404 proves nothing, since Kapso keeps what it revoked.
+    """
+    links.refuse_inside_transaction()
+    embed = links.embeds().get(pk=embed.pk)
+    link = embed.current_link
+    if link is None or link.state not in AccessLink.KNOWN_BY_ID:
+        return embed
+    answer = conf.project(embed.project).client().inbox_embeds.get(link.kapso_id)
+    if answer.status == "revoked":
+        end_link(link, FOUND_REVOKED, actor=actor)
+    elif link.state != State.REVOKING:
+        _save_mirrored(embed, link, mirror(embed, answer))
+    return links.embeds().get(pk=embed.pk)
+
+
+#: Why a link is over without our doing: the signal's `reason`, and the words for the audit trail.
+FOUND_REVOKED = ("found_revoked", "Found revoked at Kapso.")
+NOT_FOUND = ("not_found", "Not at Kapso any more.")
+
+
+def end_link(link: AccessLink, why: tuple[str, str], *, actor: Any = None) -> bool:
+    """Mark a link as revoked because Kapso says that it is over, and wipe its secret.
+
+    Args:
+        link: the link, with its embed.
+        why: `FOUND_REVOKED` or `NOT_FOUND`.
+        actor: who found it, for the audit trail.
+
+    Returns:
+        Whether the link was in a live state until now.
+    """
+    reason, words = why
+    moved = links.move_on_record(
+        link,
+        State.REVOKED,
+        (InboxChange.Action.FOUND, words),
+        actor=actor,
+        expected=AccessLink.KNOWN_BY_ID,
+        reason=words,
+        sealed_url="",
+    )
+    if not moved:
+        return False
+    logger.warning("Access link %s: %s", link, words)
+    embed = links.embeds().get(pk=link.embed_id)
+    if embed.current_link_id == link.pk:
+        signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason=reason)
+    return True
+
+
+@sensitive_variables()
+def _ask_about(embed: InboxEmbed, link: AccessLink) -> bool:
+    try:
+        client = conf.project(embed.project).client(**_LAUNCH_TIMEOUTS)
+        answer = client.inbox_embeds.get(link.kapso_id)
+    except (KapsoError, ConfigurationError) as error:
+        # A 404 as well: Kapso keeps what it revoked, so a 404 proves nothing, and a secret that is
+        # wiped for it is lost for good. A sync sees the whole list.
+        logger.warning("Access link %s could not be verified: %s", link, error)
+        return False
+    if answer.status == "revoked":
+        end_link(link, FOUND_REVOKED)
+        return True
+    _save_mirrored(embed, link, mirror(embed, answer))
+    return True
+
+
+def _save_mirrored(embed: InboxEmbed, link: AccessLink, changed: Sequence[str]) -> None:
+    """Store what an answer changed, unless the link it is about was replaced meanwhile."""
+    if changed:
+        unchanged = InboxEmbed.objects.for_write().filter(pk=embed.pk, current_link=link)
+        unchanged.update(**{name: getattr(embed, name) for name in changed})

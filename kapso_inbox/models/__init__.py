@@ -1,0 +1,32 @@
+"""What the CRM keeps of Kapso's inbox embeds. Nothing here speaks HTTP."""
+
+from .choices import Condition, Language, Mode, Outcome, ScopeType
+from .embeds import MINE, RESERVED_SLUGS, SOON, InboxEmbed, InboxEmbedQuerySet
+from .links import AccessLink, AccessLinkQuerySet, name_without_reference, reference_in
+from .preferences import InboxPreference
+from .querysets import InboxQuerySet
+from .records import InboxChange, LaunchAttempt, Record
+from .tickets import LaunchTicket
+
+__all__ = [
+    "MINE",
+    "RESERVED_SLUGS",
+    "SOON",
+    "AccessLink",
+    "AccessLinkQuerySet",
+    "Condition",
+    "InboxChange",
+    "InboxEmbed",
+    "InboxEmbedQuerySet",
+    "InboxPreference",
+    "InboxQuerySet",
+    "Language",
+    "LaunchAttempt",
+    "LaunchTicket",
+    "Mode",
+    "Outcome",
+    "Record",
+    "ScopeType",
+    "name_without_reference",
+    "reference_in",
+]

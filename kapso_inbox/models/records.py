@@ -1,0 +1,98 @@
+"""The audit trail: who tried to open which inbox, and who changed what."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from .choices import Outcome
+from .embeds import InboxEmbed
+from .links import AccessLink
+from .querysets import InboxQuerySet
+
+
+class Record(models.Model):
+    """Who did something to an embed, and when.
+
+    A row outlives the user, the embed and the link that it names: their names stay. Embed and link
+    have no database constraint. Checking one locks the row it points to, and on MariaDB a
+    revocation locks the same two rows in the opposite order (a deadlock, seen in 10.11).
+    """
+
+    created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    username = models.CharField(_("user name"), max_length=254, blank=True)
+    embed = models.ForeignKey(
+        InboxEmbed,
+        verbose_name=_("embed"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="+",
+    )
+    slug = models.CharField(_("slug"), max_length=50)
+    link = models.ForeignKey(
+        AccessLink,
+        verbose_name=_("access link"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="+",
+    )
+
+    objects = InboxQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        ordering = ["-created_at"]
+        # The record is read, and written by the app alone.
+        default_permissions = ("view",)
+
+
+class InboxChange(Record):
+    """One change of an embed."""
+
+    class Action(models.TextChoices):
+        """What was done."""
+
+        CREATED = "created", pgettext_lazy("inbox", "Created")
+        CHANGED = "changed", pgettext_lazy("inbox", "Changed")
+        ROTATED = "rotated", _("Link rotated")
+        REVOKED = "revoked", pgettext_lazy("inbox", "Revoked")
+        LOST = "lost", _("Secret lost")
+        SETTLED = "settled", _("Uncertain link settled")
+        FOUND = "found", _("Found at Kapso")
+        DELETED = "deleted", pgettext_lazy("inbox", "Deleted")
+
+    action = models.CharField(_("action"), max_length=20, choices=Action.choices)
+    details = models.CharField(_("details"), max_length=255, blank=True)
+
+    class Meta(Record.Meta):
+        verbose_name = _("inbox change")
+        verbose_name_plural = _("inbox changes")
+
+    def __str__(self) -> str:
+        return f"{self.username or '-'} · {self.slug} · {self.get_action_display()}"
+
+
+class LaunchAttempt(Record):
+    """One attempt of a signed-in user to open an inbox, and how it ended."""
+
+    outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+
+    class Meta(Record.Meta):
+        verbose_name = _("launch attempt")
+        verbose_name_plural = _("launch attempts")
+
+    def __str__(self) -> str:
+        return f"{self.username} · {self.slug} · {self.get_outcome_display()}"

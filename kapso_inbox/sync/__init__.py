@@ -1,0 +1,76 @@
+"""Bringing the CRM and one Kapso project into agreement, as `kapso_sync` does for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.views.decorators.debug import sensitive_variables
+
+from kapso_inbox import conf
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.lifecycle.links import refuse_inside_transaction
+
+from . import listing, upkeep
+from .run import Run, SyncReport
+
+__all__ = ["RATE_LIMIT_PATIENCE", "SyncReport", "sync_project"]
+
+#: The longest that a sync waits for Kapso's rate limit, in seconds and in all.
+RATE_LIMIT_PATIENCE = 300
+
+
+@sensitive_variables()
+def sync_project(
+    project: str = conf.DEFAULT_PROJECT,
+    dry_run: bool = False,
+    *,
+    on_page: Callable[[int], None] | None = None,
+    patience: float = RATE_LIMIT_PATIENCE,
+) -> SyncReport:
+    """Make the CRM and one Kapso project agree again.
+
+    Mirrors Kapso's whole list, finds out what became of uncertain links, resumes revocations,
+    renews links within `RENEW_BEFORE` of their expiry, and prunes the audit trail after
+    `AUDIT_RETENTION`. What fails is in the report and left for the next sync. Several syncs at once
+    do no harm.
+
+    Args:
+        project: the alias of the project.
+        dry_run: only look.
+        on_page: called after each page with the number of embeds listed so far.
+        patience: the longest that Kapso's rate limit is waited for, in seconds and in all; 0 in a
+            web request.
+
+    Returns:
+        What was found and done.
+
+    Raises:
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        ConfigurationError: there is no such project, or its key or address cannot be used.
+        DatabaseError: what was found could not be stored; the next sync begins anew.
+    """
+    refuse_inside_transaction()
+    run = Run(project, conf.project(project).client(patience=patience), dry_run)
+    try:
+        if not listing.is_own_project(run):
+            run.problem(
+                "Kapso knows none of our embeds under this API key: it is another project's. "
+                "Nothing was done."
+            )
+            return run.report
+    except KapsoError as error:
+        # Not even the upkeep is done: it could be done in another project.
+        run.problem(
+            f"Kapso could not say whether this API key is still our project's: {error}. "
+            "Nothing was done."
+        )
+        return run.report
+    listing.mirror_list(run, on_page)
+    if run.report.complete:
+        listing.end_what_is_gone(run)
+        listing.settle_what_is_absent(run)
+    upkeep.resume_revocations(run)
+    upkeep.renew_links(run)
+    upkeep.prune_audit_trail(run)
+    upkeep.count_unsettled(run)
+    return run.report

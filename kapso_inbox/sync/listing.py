@@ -1,0 +1,251 @@
+"""Kapso's whole list: what it says of our links, and what follows from what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from uuid import UUID, uuid5
+
+from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery
+
+from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
+from kapso_inbox.lifecycle import BusyError
+from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.lifecycle.refresh import FOUND_REVOKED, NOT_FOUND, end_link
+from kapso_inbox.lifecycle.resolve import is_uncertain, settle
+from kapso_inbox.lifecycle.values import mirror
+from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
+from kapso_inbox.transactions import database
+
+from .run import ACTOR, Run, until_done
+
+State = AccessLink.State
+
+_MAX_ID = 64
+_UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
+
+
+def is_own_project(run: Run) -> bool:
+    """Return whether the API key is still one of the project that our links are in.
+
+    This costs a request only if the key is not the one it was.
+
+    Raises:
+        KapsoError: Kapso could not say.
+    """
+    live = run.links().filter(state__in=AccessLink.LIVE)
+    newest = live.exclude(kapso_id="").order_by("-created_at").first()
+    if newest is None or live.filter(key_fingerprint=run.fingerprint).exists():
+        return True
+    try:
+        run.client.inbox_embeds.get(newest.kapso_id)
+    except NotFoundError:
+        return False
+    run.recognised.add(newest.key_fingerprint)
+    return True
+
+
+def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
+    """Mirror Kapso's list page by page; `report.complete` says whether it was read to its end.
+
+    Args:
+        run: the sync.
+        on_page: called after each page with the number of embeds listed so far.
+    """
+    try:
+        for page in run.client.inbox_embeds.pages():
+            _mirror_page(run, page)
+            if on_page is not None:
+                on_page(run.report.listed)
+        run.report.complete = True
+    except KapsoError as error:
+        run.problem(f"Kapso's list could not be read to its end: {error}.")
+
+
+def end_what_is_gone(run: Run) -> None:
+    """End the links that the whole list lacks, if Kapso says the same when asked about each.
+
+    A list that changes while it is read can lack what exists, and a secret that is wiped for it is
+    lost for good.
+    """
+    # A link that came into its state while the list was read may have missed its page.
+    missing = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
+    missing = missing.exclude(kapso_id="").select_related("embed")
+    if run.dry_run:
+        missing = missing.exclude(pk__in=run.seen_in_dry_run)
+    else:
+        missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
+    unproven = 0
+    for link in missing.in_batches():
+        if not run.is_proven(link):
+            unproven += 1
+            continue
+        try:
+            why = _why_over(run, link)
+        except KapsoError as error:
+            run.problem(
+                f"{link} of {link.embed.slug!r} is not in Kapso's list, and Kapso could not be "
+                f"asked about it: {error}. Nothing was concluded from that."
+            )
+            break
+        if why is None:
+            continue
+        run.report.ended += 1
+        if not run.dry_run:
+            end_link(link, why, actor=ACTOR)
+    if unproven:
+        run.problem(
+            f"{unproven} links that were created with another API key are not in Kapso's list. "
+            "That key may be another project's; nothing was concluded from that."
+        )
+
+
+def settle_what_is_absent(run: Run) -> None:
+    """Settle the uncertain links that the whole list lacks."""
+    uncertain = run.links().filter(
+        Q(state=State.UNKNOWN, kapso_id="")
+        | Q(state=State.CREATING, state_changed_at__lte=run.started - STALE_AFTER)
+    )
+    for link in uncertain.filter(state_changed_at__lt=run.started).select_related("embed"):
+        _settle(run, link, None)
+
+
+def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
+    """Mirror one page, in a number of queries that does not depend on how many embeds it has."""
+    by_id = {embed.id: embed for embed in page if embed.id}
+    by_reference = {reference_in(embed.name): embed for embed in page}
+    by_reference.pop("", None)
+    known = run.links().filter(Q(kapso_id__in=by_id) | Q(reference__in=by_reference, kapso_id=""))
+    accounted: set[str] = set()
+    seen: list[UUID] = []
+    changed: dict[InboxEmbed, list[str]] = {}
+    for link in known.select_related("embed"):
+        remote = by_id.get(link.kapso_id) or by_reference[link.reference]
+        accounted.add(remote.id)
+        seen.append(link.pk)
+        if link.kapso_id:
+            run.recognised.add(link.key_fingerprint)
+            # An embed may have several links on a page, and only its current one speaks for it.
+            if names := _compare(run, link, remote):
+                changed[link.embed] = names
+        else:
+            _settle(run, link, remote)
+    _note_seen(run, seen)
+    _save(run, changed)
+    _add_unmanaged(run, [embed for key, embed in by_id.items() if key not in accounted])
+    run.report.pages += 1
+    run.report.listed += len(page)
+
+
+def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
+    """Act on what Kapso says of a link known by its ID; return the fields of its embed to save."""
+    if remote.status == "revoked":
+        if link.state in AccessLink.KNOWN_BY_ID:
+            run.report.ended += 1
+            if not run.dry_run:
+                end_link(link, FOUND_REVOKED, actor=ACTOR)
+        return []
+    if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
+        # It works, and should not. (This does not mean what was revoked while the list was read.)
+        if not run.dry_run and link.state_changed_at < run.started:
+            reason = "Found alive at Kapso."
+            link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
+        return []
+    embed = link.embed
+    if embed.current_link_id != link.pk or link.state == State.REVOKING:
+        return []  # what is kept for the next link must not be changed by this one
+    if embed.updated_at > run.started:
+        return []  # what was changed while the list was read is newer than the list
+    return mirror(embed, remote)
+
+
+def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
+    if run.dry_run:
+        run.seen_in_dry_run.update(seen)
+    elif seen:
+        # Seen under this key: from now on its word counts for them. Never set the time back, since
+        # another sync, begun later, draws conclusions from it. And no join here: a process that has
+        # waited for another's write checks again a condition on the row, but not one on a subquery
+        # (seen on PostgreSQL 15).
+        not_since = Q(seen_at=None) | Q(seen_at__lt=run.started)
+        links = AccessLink.objects.for_write().filter(not_since, pk__in=seen).order_by("pk")
+        until_done(lambda: links.update(seen_at=run.started, key_fingerprint=run.fingerprint))
+
+
+def _save(run: Run, changed: Mapping[InboxEmbed, list[str]]) -> None:
+    run.report.updated += len(changed)
+    if changed and not run.dry_run:
+        # Save of each embed only the fields that changed: the others may hold something newer.
+        alike: dict[tuple[str, ...], list[InboxEmbed]] = {}
+        for embed, names in changed.items():
+            alike.setdefault(tuple(names), []).append(embed)
+        for fields, embeds in alike.items():
+            until_done(partial(run.embeds().bulk_update, embeds, fields))
+
+
+def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
+    """Show embeds that were created elsewhere, as unmanaged.
+
+    Their primary keys are made from Kapso's IDs, so that two syncs at once agree.
+    """
+    alive = [r for r in remotes if r.status == "active" and len(r.id) <= _MAX_ID]
+    if not alive:
+        return
+    run.report.unmanaged += len(alive)
+    if run.dry_run:
+        return
+    # In one order, so that two syncs at once wait for each other and never deadlock.
+    slugs = {f"kapso-{r.id}"[:50]: r for r in sorted(alive, key=lambda remote: remote.id)}
+    embeds = [InboxEmbed(slug=slug, project=run.report.project) for slug in slugs]
+    for embed, remote in zip(embeds, slugs.values(), strict=True):
+        mirror(embed, remote)
+        embed.name = embed.name or remote.id
+
+    def write() -> None:
+        with transaction.atomic(using=database()):
+            run.embeds().bulk_create(embeds, ignore_conflicts=True)
+            links = [
+                AccessLink(
+                    id=uuid5(_UNMANAGED, f"{run.report.project}:{slugs[embed.slug].id}"),
+                    embed=embed,
+                    kapso_id=slugs[embed.slug].id,
+                    state=State.UNMANAGED,
+                    key_fingerprint=run.fingerprint,
+                    seen_at=run.started,
+                )
+                # Read again: with ignore_conflicts, no database tells which rows it created.
+                for embed in run.embeds().filter(slug__in=slugs).order_by("slug")
+            ]
+            AccessLink.objects.for_write().bulk_create(links, ignore_conflicts=True)
+            own = AccessLink.objects.filter(embed=OuterRef("pk"), state=State.UNMANAGED)
+            run.embeds().filter(slug__in=slugs, current_link=None).update(
+                current_link=Subquery(own.values("pk")[:1])
+            )
+
+    until_done(write)
+
+
+def _why_over(run: Run, link: AccessLink) -> tuple[str, str] | None:
+    """Ask Kapso about a link that its list lacks; return why it is over, or None if it works."""
+    try:
+        answer = run.client.inbox_embeds.get(link.kapso_id)
+    except NotFoundError:
+        return NOT_FOUND
+    return FOUND_REVOKED if answer.status == "revoked" else None
+
+
+def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
+    if run.dry_run:
+        run.report.settled += remote is not None
+        return
+    if remote is not None and remote.status != "revoked":
+        # Kapso did it, and something between Kapso and us said no.
+        link.move(State.UNKNOWN, expected=[State.FAILED], reason="Found alive at Kapso.")
+    try:
+        if not is_uncertain(link):
+            return
+    except BusyError:
+        return
+    settle(link, remote, proven=run.is_proven(link), actor=ACTOR)
+    run.report.settled += link.state != State.UNKNOWN

@@ -1,0 +1,135 @@
+"""What all steps of one sync share, and the report that it ends with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db import OperationalError
+from django.utils import timezone
+
+from kapso_inbox import conf
+from kapso_inbox.kapso import KapsoClient
+from kapso_inbox.models import (
+    AccessLink,
+    AccessLinkQuerySet,
+    InboxEmbed,
+    InboxEmbedQuerySet,
+)
+
+logger = logging.getLogger(__name__)
+
+#: The actor in the audit trail for what a sync did.
+ACTOR = "kapso_sync"
+
+_TRIES = 5
+
+
+@dataclass
+class SyncReport:
+    """What a sync found and did; with `dry_run`, what it would have done.
+
+    Attributes:
+        project: the alias of the Kapso project.
+        dry_run: whether nothing was written, here or at Kapso.
+        complete: whether Kapso's whole list was seen.
+        listed: how many embeds are in it.
+        pages: how many pages it has.
+        updated: embeds here whose mirror changed.
+        unmanaged: embeds found at Kapso that were not created here, the first time they are seen.
+        ended: links found revoked at Kapso, or missing from its list.
+        settled: uncertain links of which it is now known what became of them.
+        revoked: links that Kapso revoked on our behalf now.
+        renewed: links that were about to expire and have a successor.
+        pruned: rows of the audit trail that were too old.
+        waiting: uncertain links that a later sync must look for again.
+        problems: what somebody should look at, in words.
+    """
+
+    project: str
+    dry_run: bool = False
+    complete: bool = False
+    listed: int = 0
+    pages: int = 0
+    updated: int = 0
+    unmanaged: int = 0
+    ended: int = 0
+    settled: int = 0
+    revoked: int = 0
+    renewed: int = 0
+    pruned: int = 0
+    waiting: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Run:
+    """One sync of one project. It holds no more than a page of Kapso's list.
+
+    Only a dry run, which cannot mark what it has seen in the database, also holds the primary keys
+    of the links that it has seen.
+
+    Args:
+        project: the alias of the project.
+        client: a client for that project.
+        dry_run: whether nothing may be written.
+
+    Attributes:
+        report: what was found and done so far.
+        started: when the run began.
+        fingerprint: the fingerprint of the API key in use.
+        recognised: the fingerprints of the keys whose links the list would show. Only the list of
+            the project that a link was created in can prove that the link is gone, or that it never
+            existed.
+        seen_in_dry_run: the primary keys of the links seen by a dry run.
+    """
+
+    def __init__(self, project: str, client: KapsoClient, dry_run: bool) -> None:
+        self.client = client
+        self.dry_run = dry_run
+        self.report = SyncReport(project, dry_run)
+        self.started = timezone.now()
+        self.fingerprint = conf.project(project).key_fingerprint
+        self.recognised = {self.fingerprint}
+        self.seen_in_dry_run: set[UUID] = set()
+
+    def embeds(self) -> InboxEmbedQuerySet:
+        """Return all embeds, of every project."""
+        return InboxEmbed.objects.for_write()
+
+    def links(self) -> AccessLinkQuerySet:
+        """Return the links of this project's embeds, in the order of their primary keys."""
+        links = AccessLink.objects.for_write()
+        return links.filter(embed__project=self.report.project).order_by("pk")
+
+    def is_proven(self, link: AccessLink) -> bool:
+        """Return whether this list is that of the project in which the link was asked for."""
+        return link.key_fingerprint in self.recognised
+
+    def problem(self, text: str) -> None:
+        """Log what somebody should look at, and put it into the report."""
+        logger.warning("Sync of the project %r: %s", self.report.project, text)
+        self.report.problems.append(text)
+
+
+def until_done(write: Callable[[], object]) -> None:
+    """Run a write that may be repeated, again if a deadlock ended it.
+
+    Two syncs that write the same rows can deadlock (seen on MariaDB 10.11). The database then ends
+    one of the two transactions, and that sync starts it again.
+
+    Args:
+        write: the write.
+
+    Raises:
+        OperationalError: it failed five times.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            write()
+        except OperationalError as error:
+            logger.info("A write of the sync is started again: %s", type(error).__name__)
+        else:
+            return
+    write()
