@@ -1,4 +1,4 @@
-"""Who may open and manage what: one policy class, replaceable by the setting `ACCESS_POLICY`."""
+"""Who may open and manage what: one policy class, which the setting `ACCESS_POLICY` replaces."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.module_loading import import_string
 
-from kapso_inbox.models import InboxEmbedQuerySet
-
 from . import conf
-from .models import InboxEmbed, Record
+from .models import InboxEmbed, InboxEmbedQuerySet, Record
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser, AnonymousUser
@@ -24,35 +22,40 @@ R = TypeVar("R", bound=Record)
 
 
 class AccessPolicy:
-    """The default: permissions say what one may do, an embed's groups say who may open it.
+    """The default policy: permissions say what a user may do, groups say which embeds they open.
 
-    - To open an embed takes the permission `kapso_inbox.open_inboxembed` and, where the embed has
-      groups, membership in one of them; where all of its groups were deleted, nobody may. One that
-      is `personal_to` a user opens for them alone.
-    - To manage one takes Django's add, change, delete and view permissions. They give no right to
-      read conversations.
+    - Opening an embed requires the permission `kapso_inbox.open_inboxembed` and, if the embed has
+      groups, membership in one of them. If all of its groups were deleted, nobody may open it. An
+      embed that is `personal_to` a user opens for that user alone.
+    - Managing an embed requires Django's add, change, delete and view permissions. They give no
+      right to read conversations.
     - A superuser has every permission, but is bound by an embed's groups like anyone else, and
-      opens nobody else's own. Where superusers shall open everything, set
-      `superusers_open_everything` in a subclass.
+      cannot open other users' own embeds. Set `superusers_open_everything` in a subclass to change
+      that.
 
     Every answer is a queryset, so that lists and single objects cannot disagree. A host with
-    organisations overrides `within_reach`. A user model must have Django's `PermissionsMixin`, or
-    the host's own policy.
+    organisations overrides `within_reach`. The user model must have Django's `PermissionsMixin`, or
+    the host must have a policy of its own.
     """
 
     superusers_open_everything = False
 
     def within_reach(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
-        """Return those of `embeds` that this user may know of at all; both other answers use it.
+        """Return those of `embeds` that this user may know of at all. All other answers use it.
 
         Args:
             user: the signed-in user.
-            embeds: what to choose from.
+            embeds: the embeds to choose from.
         """
         return embeds
 
     def openable(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
-        """Return those of `embeds` whose conversations this user may read."""
+        """Return those of `embeds` whose conversations this user may read.
+
+        Args:
+            user: the signed-in user.
+            embeds: the embeds to choose from.
+        """
         if not user.is_active or not user.has_perm(OPEN):
             return embeds.none()
         reachable = self.within_reach(user, embeds)
@@ -62,13 +65,15 @@ class AccessPolicy:
         return reachable.filter(_FOR_ALL | own, personal_to__in=("", str(user.pk)))
 
     def may_have_own(self, user: User) -> bool:
-        """Say whether this user may set up an inbox of their own (`{% kapso_my_inbox %}`)."""
+        """Return whether this user may set up an inbox of their own (`{% kapso_my_inbox %}`)."""
         return user.is_active and user.has_perm(OPEN)
 
     def manageable(self, user: User, embeds: InboxEmbedQuerySet, action: str) -> InboxEmbedQuerySet:
         """Return those of `embeds` that this user may manage.
 
         Args:
+            user: the signed-in user.
+            embeds: the embeds to choose from.
             action: `add`, `change`, `delete` or `view`.
         """
         if not user.is_active or not user.has_perm(f"kapso_inbox.{action}_inboxembed"):
@@ -76,27 +81,34 @@ class AccessPolicy:
         return self.within_reach(user, embeds)
 
     def visible(self, user: User, embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
-        """Return those of `embeds` that this user may look at; to change one is to see it, too."""
+        """Return those of `embeds` that this user may look at. Whoever may change one may see it.
+
+        Args:
+            user: the signed-in user.
+            embeds: the embeds to choose from.
+        """
         may_view = user.has_perm("kapso_inbox.view_inboxembed")
         return self.manageable(user, embeds, "view" if may_view else "change")
 
     def reaches_all(self, user: User) -> bool:
-        """Say whether `within_reach` holds nothing back from this user: it returned all as it came.
+        """Return whether `within_reach` holds no embed back from this user.
 
-        For what is about a whole Kapso project, such as a sync. It takes a permission besides.
+        This is for what concerns a whole Kapso project, such as a sync. A permission is required
+        as well.
         """
         everything = InboxEmbed.objects.all()
         return self.within_reach(user, everything) is everything
 
     def auditable(self, user: User, records: QuerySet[R]) -> QuerySet[R]:
-        """Return those openings or changes that this user may read.
+        """Return those rows of the audit trail that this user may read.
 
-        That takes Django's view permission for them. Where `within_reach` holds some embeds back,
-        their records are held back, too, and so are those that name no embed (any more): nobody
-        knows whose they are.
+        This requires Django's view permission for them. If `within_reach` holds some embeds back,
+        their rows are held back as well, and so are rows without an embed: nobody knows whose they
+        are.
 
         Args:
-            records: `LaunchAttempt` or `InboxChange` rows to choose from.
+            user: the signed-in user.
+            records: rows of `LaunchAttempt` or `InboxChange` to choose from.
         """
         name = records.model._meta.model_name
         if not user.is_active or not user.has_perm(f"kapso_inbox.view_{name}"):
@@ -107,8 +119,8 @@ class AccessPolicy:
         return records.filter(embed__in=reachable)
 
 
-#: The groups of an embed of the query around it, and that it is for none in particular. Made once:
-#: to put together such a query takes longer than the database takes to answer it.
+#: The groups of an embed in the query around it, and the condition that it has none. Both are built
+#: once: building such a query takes longer than the database takes to answer it.
 _GROUPS = InboxEmbed.groups.through.objects.filter(inboxembed=OuterRef("pk"))
 _FOR_ALL = Q(restricted=False) & ~Exists(_GROUPS)
 
@@ -122,18 +134,22 @@ def get_policy() -> AccessPolicy:
     return cast("AccessPolicy", import_string(conf.value("ACCESS_POLICY"))())
 
 
-def _members() -> str:
-    """Return the lookup that leads from an embed's group to its members, as the host has it."""
-    groups: Any = get_user_model()._meta.get_field("groups")
-    return f"group__{groups.related_query_name()}"
-
-
 def may_take(user: User, slug: str) -> bool:
-    """Say whether a user may make an embed of a slug, as far as the policy is concerned.
+    """Return whether the policy lets a user create an embed of this slug.
 
-    A creation takes over an embed of that slug whose making failed, so it has to be one that the
-    user may add; otherwise the slug is taken.
+    A creation uses an embed of that slug again if its own creation failed. So it must be one that
+    the user may add; otherwise the slug is taken.
+
+    Args:
+        user: the signed-in user.
+        slug: the slug of the new embed.
     """
     embeds = InboxEmbed.objects.for_write().filter(slug=slug)
     theirs = get_policy().manageable(user, embeds, "add")
     return not embeds.exclude(pk__in=theirs.values("pk")).exists()
+
+
+def _members() -> str:
+    """Return the lookup that leads from an embed's group to its members in this host."""
+    groups: Any = get_user_model()._meta.get_field("groups")
+    return f"group__{groups.related_query_name()}"

@@ -1,4 +1,4 @@
-"""The record: who opened which inbox, who changed what. It outlives what it speaks of."""
+"""Writing the audit trail: who tried to open which inbox, and who changed what."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import router, transaction
+from django.db import transaction
 from django.http import HttpRequest
 
 from .models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
-
-Action = InboxChange.Action
+from .transactions import database
 
 _BATCH = 1000
 
@@ -25,14 +24,14 @@ def record_change(
     actor: Any = None,
     details: str = "",
 ) -> None:
-    """Write down that something was done to an embed; the caller's transaction holds both.
+    """Record a change of an embed. The caller's transaction holds both.
 
     Args:
-        action: what.
-        embed: to which one.
-        link: which of its links it is about.
-        actor: who: a user, or the name of what did it by itself.
-        details: in words, without anything secret.
+        action: what was done.
+        embed: the embed.
+        link: the access link that it is about, if any.
+        actor: who did it: a user, or the name of a process.
+        details: more in words, without anything secret.
     """
     InboxChange.objects.for_write().create(
         **_who(actor),
@@ -52,21 +51,20 @@ def record_attempt(
     *,
     user: Any = None,
 ) -> None:
-    """Write down how an attempt to open an inbox ended.
+    """Record how an attempt to open an inbox ended.
 
     Args:
-        request: of a signed-in user. Its address is `REMOTE_ADDR`: behind a proxy, what the host's
-            own middleware for that proxy puts there.
-        slug: what was asked for.
-        outcome: how it ended.
-        embed: what was found by that slug.
-        user: whose attempt it was; None = the request's own.
+        request: the request of a signed-in user. Its address is `REMOTE_ADDR`: behind a proxy, that
+            is what the host's own middleware for the proxy sets.
+        slug: the slug that was asked for.
+        outcome: how the attempt ended.
+        embed: the embed of that slug, if there is one.
+        user: whose attempt it was; None means the request's user.
 
     Raises:
-        DatabaseError: it could not be written down.
+        DatabaseError: it could not be recorded.
     """
-    using = router.db_for_write(LaunchAttempt)
-    opening = LaunchAttempt(
+    attempt = LaunchAttempt(
         **_who(user or request.user),
         embed_id=embed.pk if embed else None,
         slug=slug[:50],
@@ -74,16 +72,20 @@ def record_attempt(
         outcome=outcome,
         address=_address(request),
     )
-    # A savepoint where there is a transaction, which a failure would otherwise spoil.
-    if transaction.get_connection(using).in_atomic_block:
-        with transaction.atomic(using=using):
-            opening.save(using=using)
+    # Inside a transaction, a savepoint: otherwise a failure would spoil the transaction.
+    if transaction.get_connection(database()).in_atomic_block:
+        with transaction.atomic(using=database()):
+            attempt.save(using=database())
     else:
-        opening.save(using=using)
+        attempt.save(using=database())
 
 
 def prune(before: datetime) -> int:
-    """Delete the record of what was before that time, in batches; return how much that was."""
+    """Delete the rows of the audit trail from before a time, in batches.
+
+    Returns:
+        How many rows were deleted.
+    """
     deleted = 0
     for model in (LaunchAttempt, InboxChange):
         rows = model.objects.for_write().filter(created_at__lt=before)
@@ -99,10 +101,10 @@ def _who(actor: Any) -> dict[str, Any]:
 
 
 def _address(request: HttpRequest) -> str | None:
-    """Where the request comes from; None where a proxy or a socket left no address."""
+    """Return the address that the request comes from; None if a proxy or socket left none."""
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
         return None
-    # Without the zone of a link-local address, which no database takes.
+    # Without the zone of a link-local address, which no database accepts.
     return str(address).partition("%")[0]

@@ -444,7 +444,9 @@ def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
     assert (again.status_code, error(again)["code"]) == (409, "replaced")
     assert methods(kapso_sandbox) == ["POST"]
     # A form has no null: its blank field is none that was given.
-    assert api.post(f"{SALES}rotate/", {"newest_link_id": ""}, format="multipart").status_code == 200
+    assert (
+        api.post(f"{SALES}rotate/", {"newest_link_id": ""}, format="multipart").status_code == 200
+    )
 
 
 @pytest.mark.parametrize(

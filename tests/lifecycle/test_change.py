@@ -95,7 +95,6 @@ def test_kapsos_answer_is_what_is_stored(kapso_sandbox: Sandbox, embed: InboxEmb
         ({"project": "other"}, "project"),
         ({"assigned_user_id": "123e4567-e89b-12d3-a456-426614174000"}, "assigned_user_id"),
         ({"language": "xx"}, "language"),
-        ({"colour": "red"}, "colour"),
     ],
 )
 def test_what_cannot_be_changed_is_named(

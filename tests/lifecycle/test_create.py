@@ -220,7 +220,7 @@ def test_who_asked_stands_in_the_log(
 ) -> None:
     caplog.set_level(logging.INFO, "kapso_inbox")
     create_embed(slug="support", name="Support", actor="ana")
-    assert "'support' is created by 'ana'" in caplog.text
+    assert "'ana' creates the embed 'support'" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -48,7 +48,8 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("expires_at", {"expires_at": PAST}),
     ("expires_at", {"expires_at": "tomorrow"}),
     ("assigned_user_id", {"assigned_user_id": "ana@example.com"}),
-    ("colour", {"colour": "red"}),
+    ("groups", {"groups": ["Sales"]}),
+    ("groups", {"groups": "Sales"}),
 ]
 
 
@@ -95,7 +96,9 @@ def test_right_values_are_stored_in_one_form() -> None:
 
 def test_origins_may_come_from_anything_that_can_be_gone_through_once() -> None:
     origins = (origin for origin in ["https://crm.example.com"])
-    assert clean_settings({"allowed_origins": origins}) == {"allowed_origins": ["https://crm.example.com"]}
+    assert clean_settings({"allowed_origins": origins}) == {
+        "allowed_origins": ["https://crm.example.com"]
+    }
 
 
 @pytest.mark.parametrize("name", ["Equipe 👩‍💻", "Équipe\u00a01", "فريق"])
@@ -105,7 +108,11 @@ def test_a_name_may_be_of_any_script(name: str) -> None:
 
 def test_none_is_blank() -> None:
     values = {"scope_type": "project", "scope_id": None, "assigned_user_id": None}
-    assert clean_settings(values) == {"scope_type": "project", "scope_id": "", "assigned_user_id": ""}
+    assert clean_settings(values) == {
+        "scope_type": "project",
+        "scope_id": "",
+        "assigned_user_id": "",
+    }
 
 
 def test_a_phone_number_id_is_a_row_of_digits() -> None:

@@ -142,7 +142,7 @@ def test_what_a_list_lacks_lives_on_where_kapso_cannot_be_asked_for_it(
     kapso_sandbox.order(Fault(answer=wrong, method="GET", times=9))
     report = sync_project()
     assert report.ended == 0
-    assert "could not be asked for it" in report.problems[0]
+    assert "could not be asked about it" in report.problems[0]
     assert link_of(embed).reveal_url()
 
 
@@ -467,9 +467,9 @@ def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: Inbo
         LaunchAttempt.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
     LaunchAttempt.objects.update(created_at=old)
     LaunchAttempt.objects.create(slug="sales", username="bo", outcome=Outcome.OPENED)
-    with with_settings(AUDIT_DAYS=0):
+    with with_settings(AUDIT_RETENTION=None):
         assert sync_project().pruned == 0
-    with with_settings(AUDIT_DAYS=30):
+    with with_settings(AUDIT_RETENTION=timedelta(days=30)):
         assert sync_project().pruned == 3
     assert LaunchAttempt.objects.get().username == "bo"
     assert InboxChange.objects.exists()
