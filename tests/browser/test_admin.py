@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import pictures
 from .axe import violations
 from .conftest import Demo, enter, expect, running_demo
 
@@ -25,9 +25,6 @@ ROW = "[data-conversation]"
 # What the search for a number or a customer found
 OPTION = "#id_scope_id_list [role=option]"
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
-#: Both themes and both sizes; the other two of the four are only there to be looked at.
-LOOKS = [("desktop", "light"), ("phone", "dark")]
-LOOKS += [("desktop", "dark"), ("phone", "light")] if "SCREENSHOTS" in os.environ else []
 LIST = "/admin/kapso_inbox/inboxembed/"
 
 #: The pages an administrator sees, by the name of their picture.
@@ -214,11 +211,11 @@ def test_the_add_form_works_without_javascript(demo: Demo, sign_in: SignIn) -> N
     expect(page.get_by_label("Number or customer:")).to_have_value("1")
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS)
-def test_every_page_is_accessible_and_has_its_picture(
-    demo: Demo, sign_in: SignIn, tmp_path: Path, theme: str, size: str
+@pytest.mark.pictures
+@pytest.mark.parametrize(("size", "theme"), pictures.LOOKS)
+def test_every_page_is_accessible_and_keeps_its_look(
+    demo: Demo, sign_in: SignIn, theme: str, size: str
 ) -> None:
-    directory = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     page = sign_in("admin", viewport=SIZES[size], color_scheme=theme)
     found = {}
     for name, path in PAGES.items():
@@ -234,7 +231,7 @@ def test_every_page_is_accessible_and_has_its_picture(
         assert found_look != "rgba(0, 0, 0, 0)", f"{name} has lost the look of its breadcrumbs"
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= SIZES[size]["width"], f"{name} scrolls sideways"
-        page.screenshot(path=directory / f"admin-{name}-{theme}-{size}.png", full_page=True)
+        pictures.keep(page, f"admin-{name}-{theme}-{size}", full_page=True)
         if wrong := violations(page):
             found[name] = wrong
     assert found == {}
@@ -267,6 +264,7 @@ def test_what_a_form_is_answered_with_is_accessible(
         look(f"errors of {address}")
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("admin_theme", ["unfold", "jazzmin"])
 def test_it_works_under_the_admin_themes_that_teams_use(
     tmp_path: Path, new_page: NewPage, admin_theme: str
@@ -276,10 +274,10 @@ def test_it_works_under_the_admin_themes_that_teams_use(
         failures: list[str] = []
         page.on("pageerror", lambda error: failures.append(str(error)))
         enter(page, themed, "admin")
-        directory = Path(os.environ.get("SCREENSHOTS") or tmp_path)
         for name in ("list", "add", "change", "health", "rotate"):
             page.goto(f"{themed.url}{PAGES[name]}")
-            page.screenshot(path=directory / f"admin-{name}-{admin_theme}.png", full_page=True)
+            # Not the full page: bars that stick to the window would cover its middle.
+            pictures.keep(page, f"admin-{name}-{admin_theme}")
         page.goto(f"{themed.url}{LIST}add/")
         page.locator("#id_name").press_sequentially("Front desk")
         expect(page.locator("#id_slug")).to_have_value("front-desk")

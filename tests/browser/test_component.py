@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from . import pictures
 from .axe import violations
 from .conftest import Demo, enter, expect, running_demo
 
@@ -144,17 +145,6 @@ def is_marked(page: Page) -> bool:
     return frame_of(page).locator("body").get_attribute("data-mark") == "here"
 
 
-#: Looks that are only there to be looked at.
-PICTURED = [("desktop", "dark"), ("phone", "light")] if "SCREENSHOTS" in os.environ else []
-
-
-def picture(page: Page, name: str) -> None:
-    """Keep a screenshot where they are asked for."""
-    if directory := os.environ.get("SCREENSHOTS"):
-        page.wait_for_timeout(400)
-        page.screenshot(path=Path(directory) / f"component-{name}.png")
-
-
 def scrolls(page: Page) -> bool:
     """Whether anything around the frame scrolls or is wider than the window."""
     return bool(
@@ -169,7 +159,8 @@ def scrolls(page: Page) -> bool:
 # ------------------------------------------------------------------------------------------ looks
 
 
-@pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark"), *PICTURED])
+@pytest.mark.pictures
+@pytest.mark.parametrize(("size", "theme"), pictures.LOOKS)
 @pytest.mark.parametrize("variant", BODIES)
 def test_each_variant_fills_its_place(show: Show, variant: str, size: str, theme: str) -> None:
     viewport = PHONE if size == "phone" else DESKTOP
@@ -183,7 +174,7 @@ def test_each_variant_fills_its_place(show: Show, variant: str, size: str, theme
     expect_state(page, "ready")
     # For the transition of what opens
     page.wait_for_timeout(250)
-    picture(page, f"{variant}-{theme}-{size}")
+    pictures.keep(page, f"component-{variant}-{theme}-{size}")
     box = component(page).locator(".kapso-inbox__panel").bounding_box()
     assert box is not None
     if size == "phone":
@@ -229,6 +220,7 @@ def test_right_to_left_the_drawer_comes_from_the_other_side(show: Show) -> None:
     assert box["width"] == 512
 
 
+@pytest.mark.pictures
 def test_nothing_moves_where_motion_is_unwanted_and_forced_colours_are_kept(show: Show) -> None:
     page = show(inbox("drawer", "views=1"), reduced_motion="reduce", forced_colors="active")
     button = page.get_by_role("button", name="WhatsApp")
@@ -236,7 +228,7 @@ def test_nothing_moves_where_motion_is_unwanted_and_forced_colours_are_kept(show
     panel = component(page).locator("[popover]")
     assert panel.evaluate("one => getComputedStyle(one).transitionDuration") == "0s"
     expect_conversations(page)
-    picture(page, "forced-colors")
+    pictures.keep(page, "component-forced-colors")
     lines = [
         page.get_by_role("link", name=name, exact=True).evaluate(
             "one => getComputedStyle(one).borderBlockEndColor"
@@ -479,6 +471,7 @@ def test_a_visit_of_turbo_drive_loads_the_inbox_anew(
 # --------------------------------------------------------------------------- states
 
 
+@pytest.mark.pictures
 def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
     page = show("<h1>Before</h1>", color_scheme="dark")
     held: list[Route] = []
@@ -489,13 +482,13 @@ def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
     page.clock.install()
     show(inbox(), page=page)
     expect_state(page, "loading")
-    picture(page, "loading")
+    pictures.keep(page, "component-loading")
     page.clock.fast_forward(8_000)
     expect_state(page, "slow")
     expect(page.get_by_role("status")).to_contain_text("takes longer than usual")
     assert not scrolls(page)
     assert violations(page) == []
-    picture(page, "slow")
+    pictures.keep(page, "component-slow")
     page.get_by_role("link", name="Try again").click()
     expect(component(page).locator("iframe")).to_be_focused()
     expect_state(page, "ready")
@@ -503,6 +496,7 @@ def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
     expect_conversations(page)
 
 
+@pytest.mark.pictures
 def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
     show: Show, crm: Demo, said: list[str]
 ) -> None:
@@ -513,7 +507,7 @@ def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
     expect_state(page, "signed_out")
     expect(page.get_by_role("status")).to_contain_text("You are signed out")
     assert violations(page) == []
-    picture(page, "signed-out")
+    pictures.keep(page, "component-signed-out")
     page.context.add_cookies(cookies)
     # Chromium without a window never hides a page.
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
@@ -547,6 +541,7 @@ def test_it_says_what_our_own_page_in_the_frame_says(show: Show, said: list[str]
     said.clear()  # the answer 404
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("frames", ["'none'", "'self'"])
 def test_a_policy_of_the_page_that_forbids_the_inbox_is_said(
     show: Show, crm: Demo, said: list[str], frames: str
@@ -557,7 +552,7 @@ def test_a_policy_of_the_page_that_forbids_the_inbox_is_said(
     expect(page.get_by_role("status")).to_contain_text(needed)
     expect(component(page).get_by_text(needed).first).to_be_visible()
     assert violations(page) == []
-    picture(page, "blocked")
+    pictures.keep(page, "component-blocked")
     assert len(said) > 0
     said.clear()
 
@@ -586,12 +581,13 @@ def test_another_frame_that_the_policy_forbids_is_none_of_ours(show: Show, said:
     said.clear()
 
 
+@pytest.mark.pictures
 def test_what_is_no_number_is_said_in_place_of_the_inbox(show: Show) -> None:
     body = inbox(arguments='contact="nobody"')
     page = show(body)
     expect(page.get_by_text("“nobody” is no phone number.")).to_be_visible()
     assert violations(page) == []
-    picture(page, "no-number")
+    pictures.keep(page, "component-no-number")
 
 
 # --------------------------------------------------------------------------- theme and filters
@@ -669,6 +665,7 @@ def test_quick_views_act_inside_the_frame_and_say_which_is_shown(show: Show, crm
     assert page.url == before
 
 
+@pytest.mark.pictures
 def test_the_settings_are_a_page_in_the_frame_and_lead_back(show: Show) -> None:
     page = show(inbox(arguments="views=1 settings=1"))
     expect_conversations(page)
@@ -679,7 +676,7 @@ def test_the_settings_are_a_page_in_the_frame_and_lead_back(show: Show) -> None:
     expect(frame_of(page).get_by_role("button", name="Save")).to_be_visible()
     assert violations(page) == []
     expect_state(page, "ready")
-    picture(page, "settings")
+    pictures.keep(page, "component-settings")
     frame_of(page).get_by_role("link", name="Back").click()
     expect_conversations(page)
     assert seen == [{"unread": "1", "handoff": "0"}]

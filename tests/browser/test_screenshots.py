@@ -1,14 +1,13 @@
-"""The pictures of the documents: `SCREENSHOTS=docs/images pytest tests/browser -k screenshots`."""
+"""Every page of the example CRM shows its inbox, is accessible, and can have its picture taken."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from . import pictures
 from .axe import violations
 from .conftest import Demo, expect, running_demo
 from .test_crm import ROW, frame_of, open_contact
@@ -16,14 +15,10 @@ from .test_crm import ROW, frame_of, open_contact
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.pictures]
 
-#: Where the pictures go that are kept; elsewhere they need not be as sharp.
-KEPT = os.environ.get("SCREENSHOTS")
-SCALE = 2 if KEPT else 1
-#: Both themes and both sizes; the other two of the four are only there to be looked at.
-LOOKS = [("desktop", "light"), ("phone", "dark")]
-LOOKS += [("desktop", "dark"), ("phone", "light")] if KEPT else []
+#: Only pictures that are kept need to be sharp.
+SCALE = 2 if pictures.FOLDER else 1
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
 
 
@@ -40,12 +35,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield demo
 
 
-@pytest.mark.parametrize(("size", "theme"), LOOKS)
+@pytest.mark.parametrize(("size", "theme"), pictures.LOOKS)
 def test_every_page_shows_its_inbox_in_each_theme_and_size(
-    demo: Demo, sign_in: Callable[..., Page], tmp_path: Path, theme: str, size: str
+    demo: Demo, sign_in: Callable[..., Page], theme: str, size: str
 ) -> None:
-    directory = Path(KEPT or tmp_path)
-    directory.mkdir(parents=True, exist_ok=True)
     page = sign_in(
         "ana",
         viewport=SIZES[size],
@@ -61,9 +54,7 @@ def test_every_page_shows_its_inbox_in_each_theme_and_size(
 
     def shoot(name: str, what: Locator) -> None:
         expect(what).to_be_visible()
-        if KEPT:  # until images and fonts of the frame are there, too
-            page.wait_for_timeout(500)
-        page.screenshot(path=directory / f"{name}-{theme}-{size}.png")
+        pictures.keep(page, f"{name}-{theme}-{size}")
         assert violations(page) == []
 
     shoot("contacts", page.get_by_role("heading", name="Contacts"))
