@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -15,10 +15,8 @@ from django.views.decorators.debug import sensitive_variables
 from kapso_inbox.exceptions import ConfigurationError
 
 from .encryption import KeyConfigurationError, Keyring
+from .kapso import KapsoClient
 from .secret import Secret
-
-if TYPE_CHECKING:
-    from .kapso import KapsoClient
 
 DEFAULT_PROJECT = "default"
 
@@ -49,7 +47,7 @@ Delivery = Literal["launch", "direct"]
 
 @dataclass(frozen=True)
 class Project:
-    """A Kapso project as configured: where it is, its key, and where its inboxes live."""
+    """A Kapso project as configured: its address, its key, and where its inboxes live."""
 
     alias: str
     api_key: str = field(repr=False)
@@ -58,7 +56,7 @@ class Project:
 
     @property
     def key_fingerprint(self) -> str:
-        """What tells this API key from another one, and nothing else: 12 hexadecimal digits."""
+        """Return 12 hexadecimal digits that tell this API key from others, and reveal nothing."""
         return hashlib.sha256(self.api_key.encode()).hexdigest()[:12]
 
     @sensitive_variables()
@@ -66,15 +64,12 @@ class Project:
         """Return a client for this project.
 
         Args:
-            options: `timeout` or `deadline`, in seconds, in place of the configured ones.
+            options: options of `KapsoClient`, in place of the configured ones: `timeout`,
+                `deadline` and `patience` are in seconds.
 
         Raises:
-            kapso_inbox.kapso.ConfigurationError: the key, the address or the certificates cannot be
-                used.
+            ConfigurationError: the key, the address or the certificates cannot be used.
         """
-        # Not at import: requests is only loaded in a process that really talks to Kapso.
-        from .kapso import KapsoClient
-
         configured = {
             "timeout": tuple(value("TIMEOUT")),
             "proxies": value("PROXIES"),
@@ -84,7 +79,13 @@ class Project:
 
 
 def value(name: str) -> Any:
-    """Return a key of `KAPSO_INBOX`, or its default; text without surrounding white space."""
+    """Return the value of a key of `KAPSO_INBOX`, or its default.
+
+    Text loses its surrounding white space, since keys are often pasted with a newline.
+
+    Args:
+        name: the key.
+    """
     configured = getattr(settings, "KAPSO_INBOX", None)
     if not isinstance(configured, Mapping):
         configured = {}
@@ -92,7 +93,7 @@ def value(name: str) -> Any:
 
 
 def duration(name: str) -> timedelta:
-    """Return a key of `KAPSO_INBOX` that holds a duration; zero means never.
+    """Return the value of a key of `KAPSO_INBOX` that holds a duration. Zero means never.
 
     Args:
         name: a key whose value is a `timedelta`, a number of seconds, or None for never.
@@ -110,8 +111,11 @@ def project_aliases() -> list[str]:
 def project(alias: str = DEFAULT_PROJECT) -> Project:
     """Return a configured project.
 
+    Args:
+        alias: the alias of the project.
+
     Raises:
-        ConfigurationError: there is none of that alias, or it has no API key.
+        ConfigurationError: there is no project of that alias, or it has no API key.
     """
     own = _projects().get(alias)
     if not isinstance(own, Mapping) or not own.get("API_KEY"):
@@ -128,13 +132,13 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
 
 
 def inbox_origins() -> list[str]:
-    """Return every origin an inbox of any configured project may live at, each once."""
+    """Return every origin at which an inbox of a configured project may live, each once."""
     origins: dict[str, None] = {}
     for alias in project_aliases():
         try:
             origins |= dict.fromkeys(project(alias).inbox_origins)
         except ConfigurationError:
-            continue  # a check names it; it has no inbox
+            continue  # it has no inbox, and a check names it
     return list(origins)
 
 
@@ -142,7 +146,7 @@ def keyring() -> Keyring:
     """Return the encryption keys.
 
     Raises:
-        ConfigurationError: there is none, or one is malformed.
+        ConfigurationError: the keys are missing, or one of them is malformed.
     """
     try:
         return Keyring(value("ENCRYPTION_KEYS") or {})
@@ -151,18 +155,26 @@ def keyring() -> Keyring:
 
 
 def delivery() -> Delivery:
-    """Return how the template tag hands out an inbox: `launch`, or `direct` where so configured."""
+    """Return how the template tag delivers an inbox: by its `launch`, or `direct`."""
     return "direct" if value("DELIVERY") == "direct" else "launch"
 
 
 def user_params() -> Callable[..., Mapping[str, Any]] | None:
-    """Return the host's function that gives a user's theme and filters, or None."""
+    """Return the host's function for a user's theme and filters, or None.
+
+    Raises:
+        ImportError: the setting `USER_PARAMS` does not name a function that can be imported.
+    """
     path = value("USER_PARAMS")
     return cast("Callable[..., Mapping[str, Any]]", import_string(path)) if path else None
 
 
 def team_member() -> Callable[[Any], Any] | None:
-    """Return the host's function that gives a user's `user_id` at Kapso, or None."""
+    """Return the host's function for a user's `user_id` at Kapso, or None.
+
+    Raises:
+        ImportError: the setting `TEAM_MEMBER` does not name a function that can be imported.
+    """
     path = value("TEAM_MEMBER")
     return cast("Callable[[Any], Any]", import_string(path)) if path else None
 
@@ -170,17 +182,20 @@ def team_member() -> Callable[[Any], Any] | None:
 def _projects() -> Mapping[str, Any]:
     """Return the projects by alias. `API_KEY` is a shorthand for that of the project `default`."""
     projects = value("PROJECTS")
-    projects = projects if isinstance(projects, Mapping) else {}
-    shorthand = {DEFAULT_PROJECT: {"API_KEY": value("API_KEY")}} if value("API_KEY") else {}
-    return {**shorthand, **projects}
+    projects = dict(projects) if isinstance(projects, Mapping) else {}
+    if value("API_KEY"):
+        own = projects.get(DEFAULT_PROJECT, {})
+        if isinstance(own, Mapping):
+            projects[DEFAULT_PROJECT] = {"API_KEY": value("API_KEY"), **own}
+    return projects
 
 
 def _hidden(value: Any) -> Any:
-    return Secret(value) if isinstance(value, str) else value  # what it is else, a check names
+    return Secret(value) if isinstance(value, str) else value  # a check names other types
 
 
 def _stripped(value: Any) -> Any:
-    """Text without the newline that was pasted with it, also inside lists and dictionaries."""
+    """Return text without surrounding white space, also inside lists and dictionaries."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, Mapping):

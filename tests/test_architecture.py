@@ -1,151 +1,189 @@
-"""The house's arrows: who may import whom. `docs/architecture.md` says why."""
+"""The house's arrows: which part may import which. docs/architecture.md says why."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pytest
+import kapso_inbox
 
-PACKAGE = Path(__file__).parent.parent / "kapso_inbox"
+PACKAGE = Path(kapso_inbox.__file__).parent
 
-BASE = {"conf", "encryption", "origins", "secret", "__init__"}
-MODELS = {"models", *BASE}
+#: The parts of the package, row by row. A part imports from the rows below its own, and from no
+#: other: not from above, and not from a part beside it.
+ROWS: tuple[tuple[str, ...], ...] = (
+    # What a host's browser, administrator, program and operator meet.
+    ("apps", "urls", "admin", "api", "management", "templatetags"),
+    # What an agent's browser meets: tags, addresses and tickets are made of it. And the fake Kapso.
+    ("inbox", "sandbox"),
+    # What is wrong, and what to do.
+    ("diagnosis",),
+    ("sync", "refusals", "checks"),
+    # The only code that changes something at Kapso.
+    ("lifecycle", "lookups"),
+    ("access", "audit", "signals"),
+    ("transactions", "migrations"),
+    ("models", "csp"),
+    ("conf",),
+    # What knows neither a setting nor a model.
+    ("kapso", "encryption"),
+    ("origins", "secret", "exceptions"),
+    ("__init__",),
+)
+ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}
 
-#: part -> the parts of ours that it may import
-ALLOWED = {
-    "__init__": set(),
-    "origins": set(),
-    "encryption": set(),
-    "secret": set(),
-    "kapso": {"origins", "secret", "__init__"},
-    # The setting makes the client and the policy, both lazily.
-    "conf": {"encryption", "secret", "kapso", "access"},
-    "models": BASE,
-    "access": MODELS,
-    "presentation": MODELS,
-    "signals": set(),
-    "audit": MODELS,
-    "lifecycle": {"audit", "kapso", "signals", *MODELS},
-    "sync": {"audit", "kapso", "lifecycle", *MODELS},
-    "tickets": MODELS,
-    "launch": {"audit", "lifecycle", "presentation", "signals", "sync", "tickets", *MODELS},
-    "reencryption": {"lifecycle", *MODELS},
-    "diagnosis": {"checks", "conditions", "kapso", *MODELS},
-    "phone": {"conf", "presentation"},
-    "mine": {"lifecycle", "lookups", "presentation", *MODELS},
-    "my_views": {"launch", "messages", "mine", "presentation", "refusals", "views", *MODELS},
-    "messages": {"access", *MODELS},
-    "preferences": {"kapso", "lookups", "presentation", *MODELS},
-    "views": {"launch", "messages", "preferences", "presentation", *MODELS},
-    "component": {"presentation", *MODELS},
-    "conditions": MODELS,
-    "lookups": {"conf", "kapso"},
-    "refusals": {"kapso", "lifecycle", "lookups", *MODELS},
-    "transactions": set(),
-    "admin": {
-        "access",
-        "conditions",
-        "diagnosis",
-        "kapso",
-        "lifecycle",
-        "lookups",
-        "refusals",
-        "sync",
-    }
-    | {"transactions", *MODELS},
-    "api": {
-        "access",
-        "conditions",
-        "kapso",
-        "launch",
-        "lifecycle",
-        "lookups",
-        "preferences",
-        "presentation",
-        "refusals",
-    }
-    | {"sync", "tickets", "transactions", *MODELS},
-    "urls": {"my_views", "transactions", "views"},
-    "templatetags": {"component", "launch", "phone", "presentation", *MODELS},
-    "checks": {"access", "kapso", *BASE},
-    "apps": {"checks", "diagnosis", "models"},
-    "migrations": {"models"},
-    # The sandbox only by its own command.
-    "management": {"conf", "diagnosis", "encryption", "kapso", "lifecycle", "reencryption"}
-    | {"sandbox", "sync"},
-    # Which projects the fixture stands in for, and what the one before it said.
-    "sandbox": {"conf", "lookups"},
-}
+FACES = {"inbox", "admin", "api", "management", "templatetags"}
+FILES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_parts(path: Path) -> Iterator[str]:
-    """The parts of ours that a file imports, anywhere in it, type checking included."""
-    depth = len(path.relative_to(PACKAGE).parts)
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+def imports_of(path: Path, tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted names that a file imports, anywhere in it, type checking included."""
+    here = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                here = path.relative_to(PACKAGE.parent).with_suffix("").parts
-                base = ".".join((*here[: depth + 1 - node.level], *filter(None, [base])))
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        for name in names:
-            package, _, rest = name.partition(".")
-            if package == "kapso_inbox":
-                part = rest.split(".")[0]
-                yield (
-                    part
-                    if (PACKAGE / part).exists() or (PACKAGE / f"{part}.py").exists()
-                    else "__init__"
-                )
+            start = [*here[: len(here) - node.level]] if node.level else []
+            base = ".".join([*start, *filter(None, [node.module])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+def parts_in(names: Iterable[str]) -> set[str]:
+    """Return the parts of the package that dotted names are in."""
+    found = set()
+    for package, _, rest in (name.partition(".") for name in names):
+        if package == "kapso_inbox":
+            part = rest.partition(".")[0]
+            found.add(part if part in ROW_OF else "__init__")
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_each_module_imports_only_what_stands_below_it(path: Path) -> None:
-    part = part_of(path)
-    assert set(imported_parts(path)) - {part} <= ALLOWED[part]
+def arrows_against_the_rows(files: dict[Path, ast.Module]) -> list[str]:
+    return [
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path, tree in files.items()
+        for other in sorted(parts_in(imports_of(path, tree)) - {part_of(path)})
+        if ROW_OF[other] <= ROW_OF[part_of(path)]
+    ]
 
 
-def test_the_arrows_are_of_one_direction() -> None:
-    """No part reaches itself through others, but for the setting, whose imports are lazy."""
-    arrows = {part: allowed - {part} for part, allowed in ALLOWED.items() if part != "conf"}
-    arrows["conf"] = {"encryption", "secret"}
-
-    def reach(part: str, path: tuple[str, ...]) -> None:
-        assert part not in path, " -> ".join((*path, part))
-        for other in arrows.get(part, ()):
-            reach(other, (*path, part))
-
-    for part in arrows:
-        reach(part, ())
+def test_each_part_has_its_row() -> None:
+    assert {part_of(path) for path in FILES} == set(ROW_OF)
 
 
-def test_the_app_itself_never_imports_the_sandbox() -> None:
-    importers = {part_of(path) for path in FILES if "sandbox" in set(imported_parts(path))}
-    assert importers <= {"management", "sandbox"}
+def test_each_part_imports_only_from_the_rows_below_it() -> None:
+    assert arrows_against_the_rows(FILES) == []
+
+
+def test_an_arrow_against_the_rows_is_found_wherever_it_is_written() -> None:
+    against = "def late():\n    from kapso_inbox.inbox import launch\n"
+    beside = "from . import audit\n"
+    files = {
+        PACKAGE / "models/embeds.py": ast.parse(against),
+        PACKAGE / "access.py": ast.parse(beside),
+    }
+    assert arrows_against_the_rows(files) == [
+        "models/embeds.py imports inbox",
+        "access.py imports audit",
+    ]
+
+
+def test_only_its_own_command_imports_the_sandbox() -> None:
+    importers = {
+        str(path.relative_to(PACKAGE))
+        for path, tree in FILES.items()
+        if "sandbox" in parts_in(imports_of(path, tree)) and part_of(path) != "sandbox"
+    }
+    assert importers == {"management/commands/kapso_sandbox.py"}
+
+
+def test_models_never_speak_http() -> None:
+    for path, tree in FILES.items():
+        if part_of(path) == "models":
+            assert "kapso" not in parts_in(imports_of(path, tree)), path
+
+
+def test_only_the_lifecycle_changes_something_at_kapso() -> None:
+    writers = {
+        part_of(path)
+        for path, tree in FILES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("create", "update", "revoke")
+        and isinstance(node.func.value, ast.Attribute)
+        and node.func.value.attr == "inbox_embeds"
+    }
+    assert writers == {"lifecycle"}
+
+
+def test_faces_know_of_the_client_no_more_than_its_errors() -> None:
+    for path, tree in FILES.items():
+        if part_of(path) in FACES:
+            for name in imports_of(path, tree):
+                if name.startswith("kapso_inbox.kapso."):
+                    assert name.endswith("Error"), f"{path} imports {name}"
 
 
 def test_the_client_and_the_encryption_know_no_django() -> None:
-    for path in [*(PACKAGE / "kapso").rglob("*.py"), PACKAGE / "encryption.py"]:
-        assert "django" not in {
-            name.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text()))
-            for name in (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom) and not node.level
-                else []
-            )
-        }
+    for path, tree in FILES.items():
+        if part_of(path) in ("kapso", "encryption"):
+            names = {name.partition(".")[0] for name in imports_of(path, tree)}
+            assert "django" not in names, path
+
+
+def test_an_import_inside_a_function_is_for_what_is_optional_or_slow_to_load() -> None:
+    inside = [
+        node
+        for tree in FILES.values()
+        for function in ast.walk(tree)
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    assert len(inside) <= 15
+
+
+def test_files_classes_and_functions_stay_of_a_size_to_be_read() -> None:
+    too_long = []
+    for path, tree in FILES.items():
+        name = path.relative_to(PACKAGE)
+        if name.name != "seed_data.py" and len(path.read_text().splitlines()) > 450:
+            too_long.append(str(name))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and lines_of(node) > 250:
+                too_long.append(f"{name}: class {node.name}")
+            if isinstance(node, ast.FunctionDef) and lines_of(node) - docstring_of(node) > 60:
+                too_long.append(f"{name}: {node.name}()")
+    assert too_long == []
+    assert len([*PACKAGE.glob("*.py")]) - 1 <= 18
+
+
+def test_no_two_public_things_share_a_name() -> None:
+    """A view may be named after its address, and a tag after its library."""
+    places: dict[str, list[str]] = {}
+    for path, tree in FILES.items():
+        if part_of(path) in ("migrations", "__init__") or path.name == "__init__.py":
+            continue
+        for node in tree.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    places.pop("Command")  # Django finds each command by this name
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def lines_of(node: ast.ClassDef | ast.FunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def docstring_of(node: ast.FunctionDef) -> int:
+    first = node.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    assert first.end_lineno is not None
+    return first.end_lineno - first.lineno + 1 if is_docstring else 0

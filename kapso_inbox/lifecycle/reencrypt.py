@@ -1,4 +1,4 @@
-"""Every stored secret under the first encryption key, so that an older one can be taken away."""
+"""Moving every stored secret to the first encryption key, so that an older key can be removed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .links import lose_secret, refuse_inside_transaction
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A stored secret that does not open.
+    """A stored secret that cannot be decrypted.
 
     Attributes:
-        slug: its embed's.
+        slug: the slug of its embed.
         link: its access link, as Kapso lists it.
-        reason: in words.
+        reason: why it cannot be decrypted, in words.
     """
 
     slug: str
@@ -30,18 +30,18 @@ class Unreadable:
 
 
 @dataclass
-class Report:
+class ReencryptReport:
     """What a pass over the stored secrets found and did.
 
     Attributes:
-        key_id: the key that everything is to be under: the first.
+        key_id: the ID of the first key, under which every secret should be.
         dry_run: whether nothing was written; `reencrypted` then says what would have been.
         reencrypted: secrets that were under another key.
-        current: secrets that were under the first key already, and open.
-        changed_meanwhile: secrets that another process wiped or encrypted anew in between.
-        unreadable: what does not open. The only part that grows, with how much is wrong.
-        used_key_ids: the other configured keys that a stored secret is under now.
-        unused_key_ids: the configured keys that no stored secret is under now.
+        current: secrets that were under the first key already, and can be decrypted.
+        changed_meanwhile: secrets that another process wiped or encrypted again meanwhile.
+        unreadable: secrets that cannot be decrypted. Only this part grows with how much is wrong.
+        used_key_ids: the other configured keys that a stored secret is still under.
+        unused_key_ids: the configured keys that no stored secret is under.
     """
 
     key_id: str
@@ -55,32 +55,33 @@ class Report:
 
     @property
     def total(self) -> int:
-        """How many stored secrets were looked at."""
+        """Return how many stored secrets were looked at."""
         return self.reencrypted + self.current + self.changed_meanwhile + len(self.unreadable)
 
 
-def reencrypt(*, batch_size: int = 200, dry_run: bool = False) -> Report:
-    """Encrypt anew, under the first key, every stored secret that is under another one.
+def reencrypt(*, batch_size: int = 200, dry_run: bool = False) -> ReencryptReport:
+    """Encrypt every stored secret that is under another key again, under the first key.
 
-    It may be stopped at any point and repeated; launches, rotations and revocations go on. What
-    does not open is left as it is, and its link, if `active`, becomes `secret_lost`.
+    You may stop this at any point and repeat it. Launches, rotations and revocations go on
+    meanwhile. A secret that cannot be decrypted is left as it is; if its link is `active`, the link
+    becomes `secret_lost`.
 
     Args:
         batch_size: how many links are read at a time.
-        dry_run: open everything, write nothing.
+        dry_run: decrypt everything, and write nothing.
 
     Raises:
-        ConfigurationError: there are no encryption keys, or they are malformed.
-        InsideTransactionError: there is a transaction around the call; nothing was done.
-        DatabaseError: the database failed. What was encrypted anew until then stays so.
+        ConfigurationError: the encryption keys are missing or malformed.
+        InsideTransactionError: the call is inside a transaction; nothing was done.
+        DatabaseError: the database failed. What was encrypted until then stays so.
     """
     keyring = conf.keyring()
     _refuse_inside_transaction()
-    report = Report(keyring.current, dry_run)
+    report = ReencryptReport(keyring.current, dry_run)
     for link in _stored().select_related("embed").in_batches(batch_size):
         _reencrypt_one(link, report)
-    # Asked again, since others wrote, too: under an old key what still runs on the old settings.
-    # Where the database knows no case, a key may be taken for used that is not.
+    # Asked again, since others write, too: processes with the old settings, under an old key. On a
+    # database that ignores case, a key may seem to be used that is not.
     stored = _stored()
     for key_id in keyring.key_ids[1:]:
         is_used = stored.filter(sealed_url__startswith=prefix_of(key_id)).exists()
@@ -94,7 +95,7 @@ def _refuse_inside_transaction() -> None:
     except InsideTransactionError:
         raise InsideTransactionError(
             "Each secret is committed by itself, so that no rollback can bring back a key that was "
-            "taken away. Call this outside of transaction.atomic(), with autocommit."
+            "removed. Call this outside of transaction.atomic(), with autocommit."
         ) from None
 
 
@@ -103,8 +104,8 @@ def _stored() -> AccessLinkQuerySet:
 
 
 @sensitive_variables()
-def _reencrypt_one(link: AccessLink, report: Report) -> None:
-    # Only in the place of what was read: a link that was revoked meanwhile stays without a secret.
+def _reencrypt_one(link: AccessLink, report: ReencryptReport) -> None:
+    # Write only over what was read: a link that was revoked meanwhile stays without a secret.
     as_read = AccessLink.objects.for_write().filter(pk=link.pk, sealed_url=link.sealed_url)
     try:
         url = link.reveal_url()
@@ -120,8 +121,8 @@ def _reencrypt_one(link: AccessLink, report: Report) -> None:
         else:
             report.changed_meanwhile += 1
         return
-    # Committed by itself: a batch in one transaction would hold locks that launches wait for, and
-    # could meet a revocation that locks the same links in another order.
+    # Committed by itself: one transaction for a batch would hold locks that launches wait for, and
+    # could deadlock with a revocation that locks the same links in another order.
     if report.dry_run or as_read.update(sealed_url=link.sealed_url):
         report.reencrypted += 1
     else:

@@ -23,7 +23,7 @@ from django.test.utils import CaptureQueriesContext
 from kapso_inbox import lifecycle, signals
 from kapso_inbox.encryption import generate_key, key_id_of
 from kapso_inbox.lifecycle import InsideTransactionError
-from kapso_inbox.lifecycle.reencrypt import Report, reencrypt
+from kapso_inbox.lifecycle.reencrypt import ReencryptReport, reencrypt
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from tests.conftest import FRAME
 from tests.hosts.database import connection
@@ -530,7 +530,7 @@ def test_nothing_that_it_says_holds_a_secret_a_key_or_a_ciphertext(
                 caught = stack.enter_context(pytest.raises(CommandError))
                 call_command("kapso_rotate_keys", *options, stdout=out, stderr=err)
             said += [out.getvalue(), err.getvalue(), *traceback.format_exception(caught.value)]
-    text = "".join(said) + caplog.text + repr(Report("new", dry_run=False))
+    text = "".join(said) + caplog.text + repr(ReencryptReport("new", dry_run=False))
     text += "".join(InboxChange.objects.values_list("details", flat=True))
     assert "lost" in text
     sealed = [*links, *AccessLink.objects.all()]

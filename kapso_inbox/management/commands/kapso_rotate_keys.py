@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
-from kapso_inbox.lifecycle.reencrypt import Report, reencrypt
+from kapso_inbox.lifecycle.reencrypt import ReencryptReport, reencrypt
 
 _REPEAT = "What was encrypted anew stays so; run it again to go on."
 
@@ -70,7 +70,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _in_words(report: Report) -> list[str]:
+def _in_words(report: ReencryptReport) -> list[str]:
     done = "would be encrypted anew" if report.dry_run else "encrypted anew"
     lines = [
         f"Stored links: {report.total}. The first key: {report.key_id}.",
