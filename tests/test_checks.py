@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def test_the_quickstarts_settings_are_in_order() -> None:
         ),
         {"TEAM_MEMBER": "tests.test_checks.findings"},
         {"VERIFY_AFTER": 0},
+        {"VERIFY_AFTER": None},
+        {"AUDIT_RETENTION": timedelta(days=30)},
         {"VERIFY_AFTER": 0.5},
     ],
 )
@@ -167,8 +170,8 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": 1e12}),
     ("E017", '["RENEW_BEFORE"]', {"RENEW_BEFORE": -1}),
     ("E017", '["RENEW_BEFORE"]', {"RENEW_BEFORE": "7 days"}),
-    ("E018", '["AUDIT_DAYS"]', {"AUDIT_DAYS": None}),
-    ("E018", '["AUDIT_DAYS"]', {"AUDIT_DAYS": 1e9}),
+    ("E018", '["AUDIT_RETENTION"]', {"AUDIT_RETENTION": "a year"}),
+    ("E018", '["AUDIT_RETENTION"]', {"AUDIT_RETENTION": 1e12}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": float("inf")}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ""}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "AccessPolicy"}),
@@ -187,7 +190,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E019", '["PHONE_REGION"]', {"PHONE_REGION": "+55"}),
     ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": ""}),
     ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": "no.such.function"}),
-    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": None}),
+    ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": timedelta(seconds=-1)}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": -1}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": "300"}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": True}),
