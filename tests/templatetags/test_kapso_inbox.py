@@ -354,7 +354,7 @@ LITERALS = [
     ('{% kapso_inbox "support" contact=a search=b %}', "either"),
     ('{% kapso_inbox "support" text="x" %}', "variant, lazy, views, settings, theme_source, id"),
     ('{% kapso_inbox_link "support" variant="drawer" %}', "contact, text, class"),
-    ('{% kapso_inbox_link "support" as link %}', "no variable"),
+    ('{% kapso_inbox_link "support" as link %}', "does not support 'as'"),
 ]
 
 
