@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.staticfiles import finders
+from django.db import transaction
 from django.template import Context, RequestContext, Template, TemplateSyntaxError
 from django.test import Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject, empty
@@ -23,7 +24,9 @@ from kapso_inbox.inbox import component
 from kapso_inbox.lifecycle import revoke_embed
 from kapso_inbox.models import InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
+from kapso_inbox.signals import inbox_opened
 from tests.conftest import FRAME as FROM_A_FRAME
+from tests.hosts.database import connection
 from tests.hosts.people import User
 
 ASSETS = (
@@ -521,6 +524,41 @@ def test_direct_delivery_costs_one_query_for_the_embed_and_one_for_the_record(
     ana.has_perm("kapso_inbox.open_inboxembed")  # as a page behind a permission has asked already
     with django_assert_num_queries(4):  # and the savepoint around the record, begun and released
         render('{% kapso_inbox "sales" %}', user=ana)
+
+
+@pytest.fixture
+def openings() -> Iterator[list[tuple[InboxEmbed, User]]]:
+    """Collect what `inbox_opened` sends."""
+    received: list[tuple[InboxEmbed, User]] = []
+
+    def note(sender: Any, embed: InboxEmbed, user: User, **kwargs: Any) -> None:
+        received.append((embed, user))
+
+    inbox_opened.connect(note)
+    yield received
+    inbox_opened.disconnect(note)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_opening_inside_a_transaction_is_signalled_after_the_commit(
+    direct: None, embed: InboxEmbed, ana: User, openings: list[tuple[InboxEmbed, User]]
+) -> None:
+    with transaction.atomic(using=connection.alias):
+        assert "<iframe" in render('{% kapso_inbox "sales" %}', user=ana)
+        assert openings == []
+    assert openings == [(embed, ana)]
+    assert LaunchAttempt.objects.get().outcome == "opened"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_opening_that_is_rolled_back_is_neither_signalled_nor_recorded(
+    direct: None, embed: InboxEmbed, ana: User, openings: list[tuple[InboxEmbed, User]]
+) -> None:
+    with transaction.atomic(using=connection.alias):
+        assert "<iframe" in render('{% kapso_inbox "sales" %}', user=ana)
+        transaction.set_rollback(True, using=connection.alias)
+    assert openings == []
+    assert not LaunchAttempt.objects.exists()
 
 
 @pytest.mark.django_db
