@@ -200,9 +200,7 @@ def test_each_variant_fills_its_place(show: Show, variant: str, size: str, theme
 
 
 @pytest.mark.parametrize("size", [(320, 480), (320, 256), (3840, 2160)])
-def test_nothing_scrolls_around_the_frame_from_small_to_large(
-    show: Show, size: tuple[int, int]
-) -> None:
+def test_nothing_around_the_frame_scrolls_at_any_size(show: Show, size: tuple[int, int]) -> None:
     page = show(
         inbox("panel", "views=1 settings=1"), viewport={"width": size[0], "height": size[1]}
     )
@@ -210,7 +208,7 @@ def test_nothing_scrolls_around_the_frame_from_small_to_large(
     assert not scrolls(page)
 
 
-def test_a_place_without_a_height_gives_the_frame_the_least_one(show: Show) -> None:
+def test_in_a_place_without_a_height_the_frame_has_the_minimum(show: Show) -> None:
     page = show('<h1>Customers</h1><div>{% kapso_inbox "sales" %}</div>')
     expect_conversations(page)
     box = component(page).bounding_box()
@@ -218,7 +216,7 @@ def test_a_place_without_a_height_gives_the_frame_the_least_one(show: Show) -> N
     assert box["height"] == 480
 
 
-def test_right_to_left_the_drawer_comes_from_the_other_side(show: Show) -> None:
+def test_in_a_right_to_left_page_the_drawer_comes_from_the_left(show: Show) -> None:
     page = show(inbox("drawer"), direction="rtl")
     page.get_by_role("button", name="WhatsApp").click()
     expect_conversations(page)
@@ -229,7 +227,7 @@ def test_right_to_left_the_drawer_comes_from_the_other_side(show: Show) -> None:
     assert box["width"] == 512
 
 
-def test_nothing_moves_where_motion_is_unwanted_and_forced_colours_are_kept(show: Show) -> None:
+def test_reduced_motion_and_forced_colours_are_respected(show: Show) -> None:
     page = show(inbox("drawer", "views=1"), reduced_motion="reduce", forced_colors="active")
     button = page.get_by_role("button", name="WhatsApp")
     button.click()
@@ -278,7 +276,7 @@ def test_without_javascript_the_link_leads_to_the_whole_page(show: Show, crm: De
 # --------------------------------------------------------------------------- hidden and shown
 
 
-def test_a_lazy_inbox_asks_for_nothing_before_it_is_shown_and_then_stays(show: Show) -> None:
+def test_a_lazy_inbox_loads_once_it_is_shown_and_then_stays(show: Show) -> None:
     page = show(f"<h1>A</h1><details><summary>Chat</summary>{inbox(arguments='lazy=1')}</details>")
     seen = launches(page)
     expect_state(page, "idle")
@@ -294,7 +292,7 @@ def test_a_lazy_inbox_asks_for_nothing_before_it_is_shown_and_then_stays(show: S
     assert len(seen) == 1
 
 
-def test_an_inbox_in_a_hidden_tab_keeps_its_place(show: Show) -> None:
+def test_an_inbox_in_a_hidden_tab_keeps_its_state(show: Show) -> None:
     page = show(inbox())
     mark(page)
     for hidden in (True, False):
@@ -303,7 +301,7 @@ def test_an_inbox_in_a_hidden_tab_keeps_its_place(show: Show) -> None:
     assert is_marked(page)
 
 
-def test_a_drawer_keeps_its_place_and_gives_the_focus_back(show: Show) -> None:
+def test_a_drawer_keeps_its_state_and_gives_the_focus_back(show: Show) -> None:
     page = show(inbox("drawer"))
     seen = launches(page)
     button = page.get_by_role("button", name="WhatsApp")
@@ -337,7 +335,7 @@ def test_a_floating_inbox_gives_the_focus_back(show: Show, how: str) -> None:
         expect(opener).to_be_focused()
 
 
-def test_a_floating_inbox_opened_before_its_script_came_closes_as_any_other(
+def test_a_floating_inbox_opened_before_its_script_loads_closes_like_any_other(
     show: Show, crm: Demo
 ) -> None:
     page = show("<h1>Before</h1>")
@@ -356,7 +354,7 @@ def test_a_floating_inbox_opened_before_its_script_came_closes_as_any_other(
     expect(button).to_be_focused()
 
 
-def test_a_floating_inbox_that_closes_takes_the_focus_from_nobody(show: Show) -> None:
+def test_closing_a_floating_inbox_does_not_move_the_focus_from_elsewhere(show: Show) -> None:
     page = show(inbox("floating") + '<label>Note <input name="note"></label>')
     page.get_by_role("button", name="WhatsApp").click()
     note = page.get_by_label("Note")
@@ -370,7 +368,7 @@ def test_a_floating_inbox_that_closes_takes_the_focus_from_nobody(show: Show) ->
 # --------------------------------------------------------------------------- htmx and Turbo
 
 
-def test_the_inbox_of_a_fragment_and_the_same_one_of_the_page_act_each_on_their_own(
+def test_the_same_inbox_in_a_fragment_and_in_the_page_work_independently(
     show: Show,
 ) -> None:
     page = show(f'<div id="it"></div>{inbox("drawer", "views=1")}')
@@ -432,7 +430,7 @@ def turbo(meta: str = "") -> str:
 CHAT = '<div>{% kapso_inbox "sales" id="chat" %}</div>'
 
 
-def test_turbo_frames_change_beside_an_inbox_that_stays(show: Show, said: list[str]) -> None:
+def test_turbo_frames_leave_an_inbox_beside_them_alone(show: Show, said: list[str]) -> None:
     after = f"/host/?{urlencode({'body': '<turbo-frame id=it><h1>After</h1></turbo-frame>'})}"
     page = show(
         f'<turbo-frame id="it"><h1>Before</h1><a href="{after}">Go</a></turbo-frame>{CHAT}',
@@ -445,9 +443,7 @@ def test_turbo_frames_change_beside_an_inbox_that_stays(show: Show, said: list[s
     said.clear()  # Turbo's own progress bar has an inline style
 
 
-def test_turbo_refreshes_a_page_by_morphing_around_an_inbox_that_stays(
-    show: Show, said: list[str]
-) -> None:
+def test_turbo_morphs_a_page_around_an_inbox_that_stays(show: Show, said: list[str]) -> None:
     page = show(
         f"<h1>A</h1><p>{{% now 'u' %}}</p>{CHAT}",
         head=turbo('<meta name="turbo-refresh-method" content="morph">'),
@@ -460,7 +456,7 @@ def test_turbo_refreshes_a_page_by_morphing_around_an_inbox_that_stays(
     said.clear()
 
 
-def test_a_visit_of_turbo_drive_loads_the_inbox_anew(
+def test_a_visit_of_turbo_drive_loads_the_inbox_again(
     show: Show, crm: Demo, said: list[str]
 ) -> None:
     """Turbo takes permanent elements out of the page and puts them back, which ends every frame."""
@@ -479,7 +475,7 @@ def test_a_visit_of_turbo_drive_loads_the_inbox_anew(
 # --------------------------------------------------------------------------- states
 
 
-def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
+def test_it_says_that_loading_takes_long_and_offers_another_try(show: Show) -> None:
     page = show("<h1>Before</h1>", color_scheme="dark")
     held: list[Route] = []
     page.route(
@@ -503,7 +499,7 @@ def test_it_says_that_it_takes_long_and_tries_again(show: Show) -> None:
     expect_conversations(page)
 
 
-def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
+def test_it_tells_a_signed_out_user_and_comes_back_after_the_login(
     show: Show, crm: Demo, said: list[str]
 ) -> None:
     page = show("<h1>Before</h1>")
@@ -523,7 +519,7 @@ def test_it_says_who_is_signed_out_and_comes_back_when_they_return(
     said.clear()  # the answer 403
 
 
-def test_without_a_network_it_says_what_to_check_and_tries_again(
+def test_without_a_network_it_says_what_to_check_and_offers_another_try(
     show: Show, said: list[str]
 ) -> None:
     page = show(inbox(arguments="views=1"))
@@ -539,7 +535,7 @@ def test_without_a_network_it_says_what_to_check_and_tries_again(
     said.clear()  # that there was no network
 
 
-def test_it_says_what_our_own_page_in_the_frame_says(show: Show, said: list[str]) -> None:
+def test_it_announces_what_our_own_page_in_the_frame_says(show: Show, said: list[str]) -> None:
     page = show('<main><h1>A</h1><div class="place">{% kapso_inbox "support" %}</div></main>')
     expect_state(page, "not_available")
     expect(page.get_by_role("status")).to_contain_text("not available to you")
@@ -548,7 +544,7 @@ def test_it_says_what_our_own_page_in_the_frame_says(show: Show, said: list[str]
 
 
 @pytest.mark.parametrize("frames", ["'none'", "'self'"])
-def test_a_policy_of_the_page_that_forbids_the_inbox_is_said(
+def test_a_page_whose_policy_forbids_the_inbox_says_so(
     show: Show, crm: Demo, said: list[str], frames: str
 ) -> None:
     page = show(inbox(), frames=frames)
@@ -563,7 +559,7 @@ def test_a_policy_of_the_page_that_forbids_the_inbox_is_said(
 
 
 @pytest.mark.parametrize("reported", ["'none'", "'self'"])
-def test_a_policy_that_is_only_reported_leaves_the_inbox_to_be_seen(
+def test_a_policy_that_only_reports_leaves_the_inbox_visible(
     show: Show, said: list[str], reported: str
 ) -> None:
     page = show(inbox(), reported=reported)
@@ -575,7 +571,9 @@ def test_a_policy_that_is_only_reported_leaves_the_inbox_to_be_seen(
     said.clear()
 
 
-def test_another_frame_that_the_policy_forbids_is_none_of_ours(show: Show, said: list[str]) -> None:
+def test_a_forbidden_frame_of_another_kind_does_not_concern_the_inbox(
+    show: Show, said: list[str]
+) -> None:
     foreign = '<iframe src="https://elsewhere.example/" title="Elsewhere"></iframe>'
     page = show(foreign + inbox())
     expect_conversations(page)
@@ -586,7 +584,7 @@ def test_another_frame_that_the_policy_forbids_is_none_of_ours(show: Show, said:
     said.clear()
 
 
-def test_what_is_no_number_is_said_in_place_of_the_inbox(show: Show) -> None:
+def test_a_wrong_number_is_reported_in_place_of_the_inbox(show: Show) -> None:
     body = inbox(arguments='contact="nobody"')
     page = show(body)
     expect(page.get_by_text("“nobody” is no phone number.")).to_be_visible()
@@ -605,7 +603,7 @@ def switch(page: Page, *themes: str) -> None:
     )
 
 
-def test_it_follows_the_pages_theme_and_loads_once_for_a_change(show: Show) -> None:
+def test_it_follows_the_pages_theme_and_loads_once_per_change(show: Show) -> None:
     page = show("<h1>Before</h1>")
     seen = launches(page)
     show(inbox(arguments='theme_source="html[data-theme]" mode="light" views=1'), page=page)
@@ -631,7 +629,7 @@ def test_it_follows_the_pages_theme_and_loads_once_for_a_change(show: Show) -> N
     assert seen[3:] == [dark | everything]
 
 
-def test_a_theme_that_only_the_page_knows_is_there_from_the_first_launch(show: Show) -> None:
+def test_the_first_launch_has_a_theme_that_only_the_page_knows(show: Show) -> None:
     page = show("<h1>Before</h1>")
     seen = launches(page)
     head = '<script src="{% static "host/theme.js" %}"></script>'
@@ -653,7 +651,7 @@ def test_a_page_whose_class_does_not_say_dark_is_light(show: Show) -> None:
     assert [one["mode"] for one in seen] == ["dark", "light", "dark"]
 
 
-def test_quick_views_act_inside_the_frame_and_say_which_is_shown(show: Show, crm: Demo) -> None:
+def test_quick_views_act_inside_the_frame_and_mark_the_current_one(show: Show, crm: Demo) -> None:
     page = show(inbox(arguments="views=1"))
     expect_conversations(page)
     before, queries = page.url, []
@@ -685,7 +683,7 @@ def test_the_settings_are_a_page_in_the_frame_and_lead_back(show: Show) -> None:
     assert seen == [{"unread": "1", "handoff": "0"}]
 
 
-def test_a_link_opens_the_drawer_searched_for_the_number(show: Show, crm: Demo) -> None:
+def test_a_link_opens_the_drawer_with_a_search_for_the_number(show: Show, crm: Demo) -> None:
     links = "".join(
         f'<p>{{% kapso_inbox_link "sales" contact="{number}" text="{name}" status="all" %}}</p>'
         for name, number in (("First", "+55 11 98765-4321"), ("Second", "+55 11 98765-4322"))
@@ -709,7 +707,7 @@ def test_a_link_opens_the_drawer_searched_for_the_number(show: Show, crm: Demo) 
     assert (query["status"], query["search"]) == (["all"], ["5511987654321"])
 
 
-def test_an_inbox_that_is_added_twice_with_its_script_is_one_element(show: Show) -> None:
+def test_loading_the_script_twice_does_no_harm(show: Show) -> None:
     page = show(inbox())
     expect_conversations(page)
     page.evaluate(

@@ -87,7 +87,9 @@ def test_the_inbox_is_in_the_agents_theme(demo: Demo, sign_in: SignIn) -> None:
         assert is_dark(page) == (theme == "dark")
 
 
-def test_switching_the_theme_in_the_crm_switches_the_inboxs(demo: Demo, sign_in: SignIn) -> None:
+def test_switching_the_theme_of_the_crm_switches_that_of_the_inbox(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("admin", color_scheme="light")
     launches = launch_queries(page)
     page.goto(f"{demo.url}/inbox/")
@@ -111,7 +113,9 @@ def test_switching_the_theme_in_the_crm_switches_the_inboxs(demo: Demo, sign_in:
     assert asked == [("dark", "1"), ("light", "1"), ("system", "1")]
 
 
-def test_the_theme_is_kept_and_does_not_launch_the_inbox_twice(demo: Demo, sign_in: SignIn) -> None:
+def test_the_theme_is_saved_and_does_not_launch_the_inbox_twice(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("admin")
     launches = launch_queries(page)
     for theme in ("dark", "system"):
@@ -165,7 +169,7 @@ def is_dark(page: Page) -> bool:
     return red + green + blue < 3 * 128
 
 
-def test_the_unread_are_shown_where_they_are_asked_for(demo: Demo, sign_in: SignIn) -> None:
+def test_unread_conversations_are_shown_on_request(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/inbox/")
     assert "unread" not in inbox_query(page, demo)
@@ -177,7 +181,9 @@ def test_the_unread_are_shown_where_they_are_asked_for(demo: Demo, sign_in: Sign
     assert len(everybody) > len(unread)
 
 
-def test_who_waits_for_a_human_is_shown_where_asked_for(demo: Demo, sign_in: SignIn) -> None:
+def test_conversations_that_wait_for_a_human_are_shown_on_request(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("bruno")
     page.goto(f"{demo.url}/inbox/")
     assert "handoff" not in inbox_query(page, demo)
@@ -196,7 +202,7 @@ def test_a_contacts_page_searches_the_inbox_for_their_number(demo: Demo, sign_in
         assert conversations(page) == [name]
 
 
-def test_where_a_contacts_number_is_none_it_says_so(demo: Demo, sign_in: SignIn) -> None:
+def test_a_contact_without_a_valid_number_says_so(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.get_by_label("Search").fill("Doris")
     page.get_by_label("Search").press("Enter")
@@ -229,7 +235,7 @@ def test_a_number_in_the_list_opens_its_conversations_beside_it(
     assert page.get_by_text("+447700900118").evaluate("one => one.tagName") == "TD"
 
 
-def test_a_longer_list_of_contacts_costs_no_query_more(demo: Demo) -> None:
+def test_a_longer_list_of_contacts_makes_no_more_queries(demo: Demo) -> None:
     code = """
 from django.conf import settings
 from django.db import connection
@@ -273,7 +279,7 @@ def test_an_agent_sets_up_their_own_inbox_and_sees_what_is_assigned_to_them(
         assert "Hannah Whitlock" not in conversations(page)
 
 
-def test_who_is_nobody_at_kapso_is_told_so_in_place_of_their_own_inbox(
+def test_a_user_unknown_at_kapso_is_told_so_in_place_of_their_own_inbox(
     demo: Demo, sign_in: SignIn
 ) -> None:
     page = sign_in("admin")
@@ -282,9 +288,7 @@ def test_who_is_nobody_at_kapso_is_told_so_in_place_of_their_own_inbox(
     expect(frame_of(page).get_by_role("alert")).to_contain_text("has your e-mail address")
 
 
-def test_the_team_inbox_has_the_users_settings_and_a_page_of_its_own(
-    demo: Demo, sign_in: SignIn
-) -> None:
+def test_the_team_inbox_offers_settings_and_a_whole_page(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/inbox/")
     page.get_by_role("link", name="Inbox settings").click()
@@ -295,14 +299,14 @@ def test_the_team_inbox_has_the_users_settings_and_a_page_of_its_own(
     assert "Priya Raman" in conversations(opened.value)
 
 
-def test_a_contact_is_found_by_a_number_however_it_is_written(demo: Demo, sign_in: SignIn) -> None:
+def test_a_contact_is_found_by_their_number_in_any_notation(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.get_by_label("Search").fill("(202) 555-0162")
     page.get_by_label("Search").press("Enter")
     expect(page.locator(".row-link")).to_have_text(["Priya Raman"])
 
 
-def test_the_other_teams_agent_sees_no_conversation(demo: Demo, sign_in: SignIn) -> None:
+def test_an_agent_of_another_team_sees_no_conversation(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("bruno")
     requested = inbox_requests(page, demo)
     page.goto(f"{demo.url}/teams/sales/")
@@ -311,9 +315,7 @@ def test_the_other_teams_agent_sees_no_conversation(demo: Demo, sign_in: SignIn)
     assert requested == []
 
 
-def test_an_inbox_that_is_not_ours_looks_like_one_that_is_not_there(
-    demo: Demo, sign_in: SignIn
-) -> None:
+def test_a_hidden_inbox_looks_like_a_missing_one(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("bruno")
     page.goto(f"{demo.url}/teams/sales/")
     texts = []
@@ -327,7 +329,7 @@ def test_an_inbox_that_is_not_ours_looks_like_one_that_is_not_there(
     assert texts[0].strip()
 
 
-def test_who_is_signed_out_sees_no_conversation(
+def test_a_signed_out_user_sees_no_conversation(
     demo: Demo, sign_in: SignIn, new_page: NewPage
 ) -> None:
     page = sign_in("ana")
@@ -473,7 +475,7 @@ def test_a_link_revoked_at_kapso_says_so_in_the_frame(tmp_path: Path, new_page: 
         assert requested == []
 
 
-def test_seeding_made_each_inbox_in_exactly_one_post(demo: Demo) -> None:
+def test_seeding_creates_each_inbox_with_exactly_one_post(demo: Demo) -> None:
     requests = demo.at_kapso("GET", "/_sandbox/requests")
     created = Counter(
         request["json"]["inbox_embed"]["name"].split(" #")[0]

@@ -45,9 +45,7 @@ def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("option", ["--port", "--sandbox-port", "--inbox-port"])
-def test_a_busy_port_is_said_with_the_option_that_names_another(
-    tmp_path: Path, option: str
-) -> None:
+def test_a_busy_port_is_reported_with_the_option_for_another(tmp_path: Path, option: str) -> None:
     ports = free_ports(3)
     place = ("--port", "--sandbox-port", "--inbox-port").index(option)
     with socket.socket() as busy:
@@ -78,7 +76,7 @@ def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
+def test_all_of_it_ends_when_told_to_or_when_its_terminal_closes(
     tmp_path: Path, number: int
 ) -> None:
     with running_demo(tmp_path, **AS_IT_IS) as demo:
@@ -88,7 +86,7 @@ def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
 
 
 @pytest.mark.parametrize("part", ["kapso_sandbox", "runserver"])
-def test_it_ends_whole_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
+def test_all_of_it_ends_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
     with running_demo(tmp_path, **AS_IT_IS) as demo:
         os.kill(children_of(demo.process)[part], signal.SIGKILL)
         assert demo.process.wait(STOP_SECONDS) == 1

@@ -182,7 +182,7 @@ def axe(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("language", ["en", "es", "pt-BR"])
 @pytest.mark.parametrize("outcome", BROKEN)
-def test_each_page_is_read_by_everybody_in_every_theme_and_size(
+def test_each_page_is_readable_in_every_theme_size_and_language(
     crm: Demo, readers: Callable[[str, str], Page], outcome: str, language: str
 ) -> None:
     wide = ({"width": 1280, "height": 800}, "light")
@@ -219,7 +219,7 @@ def test_they_fit_into_the_narrowest_column(crm: Demo, new_page: NewPage) -> Non
             assert fits(page), outcome
 
 
-def test_who_signs_in_in_a_tab_of_its_own_goes_on_where_they_were(
+def test_a_user_who_signs_in_in_another_tab_goes_on_where_they_were(
     crm: Demo, new_page: NewPage
 ) -> None:
     page = sign_in(crm, new_page, AGENT, "en")
@@ -239,9 +239,7 @@ def test_who_signs_in_in_a_tab_of_its_own_goes_on_where_they_were(
     expect(frame.locator(ROW).first).to_be_visible()
 
 
-def test_an_administrator_is_led_from_the_frame_to_what_mends_it(
-    crm: Demo, new_page: NewPage
-) -> None:
+def test_an_administrator_is_led_from_the_frame_to_the_fix(crm: Demo, new_page: NewPage) -> None:
     page = sign_in(crm, new_page, ADMIN, "en")
     with broken(crm, "revoked"):
         frame = show(page, crm, "revoked", "light")
@@ -258,7 +256,7 @@ def test_an_administrator_is_led_from_the_frame_to_what_mends_it(
 @pytest.mark.parametrize(
     ("viewport", "theme"), [({"width": 1280, "height": 800}, "light"), (PHONE, "dark")]
 )
-def test_settings_are_chosen_in_the_frame_by_keyboard_and_lead_back_into_the_inbox(
+def test_preferences_are_set_in_the_frame_by_keyboard_and_lead_back_into_the_inbox(
     crm: Demo, new_page: NewPage, viewport: dict[str, int], theme: str
 ) -> None:
     page = sign_in(crm, new_page, AGENT, "en", viewport=viewport)

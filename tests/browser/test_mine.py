@@ -43,7 +43,7 @@ def says(page: Page, heading: str) -> None:
     assert violations(page) == []
 
 
-def test_one_press_in_the_frame_and_the_agents_own_conversations_are_there(
+def test_one_press_in_the_frame_shows_the_agents_own_conversations(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = page_of(demo, new_page(), "bruno")
@@ -91,7 +91,7 @@ def give_admin(demo: Demo, email: str) -> None:
         database.commit()
 
 
-def test_why_it_is_not_there_is_said_announced_and_can_be_tried_again(
+def test_a_failed_setup_is_shown_announced_and_can_be_tried_again(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = page_of(demo, new_page(), "admin")

@@ -108,7 +108,7 @@ def expect_inbox(page: Page, crm: Demo) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_page_of_another_origin_shows_the_inbox_and_its_address_works_once(
+def test_a_page_of_another_origin_shows_the_inbox_and_the_address_works_once(
     crm: Demo, port: int, new_page: NewPage, host: str
 ) -> None:
     page = new_page()

@@ -122,7 +122,7 @@ def test_a_national_number_gets_its_country(
 
 @pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
 @pytest.mark.parametrize("code", [None, "BR"])
-def test_what_is_no_number_is_said_and_not_searched(
+def test_a_value_that_is_not_a_number_is_an_error(
     value: Any, code: str | None, region: Callable[[str | None], None]
 ) -> None:
     region(code)
@@ -132,18 +132,18 @@ def test_what_is_no_number_is_said_and_not_searched(
 
 @pytest.mark.parametrize("value", [*NO_NUMBER, "1-800-FLOWERS", "415 555 2671 x12"], ids=repr)
 @pytest.mark.usefixtures("no_library")
-def test_without_the_library_letters_are_no_number_either(value: Any) -> None:
+def test_without_the_library_letters_are_an_error_as_well(value: Any) -> None:
     with pytest.raises(NotANumberError, match="is no phone number"):
         search_text(value)
 
 
 @pytest.mark.parametrize("value", [None, "", " \n", Unprintable()], ids=type)
-def test_that_there_is_no_number_is_said(value: Any) -> None:
+def test_a_blank_number_is_an_error_of_its_own(value: Any) -> None:
     with pytest.raises(NotANumberError, match="There is no phone number"):
         search_text(value)
 
 
-def test_a_local_number_without_its_area_finds_nobody(region: Callable[..., None]) -> None:
+def test_a_local_number_without_its_area_code_is_an_error(region: Callable[..., None]) -> None:
     region("US")
     with pytest.raises(NotANumberError):
         search_text("555-2671")
@@ -161,7 +161,7 @@ def test_a_local_number_without_its_area_finds_nobody(region: Callable[..., None
     ],
 )
 @pytest.mark.parametrize("has_library", [True, False])
-def test_a_number_of_no_known_country_is_its_digits_without_the_first_zeros(
+def test_a_number_of_an_unknown_country_is_its_digits_without_leading_zeros(
     value: Any, digits: str, has_library: bool, request: pytest.FixtureRequest
 ) -> None:
     if not has_library:
@@ -175,11 +175,11 @@ def test_the_librarys_own_objects_are_numbers() -> None:
         search_text(phonenumbers.PhoneNumber())
 
 
-def test_what_is_found_is_a_search_that_the_launch_takes() -> None:
+def test_the_launch_accepts_the_search_text() -> None:
     assert clean_params({"search": search_text("+55 11 91234-5678")})
 
 
-def test_a_long_text_that_is_no_number_is_not_repeated_in_full() -> None:
+def test_the_error_does_not_repeat_a_long_text_in_full() -> None:
     with pytest.raises(NotANumberError) as caught:
         search_text("x" * 1000)
     assert len(str(caught.value)) < 100

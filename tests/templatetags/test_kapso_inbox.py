@@ -124,7 +124,9 @@ def test_without_a_request_each_inbox_brings_its_own() -> None:
 
 
 @pytest.mark.parametrize("of", ["context", "request"])
-def test_they_carry_the_nonce_of_the_pages_policy(rf: RequestFactory, of: str) -> None:
+def test_stylesheet_and_script_carry_the_nonce_of_the_pages_policy(
+    rf: RequestFactory, of: str
+) -> None:
     made = []
     # As Django's and django-csp's: made by being read, and false until then.
     nonce = LazyNonce(lambda: made.append(1) or "r4nd0m")  # type: ignore[func-returns-value]
@@ -153,7 +155,7 @@ def test_stylesheet_and_script_together_are_below_6_kb() -> None:
 # What it looks like
 
 
-def test_two_inboxes_of_one_slug_have_frames_and_panels_of_their_own() -> None:
+def test_two_inboxes_with_one_slug_have_separate_frames_and_panels() -> None:
     html = render('{% kapso_inbox "a" variant="drawer" %}' * 2, user=AnonymousUser())
     names = re.findall(r'<iframe [^>]*name="([^"]+)"', html)
     assert names == ["kapso-inbox-a", "kapso-inbox-a-2"]
@@ -161,7 +163,7 @@ def test_two_inboxes_of_one_slug_have_frames_and_panels_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(("variant", "popover"), [("drawer", "auto"), ("floating", "manual")])
-def test_what_opens_on_demand_is_a_native_popover(variant: str, popover: str) -> None:
+def test_variants_that_open_on_demand_are_native_popovers(variant: str, popover: str) -> None:
     html = render(f'{{% kapso_inbox "a" variant="{variant}" title="Chat" %}}')
     assert f'id="kapso-inbox-a-panel" popover="{popover}" role="dialog" aria-label="Chat"' in html
     assert html.count('type="button" popovertarget="kapso-inbox-a-panel"') == 2
@@ -183,14 +185,12 @@ def test_what_opens_on_demand_is_a_native_popover(variant: str, popover: str) ->
         ('theme_source="html[data-theme]" mode="dark"', False),
     ],
 )
-def test_the_frame_waits_until_it_is_seen_where_that_is_asked_for(
-    arguments: str, lazy: bool
-) -> None:
+def test_a_lazy_frame_waits_until_it_is_visible(arguments: str, lazy: bool) -> None:
     html = render(f'{{% kapso_inbox "a" {arguments} %}}')
     assert (' loading="lazy"' in html) is lazy
 
 
-def test_an_id_keeps_the_inbox_alive_in_a_page_that_is_swapped_around_it() -> None:
+def test_an_id_keeps_the_inbox_alive_while_the_page_around_it_is_swapped() -> None:
     html = render('{% kapso_inbox "a" id="chat" %}')
     assert (
         '<kapso-inbox class="kapso-inbox kapso-inbox--panel" id="chat" hx-preserve="true" '
@@ -247,7 +247,7 @@ def test_the_inbox_is_searched_for_a_contacts_number() -> None:
 @pytest.mark.parametrize(
     ("phone", "said"), [("", "There is no phone number."), (None, "There is no"), ("Bo", "“Bo” is")]
 )
-def test_what_is_no_number_is_said_and_the_inbox_of_all_is_not_shown(phone: Any, said: str) -> None:
+def test_without_a_valid_number_the_tag_says_so_and_shows_no_inbox(phone: Any, said: str) -> None:
     html = render(
         '{% kapso_inbox "support" contact=contact.phone views=1 settings=1 %}',
         contact={"phone": phone},
@@ -257,11 +257,11 @@ def test_what_is_no_number_is_said_and_the_inbox_of_all_is_not_shown(phone: Any,
     assert "<a " not in html
 
 
-def test_a_contact_that_is_missing_is_no_number() -> None:
+def test_a_missing_contact_counts_as_no_number() -> None:
     assert "There is no phone number." in render('{% kapso_inbox "support" contact=nobody.phone %}')
 
 
-def test_the_link_leads_to_the_whole_page_searched_for_the_number() -> None:
+def test_the_link_leads_to_the_whole_page_with_a_search_for_the_number() -> None:
     tag = '{% kapso_inbox_link "support" contact=phone text="Write to Ana" class="button" %}'
     assert render(tag, phone=PHONE) == (
         '<a class="kapso-inbox-link button" '
@@ -274,14 +274,14 @@ def test_the_link_leads_to_the_whole_page_searched_for_the_number() -> None:
     )
 
 
-def test_fifty_links_cost_no_query(db: None, ana: User, django_assert_num_queries: Any) -> None:
+def test_fifty_links_make_no_query(db: None, ana: User, django_assert_num_queries: Any) -> None:
     source = '{% for phone in phones %}{% kapso_inbox_link "support" contact=phone %}{% endfor %}'
     with django_assert_num_queries(0):
         html = render(source, user=ana, phones=[f"+55 11 91234-56{n}" for n in range(10, 60)])
     assert html.count("<a ") == 50
 
 
-def test_the_url_tag_prints_or_keeps_the_address_of_the_launch() -> None:
+def test_the_url_tag_prints_or_stores_the_address_of_the_launch() -> None:
     tag = '{% kapso_inbox_url "support" mode="dark" unread=1'
     url = "/kapso-inbox/support/launch/?mode=dark&unread=1"
     assert render(tag + " %}") == url.replace("&", "&amp;")
@@ -290,7 +290,7 @@ def test_the_url_tag_prints_or_keeps_the_address_of_the_launch() -> None:
 
 
 @pytest.mark.parametrize("off", ["False", "0", '"0"', '"false"', "off"])
-def test_a_filter_that_a_tag_says_is_off_is_off_and_one_that_is_left_out_is_not_told(
+def test_a_false_filter_is_turned_off_and_a_blank_one_is_left_out(
     off: str,
 ) -> None:
     for value, query in ((off, "?unread=0"), ("None", ""), ('""', ""), ("missing", "")):
@@ -321,7 +321,7 @@ def test_a_contact_is_found_whatever_filters_somebody_saved(
 
 
 @pytest.mark.django_db
-def test_it_costs_no_query_no_request_and_no_decryption(
+def test_it_makes_no_query_no_request_and_no_decryption(
     kapso_sandbox: Sandbox, ana: User, django_assert_num_queries: Any
 ) -> None:
     source = "{% for slug in slugs %}{% kapso_inbox slug %}{% endfor %}"
@@ -370,7 +370,7 @@ def test_a_wrong_literal_is_a_syntax_error_that_lists_the_right_ones(
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_wrong_value_at_run_time_is_left_out_said_in_debug_and_logged(
+def test_a_wrong_value_at_run_time_is_left_out_logged_and_shown_in_debug(
     debug: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with override_settings(DEBUG=debug):
@@ -395,7 +395,7 @@ def test_a_wrong_slug_at_run_time_never_breaks_the_page(
     assert "not the slug of an embed" in caplog.text
 
 
-def test_a_variable_that_is_missing_is_left_out() -> None:
+def test_a_missing_variable_is_left_out() -> None:
     html = render('{% kapso_inbox "support" search=contact.phone mode=request.user.theme %}')
     assert 'src="/kapso-inbox/support/launch/"' in html
 
@@ -411,7 +411,7 @@ def test_a_urlconf_without_our_addresses_never_breaks_the_page(
 
 @pytest.mark.parametrize("delivery", ["launch", "direct"])
 @pytest.mark.parametrize("request_", ["a leave request", {"id": 5}, 7, object(), None])
-def test_a_page_may_call_something_else_a_request(delivery: str, request_: Any) -> None:
+def test_a_page_may_use_the_name_request_for_something_else(delivery: str, request_: Any) -> None:
     with with_settings(DELIVERY=delivery):
         html = render('{% kapso_inbox "support" %}', request=request_)
     assert ("<iframe" in html) is (delivery == "launch")
@@ -460,7 +460,7 @@ def test_an_embed_itself_stands_for_its_slug() -> None:
 
 
 @pytest.mark.parametrize("projects", [None, {"b": {}}, {"b": None}])
-def test_projects_that_are_not_in_order_never_break_the_page(projects: Any) -> None:
+def test_malformed_projects_never_break_the_page(projects: Any) -> None:
     with with_settings(PROJECTS=projects):
         assert "<iframe" in render('{% kapso_inbox "support" %}')
 
@@ -487,7 +487,7 @@ def test_direct_delivery_puts_the_secret_address_into_the_page(
 
 
 @pytest.mark.django_db
-def test_direct_delivery_shows_nothing_to_those_who_may_not(
+def test_direct_delivery_shows_nothing_to_users_without_access(
     direct: None,
     kapso_sandbox: Sandbox,
     embed: InboxEmbed,
@@ -509,7 +509,7 @@ def test_direct_delivery_shows_nothing_to_those_who_may_not(
 
 
 @pytest.mark.django_db
-def test_direct_delivery_of_a_revoked_embed_is_said_in_debug(
+def test_direct_delivery_reports_a_revoked_embed_in_debug(
     direct: None, embed: InboxEmbed, ana: User
 ) -> None:
     revoke_embed(embed)
@@ -518,7 +518,7 @@ def test_direct_delivery_of_a_revoked_embed_is_said_in_debug(
 
 
 @pytest.mark.django_db
-def test_direct_delivery_costs_one_query_for_the_embed_and_one_for_the_record(
+def test_direct_delivery_makes_one_query_for_the_embed_and_one_for_the_record(
     direct: None, embed: InboxEmbed, ana: User, django_assert_num_queries: Any
 ) -> None:
     ana.has_perm("kapso_inbox.open_inboxembed")  # as a page behind a permission has asked already
@@ -562,7 +562,7 @@ def test_an_opening_that_is_rolled_back_is_neither_signalled_nor_recorded(
 
 
 @pytest.mark.django_db
-def test_the_url_tag_is_the_launch_also_with_direct_delivery(
+def test_the_url_tag_prints_the_launch_even_with_direct_delivery(
     direct: None, embed: InboxEmbed, ana: User
 ) -> None:
     assert render('{% kapso_inbox_url "sales" %}', user=ana) == "/kapso-inbox/sales/launch/"
