@@ -27,7 +27,7 @@ DESKTOP = {"width": 1280, "height": 800}
 ROW = "[data-conversation]"
 MODULES = Path(__file__).parent / "node_modules"
 
-#: What a host's page is told in its address.
+#: Parameters of a host's page, see `hosts.py`.
 QUERY = ("head", "frames", "reported", "direction")
 
 IN_PLACE = (
@@ -44,13 +44,13 @@ BODIES = {
 
 
 def inbox(variant: str = "panel", arguments: str = "") -> str:
-    """The body of a page with an inbox."""
+    """Return the body of a page with an inbox."""
     return BODIES[variant].replace("ARGS", f'variant="{variant}" title="WhatsApp" {arguments}')
 
 
 @pytest.fixture(scope="module")
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo, with pages of hosts."""
+    """Run the demo with the pages of hosts."""
     directory = tmp_path_factory.mktemp("hosts")
     with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
         yield demo
@@ -58,7 +58,7 @@ def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def session(crm: Demo, browser: Any) -> Any:
-    """The cookies of somebody who is signed in."""
+    """Return the cookies of a signed-in user."""
     context = browser.new_context()
     enter(context.new_page(), crm, "ana")
     state = context.storage_state()
@@ -68,13 +68,13 @@ def session(crm: Demo, browser: Any) -> Any:
 
 @pytest.fixture
 def said() -> list[str]:
-    """What the browser complained of; a test that expects something empties it."""
+    """Collect the browser's complaints. A test that expects some must clear the list."""
     return []
 
 
 @pytest.fixture
 def show(crm: Demo, new_page: NewPage, session: Any, said: list[str]) -> Iterator[Show]:
-    """Open a host's page as somebody who is signed in; at the end nothing was complained of."""
+    """Open a host's page as a signed-in user. The browser must have no complaint at the end."""
 
     def open_page(body: str, *, page: Page | None = None, **options: Any) -> Page:
         query = {k: options.pop(k) for k in QUERY if k in options}
@@ -82,13 +82,13 @@ def show(crm: Demo, new_page: NewPage, session: Any, said: list[str]) -> Iterato
             page = new_page(**{"storage_state": session, "viewport": DESKTOP, **options})
             page.on("console", lambda m: said.append(m.text) if m.type != "log" else None)
             page.on("pageerror", lambda error: said.append(str(error)))
-        # The script has run by then; what the page frames may still be on its way.
+        # Our script has run by then, but the frame may still be loading.
         page.goto(address(crm, body, **query), wait_until="domcontentloaded")
         return page
 
     yield open_page
-    # True of a page of our own in the frame, which its policy forbids every script.
-    # And the panel, which is focused when it opens, is nothing to focus when a page opens.
+    # Harmless: the first, since the policy of our own pages in the frame forbids every script; the
+    # second, since the panel must get the focus when it opens, and not when the page loads.
     harmless = ("allow-scripts and allow-same-origin", "Autofocus processing was blocked")
     assert [text for text in said if not any(one in text for one in harmless)] == []
 
@@ -114,14 +114,14 @@ def expect_state(page: Page, state: str) -> None:
 
 
 def inbox_query(page: Page, crm: Demo) -> dict[str, str]:
-    """The filters that the inbox was opened with."""
+    """Return the filters that the inbox was opened with."""
     [frame] = [frame for frame in page.frames if frame.url.startswith(crm.inbox_origin)]
     query = {name: values[0] for name, values in parse_qs(urlsplit(frame.url).query).items()}
     return {name: value for name, value in query.items() if name not in ("mode", "language")}
 
 
 def launches(page: Page) -> list[dict[str, str]]:
-    """The launches that the page asks for from now on, each with its parameters."""
+    """Return a list that fills with the page's launches from now on: the parameters of each."""
     seen: list[dict[str, str]] = []
 
     def note(request: Any) -> None:
@@ -134,7 +134,7 @@ def launches(page: Page) -> list[dict[str, str]]:
 
 
 def mark(page: Page) -> None:
-    """Leave a mark in the document of the inbox, as a half-written message is one."""
+    """Leave a mark in the document of the inbox, like a half-written message."""
     expect_conversations(page)
     frame_of(page).locator("body").evaluate("body => { body.dataset.mark = 'here' }")
 
@@ -144,19 +144,19 @@ def is_marked(page: Page) -> bool:
     return frame_of(page).locator("body").get_attribute("data-mark") == "here"
 
 
-#: Looks that are only there to be looked at.
+#: Combinations that are only needed for screenshots.
 PICTURED = [("desktop", "dark"), ("phone", "light")] if "SCREENSHOTS" in os.environ else []
 
 
 def picture(page: Page, name: str) -> None:
-    """Keep a screenshot where they are asked for."""
+    """Save a screenshot if the variable `SCREENSHOTS` names a directory."""
     if directory := os.environ.get("SCREENSHOTS"):
         page.wait_for_timeout(400)
         page.screenshot(path=Path(directory) / f"component-{name}.png")
 
 
 def scrolls(page: Page) -> bool:
-    """Whether anything around the frame scrolls or is wider than the window."""
+    """Return whether anything around the frame scrolls or is wider than the window."""
     return bool(
         page.evaluate(
             """[document.documentElement, ...document.querySelectorAll("main, .place, kapso-inbox, "
@@ -181,7 +181,7 @@ def test_each_variant_fills_its_place(show: Show, variant: str, size: str, theme
         expect(page.get_by_role("dialog", name="WhatsApp")).to_be_focused()
     expect_conversations(page)
     expect_state(page, "ready")
-    # For the transition of what opens
+    # Wait for the transition of the panel.
     page.wait_for_timeout(250)
     picture(page, f"{variant}-{theme}-{size}")
     box = component(page).locator(".kapso-inbox__panel").bounding_box()
@@ -252,7 +252,7 @@ def test_without_javascript_it_shows_opens_closes_and_filters(show: Show, varian
     page = show(inbox(variant, "views=1"), java_script_enabled=False)
     if variant != "panel":
         page.get_by_role("button", name="WhatsApp").click()
-    # The sandbox's inbox needs a script to show its list; that it came is enough.
+    # The sandbox's inbox needs a script to show its list. It is enough that it was loaded.
     frame = component(page).locator("iframe").element_handle().content_frame()
     assert frame is not None
     frame.wait_for_url("**/embed/**")
@@ -459,7 +459,7 @@ def test_turbo_morphs_a_page_around_an_inbox_that_stays(show: Show, said: list[s
 def test_a_visit_of_turbo_drive_loads_the_inbox_again(
     show: Show, crm: Demo, said: list[str]
 ) -> None:
-    """Turbo takes permanent elements out of the page and puts them back, which ends every frame."""
+    """Turbo takes permanent elements out of the page and puts them back, so frames reload."""
     after = address(crm, f"<h1>After</h1>{CHAT}", head=turbo())
     page = show(f'<h1>Before</h1><a href="{after}">Go</a>{CHAT}', head=turbo())
     mark(page)
@@ -532,7 +532,7 @@ def test_without_a_network_it_says_what_to_check_and_offers_another_try(
     page.get_by_role("link", name="Try again").click()
     expect_conversations(page)
     expect_state(page, "ready")
-    said.clear()  # that there was no network
+    said.clear()  # the missing network
 
 
 def test_it_announces_what_our_own_page_in_the_frame_says(show: Show, said: list[str]) -> None:
@@ -596,7 +596,7 @@ def test_a_wrong_number_is_reported_in_place_of_the_inbox(show: Show) -> None:
 
 
 def switch(page: Page, *themes: str) -> None:
-    """What a theme switch of the CRM's does."""
+    """Switch the page's theme, as a theme switch of the CRM does."""
     page.evaluate(
         "themes => themes.forEach((theme) => { document.documentElement.dataset.theme = theme })",
         list(themes),

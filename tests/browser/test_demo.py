@@ -1,4 +1,4 @@
-"""`manage.py demo`: it starts with nothing configured, says what is wrong, and leaves nothing."""
+"""`manage.py demo` starts without configuration, says what is wrong, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .conftest import (
     running_demo,
 )
 
-# None of this needs a browser, but all of it is as slow as what does.
+# None of this needs a browser, but all of it is as slow as the browser tests.
 pytestmark = pytest.mark.browser
 if os.name != "posix":
     pytest.skip("needs signals and ps", allow_module_level=True)
 
-#: With the settings that a developer has who tries it.
+#: The settings of a developer who tries the demo.
 AS_IT_IS = {"DJANGO_SETTINGS_MODULE": "crm.settings"}
 
 
 def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
-    """The demo's children: which command each runs -> its process id."""
+    """Return the demo's child processes: the command of each -> its process ID."""
     found = {}
-    # -ww: whole lines, however wide this machine thinks its terminal is.
+    # -ww: whole lines, however wide the terminal is.
     listed = subprocess.run(
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""From the CRM into the inbox, or to a page that says why not."""
+"""The launch: from the CRM into the inbox, or to a page that says why not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def broken_user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, 
 
 @pytest.fixture
 def agent(client: Client, ana: User, embed: InboxEmbed) -> Client:
-    """The browser of an agent who may open the embed."""
+    """Return the browser of an agent who may open the embed."""
     client.force_login(ana)
     return client
 
@@ -64,7 +64,7 @@ def params_of(response: HttpResponse) -> dict[str, str]:
 
 
 def links(response: HttpResponse) -> dict[str, str]:
-    """What a page offers to click on: text -> address."""
+    """Return the links of a page: text -> address."""
     found = re.findall(r'<a href="([^"]*)"[^>]*>(.*?)</a>', response.content.decode())
     return {text: html.unescape(address) for address, text in found}
 
@@ -74,7 +74,7 @@ def outcomes() -> list[str]:
 
 
 def stale() -> None:
-    """Let the last word of Kapso be an hour old."""
+    """Make the last answer from Kapso an hour old."""
     AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
 
 
@@ -333,12 +333,12 @@ def test_only_get_launches(agent: Client) -> None:
     assert outcomes() == []
 
 
-# What who can mend it is told
+# What administrators are told
 
 
 @pytest.fixture
 def manager(client: Client, embed: InboxEmbed, sales: Group) -> Client:
-    """The browser of an administrator who may open the embed as well."""
+    """Return the browser of an administrator who may also open the embed."""
     mona = User.objects.create_user("mona", is_staff=True)
     for codename in ("change_inboxembed", "open_inboxembed"):
         mona.user_permissions.add(Permission.objects.get(codename=codename))
@@ -351,7 +351,7 @@ def admin_page(embed: InboxEmbed) -> str:
     return f"/admin/kapso_inbox/inboxembed/{embed.pk}/change/"
 
 
-MENDABLE = {
+FIXABLE = {
     "not_ready": (lambda: InboxEmbed.objects.update(current_link=None), "never finished"),
     "revoked": (
         lambda: AccessLink.objects.update(state=AccessLink.State.REVOKED),
@@ -378,15 +378,15 @@ def test_a_page_says_the_language_that_its_texts_are_in(reader: str, language: s
     assert f'<html lang="{language}">' in page
 
 
-@pytest.mark.parametrize("outcome", MENDABLE)
+@pytest.mark.parametrize("outcome", FIXABLE)
 def test_an_administrator_is_told_the_fix_and_where_to_apply_it(
     manager: Client, embed: InboxEmbed, outcome: str
 ) -> None:
-    break_it, mend = MENDABLE[outcome]
+    break_it, fix = FIXABLE[outcome]
     break_it()
     response = launch(manager)
     assert f'data-outcome="{outcome}"' in response.content.decode()
-    assert mend in response.content.decode()
+    assert fix in response.content.decode()
     assert links(response) == {
         "Open it in the admin": admin_page(embed),
         "Try again": "../launch/",
@@ -394,12 +394,12 @@ def test_an_administrator_is_told_the_fix_and_where_to_apply_it(
     assert b'target="_blank" rel="noopener"' in response.content
 
 
-@pytest.mark.parametrize("outcome", MENDABLE)
+@pytest.mark.parametrize("outcome", FIXABLE)
 def test_an_agent_is_told_whom_to_ask(agent: Client, outcome: str) -> None:
-    break_it, mend = MENDABLE[outcome]
+    break_it, fix = FIXABLE[outcome]
     break_it()
     response = launch(agent)
-    assert mend not in response.content.decode()
+    assert fix not in response.content.decode()
     assert "administrator" in response.content.decode()
     assert list(links(response)) == ["Try again"]
 
@@ -510,7 +510,7 @@ CRM = "https://crm.example.com"
 
 
 def allow(kapso_sandbox: Sandbox, *origins: str, at_kapso: tuple[str, ...] | None = None) -> None:
-    """Let an embed's allowed origins be these, here and at Kapso."""
+    """Set the embed's allowed origins, here and at Kapso."""
     InboxEmbed.objects.update(allowed_origins=list(origins))
     record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
     record["allowed_origins"] = list(origins if at_kapso is None else at_kapso)
@@ -775,7 +775,7 @@ def test_with_a_read_only_database_kapso_is_not_asked(
 
 
 def own_queries(queries: list[dict[str, str]]) -> list[str]:
-    """Leaves out Django's own: the session and the user, which any view behind a login has."""
+    """Leave out the queries for session and user, which every view behind a login makes."""
     return [
         query["sql"]
         for query in queries
@@ -883,7 +883,7 @@ def test_a_launch_continues_if_kapso_does_not_answer(
 
 @pytest.fixture
 def silent_kapso() -> Iterator[str]:
-    """A server that takes the connection and never says a word."""
+    """Serve connections without ever answering."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -893,7 +893,7 @@ def silent_kapso() -> Iterator[str]:
 def test_a_launch_waits_about_a_second_for_a_silent_kapso(
     ana: User, client: Client, sales: Group, silent_kapso: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Through real HTTP; the bound is a second, and the rest is this machine's."""
+    """Use real HTTP. The limit is a second; the rest of the time is the machine's."""
     caplog.set_level(logging.WARNING)
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
     link = AccessLink(embed=embed, state=AccessLink.State.ACTIVE, kapso_id="1")

@@ -1,4 +1,4 @@
-"""Each agent's own inbox: made once, by the agent, and opened by nobody else."""
+"""An agent's own inbox: set up once, by the agent, and opened by nobody else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def forget_what_kapso_said() -> Iterator[None]:
 
 @pytest.fixture
 def bruno(make_agent: Callable[..., User]) -> User:
-    """An agent who is a member of the team at Kapso, too, by the same e-mail in other letters."""
+    """Return an agent with the e-mail address of a team member at Kapso, in another case."""
     return make_agent("bruno", email="Bruno@Example.com", first_name="Bruno", last_name="Salgado")
 
 
@@ -69,7 +69,7 @@ def browser(client: Client, bruno: User, kapso_sandbox: Sandbox) -> Client:
 
 
 def move(user: User, email: str, **fields: Any) -> None:
-    """Give a user another address, and perhaps more."""
+    """Change a user's e-mail address, and perhaps other fields."""
     changes = {User.get_email_field_name(): email, **fields}
     User.objects.filter(pk=user.pk).update(**changes)
 
@@ -97,7 +97,7 @@ def says(response: HttpResponse) -> str:
 
 
 def writes(sandbox: Sandbox) -> list[str]:
-    """What was asked of Kapso that changes something there."""
+    """Return the methods of the requests that change something at Kapso."""
     return [request.method for request in sandbox.requests if request.method != "GET"]
 
 
@@ -154,7 +154,7 @@ def test_once_it_exists_the_frame_is_sent_on_with_theme_and_filters(
 
 def test_a_press_keeps_theme_and_filters(browser: Client, bruno: User) -> None:
     page = look(browser, "?mode=dark").content.decode()
-    assert re.search(r'<form[^>]* method="post">', page), "it posts to the very address of the page"
+    assert re.search(r'<form[^>]* method="post">', page), "it posts to the page itself"
     response = press(browser, "?mode=dark")
     assert response["Location"] == f"/kapso-inbox/mine-{bruno.pk}/launch/?mode=dark"
 
@@ -280,7 +280,7 @@ def test_it_is_created_outside_the_transaction_of_a_site_with_atomic_requests(
     assert press(browser).status_code == 303
 
 
-# Who is who at Kapso
+# Matching users with team members
 
 
 def test_every_page_of_kapsos_list_is_searched(browser: Client, kapso_sandbox: Sandbox) -> None:
@@ -391,7 +391,7 @@ def team_member(user: Any) -> Any:
 
 @pytest.fixture
 def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A host that knows by itself who is who."""
+    """Let the host itself match users with team members."""
     TEAM.clear()
     with with_settings(TEAM_MEMBER="tests.inbox.test_own.team_member"):
         yield TEAM
@@ -424,7 +424,7 @@ def test_a_malformed_id_of_a_member_is_refused(browser: Client, team: dict[str, 
     assert not InboxEmbed.objects.exists()
 
 
-# Who may
+# Access
 
 
 def test_a_signed_out_visitor_is_told_so(client: Client, kapso_sandbox: Sandbox) -> None:
@@ -509,7 +509,7 @@ def test_the_slug_mine_is_reserved(kapso_sandbox: Sandbox) -> None:
         lifecycle.create_embed(slug="mine", name="Mine")
 
 
-# What a personal embed is
+# The rules for a personal embed
 
 
 def test_a_personal_embed_must_be_narrowed_to_a_member(kapso_sandbox: Sandbox) -> None:
@@ -521,7 +521,7 @@ def test_a_personal_embed_must_be_narrowed_to_a_member(kapso_sandbox: Sandbox) -
 def test_it_does_not_open_once_kapso_would_show_everybodys_conversations(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
-    """As when somebody leaves the team, and Kapso takes their assignment off its embeds."""
+    """Somebody may leave the team, and Kapso then removes them from its embeds."""
     address = press(browser)["Location"]
     (at_kapso,) = kapso_sandbox.project().active_embeds()
     at_kapso.update(assigned_user_id=None, assigned_user_name=None)
@@ -569,7 +569,7 @@ def test_the_admins_list_says_whose_it_is(
 def test_a_later_change_of_address_does_not_open_another_members_conversations(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
-    """Whom they are at Kapso is asked when it is made. An administrator deletes it to ask again."""
+    """The team member is looked up at creation. To repeat that, an administrator deletes it."""
     address = press(browser)["Location"]
     move(bruno, "carla@example.com")
     assert press(browser)["Location"] == address

@@ -1,4 +1,4 @@
-"""A phone number as people write it becomes what Kapso's inbox is searched for."""
+"""The search text for a phone number as people write it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.settings import KAPSO_INBOX
 
 @pytest.fixture
 def region() -> Iterator[Callable[[str | None], None]]:
-    """Set the country of the CRM's national numbers."""
+    """Let a test set `PHONE_REGION`, the country of the CRM's national numbers."""
     overrides = []
 
     def choose(code: str | None) -> None:
@@ -35,7 +35,7 @@ def region() -> Iterator[Callable[[str | None], None]]:
 
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that did not install the extra `phone`."""
+    """Simulate a host that did not install the extra `phone`."""
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
 
 
@@ -72,7 +72,7 @@ NO_NUMBER = [
         ("+44 (0)20 7946 0018", "442079460018"),
         ("\N{FULLWIDTH PLUS SIGN}55 11 91234 5678", "5511912345678"),
         ("+" + "".join(chr(0x660 + int(digit)) for digit in "5511912345678"), "5511912345678"),
-        # A number that nobody has, of the length that they have: hosts test with such.
+        # A number that nobody has, but with a possible length: hosts test with such numbers.
         ("+1 555 010 0123", "15550100123"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_international_number_is_its_digits(
         ("US", "+1 415 555 2671 ext. 12", "14155552671"),
         ("AR", "011 15-2345-6789", "5491123456789"),
         ("IT", "06 698 12345", "390669812345"),
-        # WhatsApp's own ids are international, without the sign for it.
+        # WhatsApp's own IDs are international numbers without the plus sign.
         ("BR", "5511912345678", "5511912345678"),
         ("US", "5511912345678", "5511912345678"),
         ("US", 5511912345678, "5511912345678"),

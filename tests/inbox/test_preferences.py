@@ -38,7 +38,7 @@ def nothing_kept() -> None:
 
 @pytest.fixture
 def agent(client: Client, ana: User, embed: InboxEmbed) -> Client:
-    """The browser of an agent who may open the embed."""
+    """Return the browser of an agent who may open the embed."""
     client.force_login(ana)
     return client
 
@@ -61,13 +61,13 @@ def saved() -> dict[str, Any]:
 
 
 def options(response: HttpResponse, name: str) -> list[str]:
-    """What a list offers, as people read it."""
+    """Return the labels of a list's options."""
     [select] = re.findall(rf'<select name="{name}".*?</select>', page(response), re.DOTALL)
     return re.findall(r"<option[^>]*>(.*?)</option>", select)
 
 
 def chosen(response: HttpResponse) -> list[str]:
-    """What is chosen in the lists, and ticked."""
+    """Return the values chosen in the lists, and the names of the ticked boxes."""
     text = page(response)
     return re.findall(r'<option value="([^"]+)" selected>', text) + re.findall(
         r'<input type="checkbox" name="(\w+)"[^>]* checked', text
@@ -130,7 +130,7 @@ def test_a_choice_is_for_one_user_and_one_embed(
     assert chosen(other) == []
 
 
-# What the page asks for
+# The wishes of the page
 
 
 def test_the_pages_own_wishes_are_shown_and_go_back_to_the_launch(agent: Client) -> None:
@@ -337,7 +337,7 @@ def test_a_choice_that_cannot_be_saved_is_reported_on_our_page(agent: Client) ->
 def test_a_choice_is_saved_in_a_transaction_that_begins_with_a_write(
     ana: User, embed: InboxEmbed
 ) -> None:
-    """One that reads first cannot always write later on SQLite, and says so at once."""
+    """On SQLite, a transaction that reads first cannot always write later, and fails at once."""
     preferences.save(ana, embed, {"mode": "dark"}, decided=["mode"])
     with CaptureQueriesContext(connection) as captured:
         preferences.save(ana, embed, {"mode": "light"}, decided=["mode"])

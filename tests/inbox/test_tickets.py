@@ -1,4 +1,4 @@
-"""A way into the inbox for a browser without a session: once, at once, for one user and embed."""
+"""Tickets let a browser without a session in: once, soon, for one user and one embed."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ ELSEWHERE = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "cross-site
 
 @pytest.fixture
 def ticket(ana: User, embed: InboxEmbed) -> str:
-    """A ticket of Ana's for the inbox of Sales."""
+    """Return a ticket of Ana's for the inbox of Sales."""
     return tickets.issue_ticket(ana, embed, {})
 
 
 def present(
     client: Client, ticket: str, query: str = "", slug: str = "sales", **headers: str
 ) -> HttpResponse:
-    """What the frame's browser asks for."""
+    """Ask for the launch as the frame's browser does."""
     path = f"{reverse('kapso_inbox:launch', args=[slug])}?ticket={ticket}{query}"
     return client.get(path, **(headers or ELSEWHERE))  # type: ignore[arg-type, return-value]
 
 
 def assert_refused(response: HttpResponse, outcome: Outcome = Outcome.BAD_TICKET) -> None:
-    """It is a page of ours that tells that, and no way into the inbox."""
+    """Check that the answer is our page for that outcome, and does not open the inbox."""
     assert f'data-outcome="{outcome.value}"'.encode() in response.content
     assert "Location" not in response.headers
     if outcome == Outcome.BAD_TICKET:
@@ -69,7 +69,7 @@ def opened() -> int:
 
 
 def record() -> list[tuple[str, str]]:
-    """Whose attempts are on record, and how they ended."""
+    """Return the recorded attempts: username and outcome."""
     return list(LaunchAttempt.objects.order_by("pk").values_list("username", "outcome"))
 
 
@@ -103,7 +103,7 @@ def test_the_answer_is_as_private_as_that_of_any_launch_but_may_be_framed(
     response = present(client, ticket)
     assert response["Cache-Control"] == "no-store, private"
     assert response["Referrer-Policy"] == "strict-origin"
-    # Also the middleware for it, which would deny.
+    # The middleware for this header must not add it either: its default is to deny.
     assert "X-Frame-Options" not in response.headers
 
 
@@ -168,7 +168,7 @@ def test_a_browser_signed_in_as_the_tickets_user_is_let_in(
     assert present(client, ticket).status_code == 302
 
 
-# What opens nothing
+# Tickets that open nothing
 
 
 def test_a_ticket_works_once(client: Client, ticket: str) -> None:
@@ -229,7 +229,7 @@ def test_a_ticket_for_an_embed_that_was_renamed_or_deleted_opens_nothing(
     InboxEmbed.objects.get().delete()
     deleted = present(client, ticket)
     assert_refused(deleted)
-    # Nothing tells whether there is such an embed.
+    # Nothing reveals whether there is such an embed.
     assert deleted.content == renamed.content
     assert dict(deleted.headers) == dict(renamed.headers)
 
@@ -259,7 +259,7 @@ def test_a_user_who_left_the_embeds_groups_opens_nothing(
 
 
 class EverybodyOpensEverything:
-    """A host's policy that leaves it to Django whether a user is active."""
+    """A host's policy that does not check whether a user is active."""
 
     def openable(self, user: Any, embeds: Any) -> Any:
         return embeds
@@ -373,12 +373,12 @@ def test_wrong_values_in_a_tickets_row_are_left_out(
     assert "Left out of a ticket: token" in caplog.text
 
 
-# At the same moment, and in the midst of trouble
+# Simultaneous requests and failing databases
 
 
 @pytest.mark.django_db(transaction=True)
 def test_only_one_of_two_who_find_a_ticket_valid_is_let_in(client: Client, ticket: str) -> None:
-    """The second comes and goes while the first is about to use the ticket up."""
+    """The second request runs while the first is about to use the ticket up."""
     second: list[HttpResponse] = []
 
     def meanwhile(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -411,7 +411,7 @@ def test_a_ticket_that_cannot_be_used_up_opens_nothing(
 
 
 def failing_user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, Any]:
-    raise SystemExit  # what nothing of ours catches
+    raise SystemExit  # nothing of ours catches this
 
 
 @pytest.mark.django_db(transaction=True)
@@ -452,7 +452,7 @@ def test_a_launch_runs_outside_the_transactions_of_every_database(
     assert entered == []
 
 
-# What is kept
+# What is stored
 
 
 def test_nothing_stored_or_shown_about_a_ticket_works_as_one(
@@ -541,7 +541,7 @@ def test_a_ticket_works_on_a_site_that_authenticates_by_token_alone(
 
 
 def test_a_refused_ticket_signs_nobody_in(client: Client, ana: User, ticket: str) -> None:
-    """What the host's middleware does for the request's user is not done for its bearer."""
+    """The host's middleware must not treat the bearer of a used ticket as its user."""
     present(client, ticket)
     again = present(client, ticket)
     assert_refused(again)
