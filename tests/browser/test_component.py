@@ -703,6 +703,8 @@ def test_a_link_opens_the_drawer_with_a_search_for_the_number(show: Show, crm: D
     assert seen[0]["status"] == "all"
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="First").click(modifiers=["Control"])
+    # The new tab is reported before it has left about:blank.
+    opened.value.wait_for_url(lambda url: url.startswith(crm.url))
     query = parse_qs(urlsplit(opened.value.url).query)
     assert (query["status"], query["search"]) == (["all"], ["5511987654321"])
 
