@@ -102,7 +102,7 @@ def _e164(library: ModuleType, number: Any) -> str:
 
 
 def _digits_as_written(given: str) -> str:
-    """Return all digits of the text, or "" if it has letters as well."""
+    """Return the digits as written, without leading zeros, or "" if the text has letters."""
     given = given.removeprefix("tel:").replace("(0)", "")
     if any(letter.isalpha() for letter in given):
         return ""
