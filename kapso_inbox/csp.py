@@ -1,4 +1,4 @@
-"""What a page must allow so that an inbox loads in it: CSP sources and the frame's features."""
+"""What a page must allow so that an inbox loads in it: CSP sources and features of the frame."""
 
 from __future__ import annotations
 

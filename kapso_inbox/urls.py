@@ -1,4 +1,4 @@
-"""The addresses for a page of the CRM: `path("kapso-inbox/", include("kapso_inbox.urls"))`."""
+"""The addresses for the pages of a CRM: `path("kapso-inbox/", include("kapso_inbox.urls"))`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .transactions import outside_transactions
 app_name = "kapso_inbox"
 
 urlpatterns = [
-    path("mine/", outside_transactions(own_views.my_inbox), name="my_inbox"),
+    path("mine/", outside_transactions(own_views.my_inbox_view), name="my_inbox"),
     path(
         "mine/launch/",
-        outside_transactions(own_views.my_launch),
+        outside_transactions(own_views.my_launch_view),
         {"slug": "mine"},
         name="my_launch",
     ),
-    path("mine/settings/", own_views.my_settings, {"slug": "mine"}, name="my_settings"),
-    # A ticket's use and the record of an opening or a refusal stay, however the answer ends.
-    path("<slug:slug>/", outside_transactions(views.inbox), name="inbox"),
-    path("<slug:slug>/launch/", outside_transactions(views.launch), name="launch"),
-    # No transaction is held open while Kapso is asked for its numbers.
-    path("<slug:slug>/settings/", outside_transactions(views.settings), name="settings"),
-    path("<slug:slug>/signed-in/", views.signed_in, name="signed_in"),
+    path("mine/settings/", own_views.my_preferences_view, {"slug": "mine"}, name="my_settings"),
+    # A failing request must not roll back that a ticket was used, nor the record of the attempt.
+    path("<slug:slug>/", outside_transactions(views.inbox_view), name="inbox"),
+    path("<slug:slug>/launch/", outside_transactions(views.launch_view), name="launch"),
+    # No transaction stays open while Kapso is asked for its numbers.
+    path("<slug:slug>/settings/", outside_transactions(views.preferences_view), name="settings"),
+    path("<slug:slug>/signed-in/", views.signed_in_view, name="signed_in"),
 ]

@@ -283,7 +283,7 @@ def test_no_error_page_or_mail_about_a_middleware_that_fails_after_the_launch(
     client = Client()
     client.force_login(ana)
     text = reports_of(client)
-    assert "_IntoTheInbox" in text
+    assert "_RedirectToInbox" in text
     assert_free_of(secrets_of(), text)
 
 

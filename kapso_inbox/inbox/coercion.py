@@ -1,4 +1,4 @@
-"""Values from templates, addresses and hosts' functions, as text."""
+"""Values of any type, from templates, addresses and hosts' functions, as text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ from typing import Any
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text; "" for None and for an object whose `str()` fails.
-
-    Args:
-        value: anything that a template's context may hold.
-    """
+    """Return a value as text, or "" for None and for an object whose `str()` fails."""
     try:
         return "" if value is None else str(value)
-    except Exception:  # noqa: BLE001 (the host's page must not break for it)
+    except Exception:  # noqa: BLE001 (an odd value must not break the host's page)
         return ""

@@ -1,4 +1,4 @@
-"""The inbox as it stands in a page: its options, its addresses and its markup."""
+"""The inbox as a component of a page: its options, its addresses and its markup."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ TEMPLATE = "kapso_inbox/component.html"
 SCRIPT = "kapso_inbox/kapso_inbox.js"
 
 VARIANTS = ("panel", "page", "drawer", "floating")
-#: Variants that open on demand, and how the browser closes them again.
+#: Variant that opens on demand -> its `popover` attribute: whether a click elsewhere closes it.
 POPOVERS = {"drawer": "auto", "floating": "manual"}
 
 
 def clean_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the component looks and behaves.
+    """Return the options of the component, each as its own type.
 
     Args:
         options: name -> value, from a template. None counts as left out.
 
     Raises:
-        ParameterError: the first that is not in order.
+        ParameterError: an option has a wrong value, or does not exist; it names the first such.
     """
     cleaned = {}
     for name, value in options.items():
@@ -63,20 +63,20 @@ def render_component(
     notice: str = "",
     problems: Sequence[str] = (),
 ) -> SafeString:
-    """Return the component's markup. Asks neither the database nor Kapso.
+    """Return the component's markup. This asks neither the database nor Kapso.
 
     Args:
-        context: of the template that the component stands in.
-        name: what the page's links call this inbox; a slug.
+        context: the context of the template around the component.
+        name: the slug by which the page's links refer to this inbox.
         title: the accessible name.
-        launch: the address of the launch, without theme and filters; "" shows no frame, and what
-            leads to a launch is left out.
-        params: cleaned theme and filters.
-        options: cleaned, see `clean_options`.
-        src: where the frame starts instead of at the launch (direct delivery).
-        settings_url: the page with the user's own settings; "" for none.
-        notice: what is shown instead of the frame; for everybody.
-        problems: what is wrong with the tag; for whoever writes the page.
+        launch: the address of the launch, without theme and filters. With "" the component has no
+            links to a launch, and no frame unless `src` is given.
+        params: the theme and filters, cleaned.
+        options: the options, as `clean_options` returns them.
+        src: the address that the frame starts from instead of the launch (direct delivery).
+        settings_url: the address of the page with the user's own settings, or "".
+        notice: a text for everybody, shown instead of the frame.
+        problems: what is wrong with the tag, for the developer of the page.
     """
     request = request_of(context)
     page = _page(request)
@@ -92,7 +92,7 @@ def render_component(
     template = context.template.engine.get_template(TEMPLATE)  # type: ignore[union-attr]
     own = context.new(
         {
-            "assets": "" if page.has_assets else assets(context),
+            "assets": "" if page.has_assets else render_assets(context),
             "name": name,
             "title": title,
             "variant": variant,
@@ -108,8 +108,8 @@ def render_component(
                 else ""
             ),
             "theme_source": theme_source,
-            # What opens on demand was not opened by anybody yet. And a frame that is about to get
-            # the page's theme need not be launched without it first.
+            # Nobody has opened yet what opens on demand. And a frame that is about to get the
+            # page's theme need not be launched without it first.
             "lazy": options.get("lazy", bool(popover or (theme_source and "mode" not in params))),
             "origins": " ".join(conf.inbox_origins()),
             "permissions": frame_permissions(conf.inbox_origins()),
@@ -121,18 +121,18 @@ def render_component(
     return template.render(own)
 
 
-def assets(context: Context) -> SafeString:
-    """Return stylesheet and script; from here on, no component of this page brings them again.
+def render_assets(context: Context) -> SafeString:
+    """Return the tags for stylesheet and script; later components of the page leave them out.
 
-    Carries the nonce of the page's policy, where it has one: `csp_nonce` of the context (Django's
-    own context processor) or of the request (django-csp).
+    If the page's policy has a nonce, they carry it: `csp_nonce` of the context (Django's own
+    context processor) or of the request (django-csp).
     """
     request = request_of(context)
     _page(request).has_assets = True
     nonce = context.get("csp_nonce")
     if nonce is None:
         nonce = getattr(request, "csp_nonce", None)
-    # Both are lazy, and made by being read: their truth says only whether they were.
+    # Both are lazy and generated by being read. Until then they are false.
     nonce = as_text(nonce)
     attribute = format_html(' nonce="{}"', nonce) if nonce else ""
     return format_html(
@@ -145,45 +145,46 @@ def assets(context: Context) -> SafeString:
 
 
 def render_link(*, slug: str, href: str, label: str, css_class: str = "") -> SafeString:
-    """Return a link to the whole page of an inbox, which opens a drawer where the page has it.
+    """Return a link to the whole page of an inbox; on a page with its drawer, it opens that.
 
     Args:
-        slug: of the embed.
-        href: the whole page, with filters for what is to be seen.
-        label: the text; presented as text, whatever is in it.
-        css_class: more classes, separated by blanks.
+        slug: the slug of the embed.
+        href: the address of the whole page, with filters.
+        label: the text. It is always escaped.
+        css_class: more classes, separated by spaces.
     """
     return format_html(
         '<a class="{}" href="{}" data-kapso-inbox-open="{}">{}</a>',
         _link_class(css_class),
         href,
         slug,
-        # What a host marked as safe is escaped, too: it comes from a contact's data.
+        # Escaped even if the host marked it as safe: it comes from a contact's data.
         str.__str__(label),
     )
 
 
 def render_no_link(*, reason: str, label: str, css_class: str = "") -> SafeString:
-    """Return what stands where a link would lead nowhere, with the reason."""
+    """Return a text in place of a link that would lead nowhere, with the reason as its title."""
     return format_html(
         '<span class="{}" title="{}">{}</span>', _link_class(css_class), reason, str.__str__(label)
     )
 
 
 def request_of(context: Context) -> HttpRequest | None:
-    """Return the request, unless the page has the name for something of its own."""
+    """Return the context's request, or None if the page uses that name for something else."""
     request = context.get("request")
     return request if isinstance(request, HttpRequest) else None
 
 
 @dataclass
 class _Page:
-    """What the components of one page have to know of each other."""
+    """What the components of one page must know about each other."""
 
     has_assets: bool = False
     names: Counter[str] = field(default_factory=Counter)
 
     def unique(self, name: str) -> str:
+        """Return a name that no other component of the page has."""
         self.names[name] += 1
         return name if self.names[name] == 1 else f"{name}-{self.names[name]}"
 
@@ -196,7 +197,7 @@ def _page(request: HttpRequest | None) -> _Page:
 
 
 def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the quick views: text and address."""
+    """Return the quick views, each as its text and its address."""
     others = {name: value for name, value in params.items() if name not in FLAGS}
     return [
         (label, with_params(launch, _in_a_view({**others, **filters})))
@@ -209,7 +210,10 @@ def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _in_a_view(params: Mapping[str, str]) -> dict[str, str]:
-    """Say of each filter of the views whether it is on: what the tabs show is so for everybody."""
+    """Return params that turn each filter of the views on or off.
+
+    So a tab shows the same to everybody, whatever filters they have saved.
+    """
     others = {name: value for name, value in params.items() if name not in FLAGS}
     return others | {name: params.get(name, OFF) for name in FLAGS}
 

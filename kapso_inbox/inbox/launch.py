@@ -1,4 +1,4 @@
-"""The moment an authorised browser is sent from the CRM into the inbox, or told why not."""
+"""The launch: the decision whether an inbox opens for a user, and the record of that decision."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, InboxPreference, 
 from kapso_inbox.origins import Origin, covers
 
 from . import tickets
-from .params import merge_params, trusted_params, with_params
+from .params import merge_params, valid_params, with_params
 
 logger = logging.getLogger(__name__)
 
 
-class RefusedError(KapsoInboxError):
+class LaunchRefusedError(KapsoInboxError):
     """The inbox does not open.
 
     Attributes:
-        outcome: why not.
-        embed: which one, where the user may open it but for that.
+        outcome: the reason.
+        embed: the embed that was asked for, if the user may open it; None otherwise.
     """
 
     def __init__(self, outcome: Outcome) -> None:
@@ -41,48 +41,50 @@ class RefusedError(KapsoInboxError):
 
 
 def openable(request: HttpRequest) -> InboxEmbedQuerySet:
-    """Return the embeds that the request's user may open, with their links, in one query."""
+    """Return the embeds that the request's user may open, each with its current link."""
     embeds = InboxEmbed.objects.select_related("current_link")
     return get_policy().openable(request.user, embeds)
 
 
 def admit(request: HttpRequest, slug: str) -> dict[str, str]:
-    """Let the user of the request's ticket in, for the rest of this request.
+    """Use the request's ticket, and make the ticket's user the user of this request.
 
-    The ticket is used up whatever comes of it, also where a script asks and not a frame: one that
-    was shown to us may have been seen by others. From here on `request.user` is its user, as after
-    a login, but no session is begun. Where somebody is signed in as another user, they remain who
-    they are, and are refused.
+    The ticket is used up whatever the result, even if a script asks instead of a frame: others may
+    have seen a ticket that was presented once. From here on `request.user` is the ticket's user, as
+    after a login, but no session is started. Somebody who is signed in as another user stays that
+    user and is refused.
 
     Args:
-        request: with `ticket` in its query.
-        slug: which embed is to be opened.
+        request: a request with `ticket` in its query.
+        slug: the slug of the embed to open.
 
     Returns:
         The ticket's theme and filters, cleaned.
 
     Raises:
-        RefusedError: the ticket lets nobody in here and now.
+        LaunchRefusedError: the ticket is not valid for this request.
     """
     ticket = tickets.find_ticket(request.GET["ticket"])
     if ticket is None:
         record_refusal(request, slug, Outcome.BAD_TICKET)
-        raise RefusedError(Outcome.BAD_TICKET)
+        raise LaunchRefusedError(Outcome.BAD_TICKET)
     try:
-        good = tickets.use_ticket(ticket)
+        was_unused = tickets.use_ticket(ticket)
     except DatabaseError:
         logger.exception("A ticket for the inbox %r could not be used up.", slug)
-        raise RefusedError(Outcome.NOT_RECORDED) from None
-    # A site that knows its people by token alone has no AuthenticationMiddleware, and no user here.
-    own = getattr(getattr(request, "user", None), "pk", None) in (None, ticket.user_id)
-    alone = len(request.GET) == len(request.GET.getlist("ticket")) == 1
-    # Not every policy asks whether the user is active: of those with a session, Django does.
-    if not (good and own and alone and ticket.user.is_active and ticket.embed.slug == slug):
-        # As whoever is signed in, or else as the ticket's user: but nobody is let in.
-        record_refusal(request, slug, Outcome.BAD_TICKET, user=ticket.user if own else None)
-        raise RefusedError(Outcome.BAD_TICKET)
+        raise LaunchRefusedError(Outcome.NOT_RECORDED) from None
+    # A site that authenticates by token alone has no AuthenticationMiddleware, so no user here.
+    signed_in = getattr(getattr(request, "user", None), "pk", None)
+    is_theirs = signed_in in (None, ticket.user_id)
+    is_whole_query = len(request.GET) == len(request.GET.getlist("ticket")) == 1
+    is_for_embed = ticket.embed.slug == slug
+    # Not every policy checks `is_active`. For a session, Django does.
+    if not (was_unused and is_theirs and is_whole_query and is_for_embed and ticket.user.is_active):
+        # Recorded for the signed-in user, or else for the ticket's, who is not let in by that.
+        record_refusal(request, slug, Outcome.BAD_TICKET, user=ticket.user if is_theirs else None)
+        raise LaunchRefusedError(Outcome.BAD_TICKET)
     _act_as(request, ticket.user)
-    return trusted_params("a ticket", ticket.params)
+    return valid_params("a ticket", ticket.params)
 
 
 @sensitive_variables()
@@ -97,45 +99,47 @@ def open_inbox(
     """Decide whether an inbox opens for the request's user, and record the decision.
 
     Args:
-        request: with a signed-in user.
-        slug: which embed.
-        params: cleaned theme and filters that were asked for.
-        verify: whether Kapso may be asked if the link still lives.
-        page: where the page is that shows it, if that is known. Only on Kapso's own word of this
-            moment is it refused for that: otherwise the browser decides.
+        request: a request of a signed-in user.
+        slug: the slug of the embed.
+        params: the theme and filters that were asked for, cleaned.
+        verify: whether Kapso may be asked if the link still works.
+        page: the origin of the page around the frame, if it is known. A page that the embed does
+            not allow is refused only if Kapso has just confirmed that. Otherwise the browser
+            decides.
 
     Returns:
-        The secret address with the user's theme and filters. Whoever holds it reads conversations.
+        The secret address with theme and filters. Whoever holds it reads conversations.
 
     Raises:
-        RefusedError: it does not open.
+        LaunchRefusedError: the inbox does not open.
     """
     preferences = InboxPreference.objects.filter(embed=OuterRef("pk"), user=request.user.pk)
     found = (
         openable(request)
         .annotate(preference=Subquery(preferences.values("params")[:1]))
         .filter(slug=slug)
-        .order_by()  # there is one at most
+        .order_by()  # slugs are unique, so there is nothing to sort
     )
     embed = next(iter(found[:1]), None)
     try:
         if embed is None:
-            raise RefusedError(Outcome.NOT_AVAILABLE)
-        try:
-            url = _reveal(embed, verify=verify, page=page)
-        except DatabaseError:
-            logger.exception("What became of the secret of the inbox %r was not recorded.", slug)
-            raise RefusedError(Outcome.NOT_RECORDED) from None
-    except RefusedError as refusal:
+            raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
+        if verify and embed.obstacle() is None:
+            _verify_at_kapso(embed, page)
+        url = _secret_url(embed)
+    except LaunchRefusedError as refusal:
         refusal.embed = embed
         _try_to_record(request, slug, refusal.outcome, embed)
         raise
-    preference = trusted_params("a saved preference", getattr(embed, "preference", None))
-    own = _user_params(request, embed)
+    merged = merge_params(
+        params,
+        valid_params("a saved preference", getattr(embed, "preference", None)),
+        _user_params(request, embed),
+        _reader_language(request),
+    )
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
-        raise RefusedError(Outcome.NOT_RECORDED)
+        raise LaunchRefusedError(Outcome.NOT_RECORDED)
     signals.send_after_commit(signals.inbox_opened, embed=embed, user=request.user, request=request)
-    merged = merge_params(params, preference, own, _spoken(request))
     return with_params(url, merged)
 
 
@@ -147,74 +151,94 @@ def record_refusal(
     embed: InboxEmbed | None = None,
     user: Any = None,
 ) -> None:
-    """Record that an attempt was refused; of somebody who is not known there is no record.
+    """Record that an attempt was refused. An attempt of an unknown visitor is not recorded.
 
     Args:
-        request: of the attempt.
-        slug: what was asked for.
-        outcome: why not.
-        embed: what was found by that slug, as far as it was looked for.
-        user: whose attempt it was, if not that of who is signed in.
+        request: the request that was refused.
+        slug: the slug that was asked for.
+        outcome: the reason.
+        embed: the embed with that slug, if the caller has looked for it.
+        user: whose attempt it was, if not that of the signed-in user.
     """
     user = user or getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         _try_to_record(request, slug, outcome, embed, user)
 
 
+def _verify_at_kapso(embed: InboxEmbed, page: Origin | None) -> None:
+    """Ask Kapso about the embed if that is due, and update it with the answer.
+
+    A page that the embed does not allow makes it due at once: an administrator may have allowed
+    the page at Kapso a moment ago.
+
+    Raises:
+        LaunchRefusedError: Kapso has just confirmed that this page may not show the embed.
+    """
+    has_answered = refresh.verify(embed, at_once=not _is_allowed_on(embed, page))
+    if has_answered and embed.obstacle() is None and not _is_allowed_on(embed, page):
+        raise LaunchRefusedError(Outcome.WRONG_ORIGIN)
+
+
 @sensitive_variables()
-def _reveal(embed: InboxEmbed, *, verify: bool, page: Origin | None) -> str:
-    obstacle = embed.obstacle()
-    if obstacle is None and verify:
-        # It may have been mended at Kapso a moment ago.
-        answered = refresh.verify(embed, at_once=_is_foreign(embed, page))
-        obstacle = embed.obstacle()
-        if obstacle is None and answered and _is_foreign(embed, page):
-            obstacle = Outcome.WRONG_ORIGIN
+def _secret_url(embed: InboxEmbed) -> str:
+    """Return the secret address of an embed's current link, recovering a lost one if possible.
+
+    Raises:
+        LaunchRefusedError: the embed opens for nobody, or its secret cannot be decrypted.
+    """
     link = embed.current_link
-    if obstacle == Outcome.SECRET_LOST and link is not None and link.recover_secret():
-        obstacle = embed.obstacle()
-    if obstacle is not None or link is None:
-        raise RefusedError(obstacle or Outcome.NOT_READY)
     try:
-        return link.reveal_url()
-    except (EncryptionError, ConfigurationError) as error:
-        lose_secret(link, str(error))
-        raise RefusedError(Outcome.SECRET_LOST) from None
+        if link is not None and embed.obstacle() == Outcome.SECRET_LOST:
+            link.recover_secret()
+        obstacle = embed.obstacle()
+        if link is None or obstacle is not None:
+            raise LaunchRefusedError(obstacle or Outcome.NOT_READY)
+        try:
+            return link.reveal_url()
+        except (EncryptionError, ConfigurationError) as error:
+            lose_secret(link, str(error))
+            raise LaunchRefusedError(Outcome.SECRET_LOST) from None
+    except DatabaseError:
+        logger.exception(
+            "The loss or return of the secret of the inbox %r was not recorded.", embed.slug
+        )
+        raise LaunchRefusedError(Outcome.NOT_RECORDED) from None
 
 
-def _is_foreign(embed: InboxEmbed, page: Origin | None) -> bool:
-    """Say whether a page is none of those that may show the embed; no list means any page."""
+def _is_allowed_on(embed: InboxEmbed, page: Origin | None) -> bool:
+    """Return whether a page may show the embed. An unknown page, or an empty list, is allowed."""
     allowed = embed.allowed_origins
-    if page is None or not allowed:
-        return False
-    return not any(covers(entry, page) for entry in allowed)
+    return page is None or not allowed or any(covers(entry, page) for entry in allowed)
 
 
-def _spoken(request: HttpRequest) -> dict[str, str]:
-    """Return the reader's language, where Kapso has it.
+def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
+    """Return what the host's `USER_PARAMS` says. If it fails, log that and return nothing."""
+    try:
+        function = conf.user_params()
+        return valid_params("USER_PARAMS", function(request, embed)) if function else {}
+    except Exception:
+        logger.exception("USER_PARAMS failed; the inbox opens without them.")
+        return {}
 
-    Only LocaleMiddleware sets `LANGUAGE_CODE`. Without it every request is in the site's own, which
-    says nothing of the reader, and nothing against the language that the embed was given.
+
+def _reader_language(request: HttpRequest) -> dict[str, str]:
+    """Return the reader's language as a parameter, if Kapso supports it.
+
+    Only LocaleMiddleware sets `LANGUAGE_CODE`. Without it every request has the site's language,
+    which says nothing about the reader and must not override the embed's own language.
     """
     language = str(getattr(request, "LANGUAGE_CODE", "")).partition("-")[0].lower()
     return {"language": language} if language in Language.values else {}
 
 
 def _act_as(request: HttpRequest, user: Any) -> None:
+    """Make a user the user of this request, as AuthenticationMiddleware does."""
+
     async def auser() -> Any:
         return user
 
-    # Both, as AuthenticationMiddleware sets both: a receiver of our signal may be asynchronous.
+    # `auser` as well: a receiver of our signal may be asynchronous.
     request.user, request.auser = user, auser
-
-
-def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
-    try:
-        function = conf.user_params()
-        return trusted_params("USER_PARAMS", function(request, embed)) if function else {}
-    except Exception:
-        logger.exception("USER_PARAMS failed; the inbox opens without them.")
-        return {}
 
 
 def _try_to_record(
@@ -224,9 +248,10 @@ def _try_to_record(
     embed: InboxEmbed | None,
     user: Any = None,
 ) -> bool:
+    """Record how an attempt ended, and return whether that was possible."""
     try:
         audit.record_attempt(request, slug, outcome, embed, user=user)
     except DatabaseError:
-        logger.exception("An opening of the inbox %r could not be recorded.", slug)
+        logger.exception("An attempt to open the inbox %r could not be recorded.", slug)
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a page of ours says in place of the inbox: to an agent, and to who can mend it."""
+"""What a page of this app says in place of the inbox: to agents, and to who can fix the cause."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kapso_inbox import access, origins
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed, Mode, Outcome
 
+#: Outcome -> the HTTP status of the page that reports it.
 STATUS = {
     Outcome.NOT_IN_FRAME: 403,
     Outcome.SIGNED_OUT: 403,
@@ -28,8 +29,8 @@ STATUS = {
     Outcome.WRONG_ORIGIN: 403,
 }
 
-#: What is mended on the embed's page in the admin.
-_MENDED_IN_ADMIN = frozenset(
+#: Outcomes that an administrator can fix on the embed's page in the admin.
+_FIXED_IN_ADMIN = frozenset(
     {
         Outcome.NOT_AVAILABLE,
         Outcome.NOT_READY,
@@ -42,15 +43,15 @@ _MENDED_IN_ADMIN = frozenset(
 
 
 def has_ticket(request: HttpRequest) -> bool:
-    """Say whether a launch is one by ticket: in a frame on a page anywhere, without a session."""
+    """Return whether a launch is by ticket: in a frame on a page of any site, without a session."""
     return "ticket" in request.GET
 
 
-def page_of(request: HttpRequest) -> origins.Origin | None:
-    """Return where the page is that a frame of this site stands on; None where nobody says.
+def page_origin(request: HttpRequest) -> origins.Origin | None:
+    """Return the origin of the page around a frame of this site, or None if it is unknown.
 
-    Our iframe asks for `strict-origin`, so the Referer is the page's origin. What comes by ticket
-    stands on pages of others, of which we know nothing.
+    Our iframe asks for `strict-origin`, so the Referer is the page's origin. Frames with a ticket
+    are on pages of other sites, about which we know nothing.
     """
     if has_ticket(request) or request.headers.get("Sec-Fetch-Dest") != "iframe":
         return None
@@ -58,70 +59,71 @@ def page_of(request: HttpRequest) -> origins.Origin | None:
     return page if page and page.scheme in ("http", "https") else None
 
 
-def theme(*wishes: object) -> str:
-    """Return the theme of a page of ours: the first of these that is one, `system` for none."""
+def page_theme(*wishes: object) -> str:
+    """Return the theme of a page of this app: the first valid one of `wishes`, or `system`."""
     return next((str(wish) for wish in wishes if wish in Mode.values), Mode.SYSTEM.value)
 
 
-def context(
+def message_context(
     request: HttpRequest,
     slug: str,
     outcome: Outcome,
     embed: InboxEmbed | None = None,
     detail: str = "",
 ) -> dict[str, Any]:
-    """Return what the page for an outcome is made of.
+    """Return the template context of the page that reports an outcome.
 
-    Costs a few queries where an administrator could mend it. It tells of an embed only to who may
-    open it, as its caller has found out, or may manage it.
+    For an outcome that an administrator can fix, this takes a few queries. It says something about
+    an embed only to users who may open or manage it.
 
     Args:
-        request: that came to this outcome.
-        slug: which embed was asked for.
-        outcome: how it ended.
-        embed: the one of that slug, if the request's user may open it.
+        request: the request that had this outcome.
+        slug: the slug that was asked for.
+        outcome: how the launch ended.
+        embed: the embed with that slug, if the request's user may open it.
         detail: what the outcome alone does not say.
     """
-    said: dict[str, Any] = {
+    context: dict[str, Any] = {
         "outcome": outcome.value,
         "detail": detail,
-        "theme": theme(request.GET.get("mode")),
+        "theme": page_theme(request.GET.get("mode")),
         "has_fetch_metadata": "Sec-Fetch-Dest" in request.headers,
     }
     if outcome == Outcome.WRONG_ORIGIN and embed is not None:
-        said |= {"page": page_of(request), "allowed": embed.allowed_origins}
-    # Any site may frame what a ticket comes to; it offers nothing to click on.
+        context |= {"page": page_origin(request), "allowed": embed.allowed_origins}
+    # Any site may frame the page that a ticket leads to, so it offers nothing to click on.
     if has_ticket(request):
-        return said
+        return context
     if outcome == Outcome.SIGNED_OUT:
-        said["login_url"] = _login_url(request, slug)
-    if outcome in _MENDED_IN_ADMIN:
-        said |= _for_administrators(request, slug, outcome)
-    return said
+        context["login_url"] = _login_url(request, slug)
+    if outcome in _FIXED_IN_ADMIN:
+        context |= _for_administrators(request, slug, outcome)
+    return context
 
 
 def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> dict[str, Any]:
+    """Return what the page tells users who may change the embed; {} for all others."""
     user: Any = request.user
-    named = InboxEmbed.objects.filter(slug=slug)
-    embed = get_policy().manageable(user, named, "change").first()
+    embeds = InboxEmbed.objects.filter(slug=slug)
+    embed = get_policy().manageable(user, embeds, "change").first()
     if embed is None:
-        return _for_whoever_may_add(user, slug) if outcome == Outcome.NOT_AVAILABLE else {}
-    said = {
+        return _for_those_who_may_add(user, slug) if outcome == Outcome.NOT_AVAILABLE else {}
+    context = {
         "manages": True,
         "embed": embed,
         "admin_url": admin_url(user, "change", embed.pk),
     }
     if outcome == Outcome.NOT_AVAILABLE:
-        said |= {
+        context |= {
             "lacks_permission": not user.has_perm(access.OPEN),
-            "lacks_groups": _lacking_groups(user, embed),
+            "lacks_groups": _missing_groups(user, embed),
             "is_of_another": embed.personal_to not in ("", str(user.pk)),
         }
-    return said
+    return context
 
 
-def _for_whoever_may_add(user: Any, slug: str) -> dict[str, Any]:
-    """Return what is said to who may add an embed: most likely the page has a slug of none."""
+def _for_those_who_may_add(user: Any, slug: str) -> dict[str, Any]:
+    """Return what the page tells users who may add embeds: most likely the slug is wrong."""
     if not user.has_perm("kapso_inbox.add_inboxembed"):
         return {}
     address = admin_url(user, "add")
@@ -129,22 +131,25 @@ def _for_whoever_may_add(user: Any, slug: str) -> dict[str, Any]:
     return {"adds": True, "slug": slug, "add_url": f"{address}?{query}" if address else ""}
 
 
-def _lacking_groups(user: Any, embed: InboxEmbed) -> list[str]:
-    """Return the groups of which one would do; none where the user is in one, or it has none."""
-    needed = {group.pk: group.name for group in embed.groups.all()}
+def _missing_groups(user: Any, embed: InboxEmbed) -> list[str]:
+    """Return the names of the embed's groups, or [] if the user is in one of them.
+
+    A user model without groups gets [] as well.
+    """
+    names = {group.pk: group.name for group in embed.groups.all()}
     own = getattr(user, "groups", None)
-    if own is None or own.filter(pk__in=needed).exists():
+    if own is None or own.filter(pk__in=names).exists():
         return []
-    return sorted(needed.values())
+    return sorted(names.values())
 
 
 def admin_url(user: Any, name: str, *args: Any) -> str:
-    """Return the address of a page about embeds in the admin; "" for who is not let in there.
+    """Return the address of an admin page about embeds, or "" for a user who may not enter there.
 
     Args:
         user: the reader.
-        name: of the page, after `admin:kapso_inbox_inboxembed_`.
-        args: of its address.
+        name: the name of the page, after `admin:kapso_inbox_inboxembed_`.
+        args: the arguments of its address.
     """
     if not getattr(user, "is_staff", False):
         return ""
@@ -155,7 +160,9 @@ def admin_url(user: Any, name: str, *args: Any) -> str:
 
 
 def _login_url(request: HttpRequest, slug: str) -> str:
-    """Return where to sign in, and to be told then to go on where one was; "" for nowhere."""
+    """Return the login address, which leads on to the page `signed_in`; "" if there is none."""
+    # This module loads Django's login forms. In a site that has neither the admin nor Django's
+    # login views, nothing else does, and start-up would take 20 ms longer (Django 5.2).
     from django.contrib.auth.views import redirect_to_login
 
     try:
@@ -163,6 +170,6 @@ def _login_url(request: HttpRequest, slug: str) -> str:
         after = reverse("kapso_inbox:signed_in", args=[slug])
     except NoReverseMatch:
         return ""
-    # Somewhere else, a path alone would be one of that site.
+    # On another site, a path alone would be a path of that site.
     after = request.build_absolute_uri(after) if "//" in address else after
     return redirect_to_login(after, address).url

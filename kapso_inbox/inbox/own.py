@@ -1,4 +1,4 @@
-"""Each agent's own inbox: narrowed to the conversations that are assigned to them at Kapso."""
+"""An agent's own inbox, which shows the conversations that are assigned to them at Kapso."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox import conf, lookups
 from kapso_inbox.exceptions import KapsoInboxError
+from kapso_inbox.lifecycle import BusyError, ensure_embed
 from kapso_inbox.models import MINE, AccessLink, InboxEmbed, Outcome
 
 from .coercion import as_text
@@ -24,10 +25,10 @@ _IN_A_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 
 
 class NoMatchError(KapsoInboxError):
-    """A user is not known to be any one member of the team at Kapso; the text says why to people.
+    """A user cannot be matched to one team member at Kapso. The text tells people why.
 
     Attributes:
-        is_ambiguous: more than one could be meant.
+        is_ambiguous: whether more than one team member, or more than one user, fits.
     """
 
     def __init__(self, reason: str, *, is_ambiguous: bool = False) -> None:
@@ -36,26 +37,26 @@ class NoMatchError(KapsoInboxError):
 
 
 class UnsettledError(KapsoInboxError):
-    """Whether Kapso made the user's inbox is not known yet, or another request is at it."""
+    """It is unknown whether Kapso created the user's inbox, or another request is creating it."""
 
 
-def match(user: Any) -> str:
-    """Return the team member at Kapso that a user is.
+def team_member_id(user: Any) -> str:
+    """Return the ID of the team member at Kapso that a user is.
 
-    By the host's `TEAM_MEMBER`, otherwise by e-mail, in the project `default`. An e-mail that
-    another account of the site has, too, matches nobody: who can write any address into their own
-    profile must not get a colleague's conversations by it.
+    The host's `TEAM_MEMBER` decides. Without it, the e-mail address does, in the project `default`.
+    An address that another user of the site also has matches nobody: users who can enter any
+    address in their profile must not get a colleague's conversations by that.
 
     Args:
         user: a user of the site.
 
     Returns:
-        Kapso's `user_id` of the member.
+        Kapso's `user_id` of the team member.
 
     Raises:
-        NoMatchError: there is none, or more than one.
+        NoMatchError: no team member fits, or more than one.
         KapsoError: Kapso could not be asked.
-        ConfigurationError: there is no project `default`.
+        ConfigurationError: the project `default` is missing or malformed.
     """
     function = conf.team_member()
     if function is None:
@@ -71,7 +72,7 @@ def match(user: Any) -> str:
 
 
 def slug_for(user: Any) -> str:
-    """Return the slug of a user's own embed: `mine-` and the primary key, or a digest of it."""
+    """Return the slug of a user's own embed: `mine-` and their primary key or its digest."""
     key = str(user.pk)
     if not _IN_A_SLUG.fullmatch(key):
         key = hashlib.sha256(key.encode()).hexdigest()[:40]
@@ -79,34 +80,32 @@ def slug_for(user: Any) -> str:
 
 
 def own_embed(user: Any) -> InboxEmbed | None:
-    """Return a user's own embed if it was set up, whether it opens now or not."""
+    """Return a user's own embed, whether it opens now or not, or None if it is not set up."""
     embeds = InboxEmbed.objects.select_related("current_link")
     embed = embeds.filter(slug=slug_for(user), personal_to=str(user.pk)).first()
     return None if embed is None or embed.obstacle() == Outcome.NOT_READY else embed
 
 
 def is_unsettled(user: Any) -> bool:
-    """Say whether Kapso may have made, or be making, a user's inbox that is not there yet."""
+    """Return whether Kapso may have created a user's inbox that is not known here yet."""
     links = AccessLink.objects.filter(embed__slug=slug_for(user))
     return links.filter(state__in=AccessLink.UNCERTAIN).exists()
 
 
 def set_up(request: HttpRequest) -> InboxEmbed:
-    """Make sure that the request's user has an inbox of their own; doing it again changes nothing.
+    """Set up an inbox of their own for the request's user, unless there is one already.
 
-    Whom they are at Kapso is asked once, when it is made, and kept: it cannot be changed there.
+    The team member is looked up once, when the inbox is created, since Kapso cannot change it
+    later. Call this outside of transactions.
 
     Args:
-        request: of a user for whom `AccessPolicy.may_have_own` holds, outside of transactions.
+        request: a request of a user for whom `AccessPolicy.may_have_own` is true.
 
     Raises:
-        NoMatchError: they are not known to be any one team member.
-        UnsettledError: it is not known what became of an earlier try.
+        NoMatchError: the user cannot be matched to one team member.
+        UnsettledError: it is unknown what became of an earlier try, or another request is at it.
         Exception: one of `refusals.REFUSALS`.
     """
-    # Not at import: requests is only loaded in a process that really talks to Kapso.
-    from kapso_inbox.lifecycle import BusyError, ensure_embed
-
     user = request.user
     if is_unsettled(user):
         raise UnsettledError
@@ -115,7 +114,7 @@ def set_up(request: HttpRequest) -> InboxEmbed:
         return ensure_embed(
             slug_for(user),
             name=_name(user),
-            assigned_user_id=match(user),
+            assigned_user_id=team_member_id(user),
             personal_to=str(user.pk),
             allowed_origins=conf.value("ALLOWED_ORIGINS") or [here],
             actor=user,
@@ -134,7 +133,7 @@ def _by_email(user: Any) -> str:
             % {"email": email},
             is_ambiguous=True,
         )
-    # Somebody may have been added to the team a moment ago, just because nobody was found.
+    # An administrator may have added the user to the team just now, because nobody was found.
     members = _members(email, refresh=False) or _members(email, refresh=True)
     if not members:
         raise NoMatchError(
@@ -150,7 +149,7 @@ def _by_email(user: Any) -> str:
 
 
 def _email(user: Any) -> tuple[str, bool]:
-    """Return a user's address, and whether somebody else here has it; "" where there is none."""
+    """Return a user's e-mail address or "", and whether another user here has it as well."""
     model = get_user_model()
     name = model.get_email_field_name()
     try:
@@ -163,6 +162,7 @@ def _email(user: Any) -> tuple[str, bool]:
 
 
 def _members(email: str, *, refresh: bool) -> set[str]:
+    """Return the IDs of the team members at Kapso with an e-mail address."""
     found: set[str] = set()
     page: int | None = 1
     while page is not None:
@@ -173,14 +173,14 @@ def _members(email: str, *, refresh: bool) -> set[str]:
 
 
 def _is_same(one: str, other: str) -> bool:
-    # Beyond ASCII, letters of different people fall together when their case does.
+    # Beyond ASCII, ignoring case can make the addresses of different people equal.
     if one.isascii() and other.isascii():
         return one.lower() == other.lower()
     return one == other
 
 
 def _name(user: Any) -> str:
-    """Return what the embed is called, here and at Kapso, in one line."""
+    """Return the name of the embed, here and at Kapso, in one line."""
     names = (getattr(user, "get_full_name", str)(), user.get_username(), slug_for(user))
     lines = (" ".join(as_text(name).split()) for name in names)
     return next(line for line in lines if line)[:120]

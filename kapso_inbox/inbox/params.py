@@ -1,7 +1,7 @@
 """Theme and filters of an inbox: validated, merged, and put on an address.
 
-The names and values are those of Kapso's embedded inbox (its query parameters). They are its
-initial state only: a user can clear a filter, so none of them separates tenants. The scope does.
+The names and values are the query parameters of Kapso's embedded inbox. They are only its initial
+state: a user can clear a filter, so no filter separates tenants. The embed's scope does.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ logger = logging.getLogger(__name__)
 
 MAX_SEARCH = 100
 STATUSES = ("active", "ended", "all")
-#: Filters that are on or left out, and how an address says that one is neither.
+#: Filters that Kapso knows as on or left out, and how our own addresses turn one off.
 FLAGS = ("unread", "handoff")
 OFF = "0"
 _SWITCH = {"1": True, "true": True, "": False, "0": False, "false": False}
 
 
 class ParameterError(KapsoInboxError, ValueError):
-    """A parameter has a wrong value, or is none.
+    """A parameter has a wrong value, or does not exist.
 
     Attributes:
         name: the parameter.
-        expected: in words, what would have been right.
+        expected: what would have been right, in words.
     """
 
     def __init__(self, name: str, expected: str) -> None:
@@ -49,14 +49,14 @@ class ParameterError(KapsoInboxError, ValueError):
 
 
 def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return theme and filters as Kapso takes them.
+    """Return theme and filters as Kapso expects them.
 
     Args:
         params: name -> value, from a template, an address, a preference or a host's function.
             None and "" count as left out, and so does a false `unread` or `handoff`.
 
     Raises:
-        ParameterError: the first that is not in order.
+        ParameterError: a parameter has a wrong value, or does not exist; it names the first such.
     """
     cleaned = {}
     for name, value in params.items():
@@ -69,17 +69,17 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
     return cleaned
 
 
-def trusted_params(source: str, params: Any) -> dict[str, str]:
-    """Return theme and filters that nobody typed just now; what is wrong is left out, and logged.
+def valid_params(source: str, params: Any) -> dict[str, str]:
+    """Return the valid ones of stored or computed parameters; leave out and log the others.
 
     Args:
-        source: where they are from, for the log.
-        params: name -> value; anything else counts as none.
+        source: where they come from, for the log.
+        params: name -> value. Anything but a mapping counts as empty.
     """
     cleaned: dict[str, str] = {}
     if not isinstance(params, Mapping):
         if params is not None:
-            logger.warning("Left out: %s is no dictionary.", source)
+            logger.warning("Left out: %s is not a dictionary.", source)
         return cleaned
     for name, value in params.items():
         try:
@@ -90,13 +90,13 @@ def trusted_params(source: str, params: Any) -> dict[str, str]:
 
 
 def clean_requested(params: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a page asks for. There, a filter can be `OFF`, whatever a user's own choice is.
+    """Return what a page asks for. A page can turn a filter `OFF`, against a user's own choice.
 
     Args:
-        params: as for `clean_params`; but a false `unread` or `handoff` is `OFF`, and not left out.
+        params: as for `clean_params`, except that a false `unread` or `handoff` becomes `OFF`.
 
     Raises:
-        ParameterError: the first that is not in order.
+        ParameterError: a parameter has a wrong value, or does not exist; it names the first such.
     """
     cleaned = clean_params(params)
     off = [name for name in FLAGS if name not in cleaned and as_text(params.get(name))]
@@ -104,20 +104,21 @@ def clean_requested(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def unfiltered_search(params: Mapping[str, str]) -> dict[str, str]:
-    """Return what a page asks for, so that nobody's own filters hide what is searched for.
+    """Return params under which no filter of a user's own hides what is searched for.
 
     Args:
-        params: cleaned. Where they search, a filter that they do not ask for is `OFF`.
+        params: what a page asks for, cleaned. If that is a search, each filter it does not mention
+            becomes `OFF`.
     """
     off = [name for name in FLAGS if name not in params] if "search" in params else []
     return {**params, **dict.fromkeys(off, OFF)}
 
 
 def clean_query(query: QueryDict) -> dict[str, str]:
-    """Return what an address asks for, as `clean_requested`; each may stand in it once.
+    """Return what an address asks for, as `clean_requested` does.
 
     Raises:
-        ParameterError: the first that is not in order.
+        ParameterError: a parameter has a wrong value, does not exist, or occurs more than once.
     """
     for name, values in query.lists():
         if len(values) > 1:
@@ -126,9 +127,9 @@ def clean_query(query: QueryDict) -> dict[str, str]:
 
 
 def merge_params(*sources: Mapping[str, str]) -> dict[str, str]:
-    """Return all parameters of all sources; the first source that has one decides it.
+    """Return the parameters of all sources; the first source that has a parameter decides it.
 
-    A filter that is `OFF` there is left out, which is how Kapso has it.
+    A filter that is `OFF` by that is left out, since Kapso has no such value.
     """
     merged: dict[str, str] = {}
     for source in reversed(sources):
@@ -137,11 +138,11 @@ def merge_params(*sources: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_params(url: str, params: Mapping[str, str]) -> str:
-    """Return an address with these parameters; a query that it has already is kept.
+    """Return an address with these parameters added to its query.
 
     Args:
-        url: an embed's secret address, or one of our own.
-        params: cleaned parameters; one replaces another of its name in the address.
+        url: an embed's secret address, or an address of this app.
+        params: cleaned parameters. Each replaces a parameter of the same name.
     """
     parts = urlsplit(url)
     own = [
@@ -153,14 +154,14 @@ def with_params(url: str, params: Mapping[str, str]) -> str:
 
 
 def read_switch(name: str, value: str) -> bool:
-    """Return whether something is on.
+    """Return whether a text means on or off.
 
     Args:
-        name: what it is, for the error.
-        value: as text; blank is off.
+        name: the name of the parameter, for the error.
+        value: the text; a blank one means off.
 
     Raises:
-        ParameterError: it says neither.
+        ParameterError: the text means neither.
     """
     if value.lower() not in _SWITCH:
         raise ParameterError(name, _("is 1, true, 0, false or left out"))
@@ -196,7 +197,7 @@ def _config_id(name: str, value: str) -> str:
         raise ParameterError(name, _("is a UUID or all")) from None
 
 
-#: The one allow-list: parameter -> what reads its value, as text that Kapso takes, "" = left out.
+#: The only allow-list: parameter -> what turns its value into Kapso's text, "" for left out.
 PARAMETERS: dict[str, Callable[[str, str], str]] = {
     "mode": _choice(*Mode.values),
     "language": _choice(*Language.values),

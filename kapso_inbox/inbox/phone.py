@@ -1,4 +1,4 @@
-"""A phone number as people write it, as the text that Kapso's inbox is searched for."""
+"""The search text for Kapso's inbox, from a phone number as people write it."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from kapso_inbox.exceptions import KapsoInboxError
 
 from .coercion import as_text
 
-#: Nobody's number has fewer digits with its area, or more with its country (ITU-T E.164).
-LEAST_DIGITS, MOST_DIGITS = 6, 15
+#: No number has fewer digits with its area code, or more with its country code (ITU-T E.164).
+MIN_DIGITS, MAX_DIGITS = 6, 15
 
 _BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*[+\N{FULLWIDTH PLUS SIGN}]?[\s(\[]*\d")
 
 
 class NotANumberError(KapsoInboxError, ValueError):
-    """What was given is no phone number; the text says so to people."""
+    """A value is not a phone number. The text says so to people."""
 
 
 def search_text(value: Any) -> str:
-    """Return what to search the inbox for to find the conversations with a phone number.
+    """Return the text that finds the conversations with a phone number in the inbox.
 
-    With the phonenumbers library (the extra `phone`), these are the digits of the whole number,
-    country first, as WhatsApp has them: of any national form in `PHONE_REGION`, of an international
-    one from anywhere, without its extension. A number of digits alone may also be international
-    without its "+", as WhatsApp's own ids are.
+    With the phonenumbers library (the extra `phone`), this is the whole number with its country
+    code, as WhatsApp writes it, without an extension. The library reads national forms of
+    `PHONE_REGION` and international forms of every country. Digits alone may also be an
+    international number without its "+", such as WhatsApp's own IDs.
 
-    Without the library, and for a national form without a `PHONE_REGION`, they are the digits as
-    they stand, less the zeros they begin with: no number has those behind its country.
+    Without the library, and for a national form without a `PHONE_REGION`, the text is the digits as
+    written, without leading zeros: no number has those after its country code.
 
-    The library is loaded by the first call: some 20 ms, and a millisecond for each country that
-    turns up. A number then takes about 0.02 ms.
+    The first call loads the library, which takes some 20 ms, and a millisecond more for each new
+    country. After that a number takes about 0.02 ms.
 
     Args:
-        value: a number as text, as an integer, or as one of the library's own objects.
+        value: the number as text, as an integer, or as one of the library's own objects.
 
     Returns:
-        Digits, at most `MOST_DIGITS`.
+        At most `MAX_DIGITS` digits.
 
     Raises:
-        NotANumberError: it is none, or there is none.
+        NotANumberError: the value is not a phone number, or is blank.
     """
     library = _library()
     if library and isinstance(value, library.PhoneNumber):
@@ -59,13 +59,14 @@ def search_text(value: Any) -> str:
     elif library and (region or is_international):
         digits = _parsed(library, given, region)
     else:
-        digits = _as_they_stand(given)
-    if not LEAST_DIGITS <= len(digits) <= MOST_DIGITS:
+        digits = _digits_as_written(given)
+    if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
         raise NotANumberError(_("“%(text)s” is no phone number.") % {"text": given[:40]})
     return digits
 
 
 def _library() -> ModuleType | None:
+    # Inside the function: the package is an extra, and takes some 20 ms to load.
     try:
         import phonenumbers
     except ImportError:
@@ -74,7 +75,7 @@ def _library() -> ModuleType | None:
 
 
 def _parsed(library: ModuleType, given: str, region: str | None) -> str:
-    """Return the digits of a number in full; "" where it is none."""
+    """Return the digits of the whole number, or "" if the text is not a number."""
     number = _parse(library, given, region)
     if number and library.is_valid_number(number):
         return _e164(library, number)
@@ -82,7 +83,7 @@ def _parsed(library: ModuleType, given: str, region: str | None) -> str:
         whole = _parse(library, f"+{given}", None)
         if whole and library.is_valid_number(whole):
             return _e164(library, whole)
-    # Countries open new ranges faster than hosts update the library: the right length is enough.
+    # Countries open new ranges faster than hosts update the library: a possible length is enough.
     possible = library.ValidationResult.IS_POSSIBLE
     if number and library.is_possible_number_with_reason(number) == possible:
         return _e164(library, number)
@@ -100,8 +101,8 @@ def _e164(library: ModuleType, number: Any) -> str:
     return str(library.format_number(number, library.PhoneNumberFormat.E164)).lstrip("+")
 
 
-def _as_they_stand(given: str) -> str:
-    """Return the digits of a number without reading it; "" where there is more than a number."""
+def _digits_as_written(given: str) -> str:
+    """Return the digits as written, without leading zeros, or "" if the text has letters."""
     given = given.removeprefix("tel:").replace("(0)", "")
     if any(letter.isalpha() for letter in given):
         return ""

@@ -1,4 +1,4 @@
-"""A user's own theme and filters for an embed, and the form in the frame that changes them."""
+"""A user's own theme and filters for an embed, and the form that changes them in the frame."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from kapso_inbox import lookups
 from kapso_inbox.exceptions import ConfigurationError
+from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import InboxEmbed, InboxPreference, Language, Mode, ScopeType
 
-from .params import clean_params, trusted_params
+from .params import clean_params, valid_params
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the form waits for each page of Kapso's list of numbers (one is read, for most).
-#: It does without it rather than wait.
-PATIENCE = 2.0
+#: Seconds that the form waits for each page of Kapso's list of numbers. Most projects have one
+#: page. A form without numbers is better than a slow one.
+_NUMBERS_DEADLINE = 2.0
 
 _LOOK = ("mode", "language")
 _STATUSES = (
@@ -33,7 +34,7 @@ _STATUSES = (
 
 
 class PreferenceForm(forms.Form):
-    """What a user chooses for themselves; blank = as the page, or else the embed, has it."""
+    """A user's own choices. A blank one leaves it to the page, or else to the embed."""
 
     mode = forms.ChoiceField(label=gettext_lazy("Theme"), required=False)
     language = forms.ChoiceField(label=gettext_lazy("Language"), required=False)
@@ -50,13 +51,13 @@ class PreferenceForm(forms.Form):
         asked: Mapping[str, str],
         numbers: list[tuple[str, str]] | None,
     ) -> None:
-        """Offer what there is to choose.
+        """Set the choices, and mark those that the page around the frame overrides.
 
         Args:
-            data: what was sent.
-            saved: the user's own parameters until now.
-            asked: what the page asks for in any case: it comes before a user's own.
-            numbers: id and name of each; without any, there is no choosing one.
+            data: the submitted data.
+            saved: the user's parameters as saved before.
+            asked: the parameters that the page asks for. They override the user's own.
+            numbers: the ID and name of each phone number; without any, the field is left out.
         """
         super().__init__(data, initial=dict(saved), label_suffix="")
         choices: dict[str, Any] = {
@@ -82,29 +83,29 @@ class PreferenceForm(forms.Form):
             label = dict(choices.get(name, [])).get(asked[name])
             self.fields[name].help_text = (
                 _("This page asks for “%(value)s”. Your choice counts on others.")
-                % {"value": escape(label)}  # Django's template takes a help text for HTML
+                % {"value": escape(label)}  # Django's templates treat help texts as HTML
                 if label
                 else _("This page asks for it in any case. Your choice counts on others.")
             )
 
     def look(self) -> list[forms.BoundField]:
-        """Return the fields of what the inbox looks like."""
+        """Return the fields for the appearance of the inbox."""
         return [field for field in self if field.name in _LOOK]
 
     def filters(self) -> list[forms.BoundField]:
-        """Return the fields of which conversations it begins with."""
+        """Return the fields for the conversations that the inbox shows at first."""
         return [field for field in self if field.name not in _LOOK]
 
     def params(self) -> dict[str, str]:
-        """Return what was chosen, of what the form offers."""
+        """Return the user's choices as cleaned parameters."""
         return clean_params(self.cleaned_data)
 
 
 def saved(user: Any, embed: InboxEmbed) -> dict[str, str]:
-    """Return a user's parameters for an embed; what is not in order is left out."""
+    """Return a user's saved parameters for an embed, without those that are not valid any more."""
     rows = InboxPreference.objects.filter(user=user.pk, embed=embed)
     params = rows.values_list("params", flat=True).first()
-    return trusted_params("a saved preference", params)
+    return valid_params("a saved preference", params)
 
 
 def save(
@@ -113,29 +114,29 @@ def save(
     """Save a user's parameters for an embed.
 
     Args:
-        user: whose they are.
-        embed: for which they are.
-        params: the new ones, cleaned.
-        decided: names of all that the user has decided now: one that is not in `params` is taken
-            away. Of the others, what was saved before stays.
+        user: the user.
+        embed: the embed.
+        params: the new parameters, cleaned.
+        decided: the names of all parameters that the user has decided about. One that is missing
+            from `params` is removed. All others stay as they were saved before.
 
     Returns:
-        All that is saved now.
+        All parameters that are saved now.
 
     Raises:
-        InboxPreference.DoesNotExist: the embed, or the user, was deleted meanwhile.
+        InboxPreference.DoesNotExist: the embed or the user was deleted in the meantime.
     """
     using = router.db_for_write(InboxPreference)
     rows = InboxPreference.objects.using(using)
-    # Made before it is locked: two that lock what is not there yet are a deadlock on MariaDB.
+    # Created before it is locked: two transactions that lock a missing row deadlock on MariaDB.
     try:
-        made, _is_new = rows.get_or_create(user=user, embed=embed)
+        created, _is_new = rows.get_or_create(user=user, embed=embed)
     except IntegrityError:
         raise InboxPreference.DoesNotExist("Its user or embed was deleted.") from None
     with transaction.atomic(using=using):
-        # A write is the lock: a transaction that reads first cannot always write on SQLite.
-        rows.filter(pk=made.pk).update(embed=embed)
-        row = rows.get(pk=made.pk)
+        # The lock is a write: on SQLite, a transaction that reads first cannot always write later.
+        rows.filter(pk=created.pk).update(embed=embed)
+        row = rows.get(pk=created.pk)
         before = row.params if isinstance(row.params, dict) else {}
         kept = {name: before[name] for name in before if name not in decided}
         row.params = {**kept, **params}
@@ -143,23 +144,21 @@ def save(
     return dict(row.params)
 
 
-def numbers(embed: InboxEmbed) -> list[tuple[str, str]] | None:
-    """Return the numbers that an embed's conversations may be narrowed to: id and name.
+def choosable_numbers(embed: InboxEmbed) -> list[tuple[str, str]] | None:
+    """Return the phone numbers that a user may narrow an embed's conversations to.
 
-    Those of the whole project, for an embed that shows all of it. A customer's embed has none to
-    choose: what other numbers the project has is none of its users' business.
+    Only an embed of a whole project has any: all numbers of that project. The users of any other
+    embed must not learn which numbers the project has.
 
     Returns:
-        None where Kapso could not be asked.
+        The ID and name of each number, or None if Kapso could not be asked.
     """
-    from kapso_inbox.kapso import KapsoError
-
     if embed.scope_type != ScopeType.PROJECT:
         return []
     kind = lookups.Kind.PHONE_NUMBER
     try:
-        found = lookups.search(kind, project=embed.project, limit=100, deadline=PATIENCE)
+        found = lookups.search(kind, project=embed.project, limit=100, deadline=_NUMBERS_DEADLINE)
     except (KapsoError, ConfigurationError) as error:
-        logger.warning("The numbers of the inbox %r are not known: %s", embed.slug, error)
+        logger.warning("The numbers of the inbox %r are unknown: %s", embed.slug, error)
         return None
     return [(one.internal_id, str(one)) for one in found.choices if one.internal_id]

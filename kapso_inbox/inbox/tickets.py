@@ -1,9 +1,8 @@
-"""Tickets: a way in for a browser without a session of ours, where the front end has a token.
+"""Launch tickets: for a browser without a session here, whose front end signs in by token.
 
-A ticket is a row's id, signed. The row makes it work once, and never after it is deleted. The
-signature makes it one that only this site can have issued: who reads the database, or a backup of
-it, has no ticket without the SECRET_KEY. And the id is random, so that the SECRET_KEY alone makes
-none either.
+A ticket is the signed ID of a row. The row lets it work once, and not at all after the row is
+deleted. Because of the signature, a copy of the database is not enough to forge a ticket. Because
+the ID is random, the SECRET_KEY is not enough either.
 """
 
 from __future__ import annotations
@@ -22,42 +21,43 @@ from kapso_inbox.models import InboxEmbed, LaunchTicket
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
-#: How long a ticket is good for, in seconds.
+#: Seconds for which a ticket is valid.
 LIFETIME = 60
 
-#: How long a ticket is remembered, so that the record can tell who one that comes late was for.
+#: How long a ticket's row is kept, so that the record can name the user of a late one.
 _REMEMBERED = timedelta(hours=1)
+#: How many old rows are deleted whenever a ticket is issued.
 _BATCH = 100
 
 
 def issue_ticket(user: AbstractBaseUser, embed: InboxEmbed, params: Mapping[str, str]) -> str:
     """Return a ticket: the value of `ticket` in the query of the embed's launch.
 
-    Whoever presents it within `LIFETIME` seconds, for the first time, is taken for the user. Old
-    tickets are deleted, a bounded number of them, so that no command has to be run for it.
+    The first to present it within `LIFETIME` seconds is taken for the user. This also deletes some
+    old tickets, so that no command has to be run for that.
 
     Args:
-        user: who is to open the embed. The caller has checked that they may, now; the launch checks
-            it again.
-        embed: which one.
-        params: cleaned theme and filters.
+        user: the user who opens the embed. The caller must have checked that they may. The launch
+            checks it again.
+        embed: the embed.
+        params: the theme and filters, cleaned.
     """
     tickets = _tickets()
     old = tickets.filter(created_at__lt=timezone.now() - _REMEMBERED).order_by("created_at")
-    # By their ids, in one order: two that delete at once wait for each other, and never for ever.
+    # By ID and sorted: two processes that delete at once wait for each other, and cannot deadlock.
     tickets.filter(pk__in=sorted(old.values_list("pk", flat=True)[:_BATCH])).delete()
     ticket = tickets.create(user_id=user.pk, embed_id=embed.pk, params=dict(params))
     return _signer().sign(ticket.pk.hex)
 
 
 def find_ticket(text: str) -> LaunchTicket | None:
-    """Return the ticket, with its user and embed, whether it is still good or not.
+    """Return the ticket with its user and embed, whether it is still valid or not.
 
     Args:
-        text: what somebody presents.
+        text: what somebody presents as a ticket.
 
     Returns:
-        None where this site never issued it, or does not remember it, or user or embed are gone.
+        None if this site did not issue it, if its row was deleted, or if its user or embed was.
     """
     try:
         pk = uuid.UUID(_signer().unsign(text))
@@ -67,21 +67,21 @@ def find_ticket(text: str) -> LaunchTicket | None:
 
 
 def use_ticket(ticket: LaunchTicket) -> bool:
-    """Use a ticket; one UPDATE decides, so that of many at once one succeeds.
+    """Use a ticket up. One UPDATE decides, so that only one of many callers succeeds.
 
-    Not to be called inside a transaction: a rollback would make the ticket good again.
+    Do not call this inside a transaction: a rollback would make the ticket valid again.
 
     Returns:
-        Whether it was good until now.
+        Whether the ticket was valid until now.
 
     Raises:
-        DatabaseError: it could not be written down.
+        DatabaseError: the use could not be stored.
     """
     now = timezone.now()
-    good = _tickets().filter(
+    valid = _tickets().filter(
         pk=ticket.pk, used_at=None, created_at__gt=now - timedelta(seconds=LIFETIME)
     )
-    return bool(good.update(used_at=now))
+    return bool(valid.update(used_at=now))
 
 
 def _signer() -> Signer:
@@ -89,5 +89,5 @@ def _signer() -> Signer:
 
 
 def _tickets() -> QuerySet[LaunchTicket]:
-    # Never from a replica, which may not have heard of the ticket or of its use.
+    # Never from a replica, which may lack the ticket or its use.
     return LaunchTicket.objects.for_write()

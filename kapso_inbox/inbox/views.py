@@ -1,4 +1,4 @@
-"""What an agent's browser asks for: the launch into the inbox, and the inbox as a whole page."""
+"""The views that an agent's browser asks for: the launch, the preferences, and the whole page."""
 
 from __future__ import annotations
 
@@ -22,29 +22,32 @@ from kapso_inbox.csp import csp_sources
 from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
 from . import outcomes, preferences
-from .launch import RefusedError, admit, open_inbox, openable, record_refusal
+from .launch import LaunchRefusedError, admit, open_inbox, openable, record_refusal
 from .params import PARAMETERS, ParameterError, clean_query, merge_params, with_params
 
 logger = logging.getLogger(__name__)
 
-View = Callable[[HttpRequest, str], HttpResponse]
+_FrameView = Callable[[HttpRequest, str], HttpResponse]
+
+#: Outcomes that the same request would have again, so that the page offers no second try.
+_FINAL = frozenset({Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET})
 
 
-class _IntoTheInbox(HttpResponseRedirect):
-    """The redirect of a launch. An error page shows the `repr` of responses, so it has none."""
+class _RedirectToInbox(HttpResponseRedirect):
+    """The redirect of a launch. Its `repr`, which error pages show, leaves out the address."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
 
-class BackToTheLaunch(HttpResponseRedirect):
-    """What a form in the frame is answered with: go and get the inbox (303 makes it a GET)."""
+class RedirectToLaunch(HttpResponseRedirect):
+    """The answer to a form in the frame. The status 303 turns the POST into a GET."""
 
     status_code = 303
 
 
-def in_frame_view(view: View) -> View:
-    """Make a view one of the frame's: why it refuses is a page of ours, and nothing is cached."""
+def in_frame_view(view: _FrameView) -> _FrameView:
+    """Turn a view's refusals into pages for the frame, and keep all of its answers uncached."""
 
     @wraps(view)
     @sensitive_variables()
@@ -54,9 +57,7 @@ def in_frame_view(view: View) -> View:
         except ParameterError as error:
             record_refusal(request, slug, Outcome.BAD_PARAMETER)
             return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
-        except RefusedError as refusal:
-            if refusal.outcome == Outcome.NOT_IN_FRAME:
-                record_refusal(request, slug, refusal.outcome)
+        except LaunchRefusedError as refusal:
             return _message(request, slug, refusal.outcome, refusal.embed)
 
     return in_frame
@@ -65,42 +66,43 @@ def in_frame_view(view: View) -> View:
 @require_GET
 @sensitive_variables()
 @in_frame_view
-def launch(request: HttpRequest, slug: str) -> HttpResponse:
-    """Send a frame on to the inbox: the address an iframe starts from.
+def launch_view(request: HttpRequest, slug: str) -> HttpResponse:
+    """Send a frame on to the inbox. This is the address that an iframe starts from.
 
-    Answers 302 with the secret address, to a frame only, since a script could read where a fetch
-    ended: to one on a page of this very site, or to one anywhere that brings a ticket. Everything
-    else is a small page that says what is wrong. Never run inside a transaction: see `urls`.
+    The answer is a 302 to the secret address. Only frames get it, because a script could read where
+    its fetch ended: a frame on a page of this site, or a frame on any page that brings a ticket.
+    Everything else gets a small page that says what is wrong. This view never runs inside a
+    transaction: see `kapso_inbox.urls`.
     """
     if outcomes.has_ticket(request):
         params = admit(request, slug)
-        _require_frame(request)
+        _require_frame(request, slug)
     else:
-        require_own_frame(request)
+        require_frame_of_this_site(request, slug)
         params = clean_query(request.GET)
-    return _IntoTheInbox(open_inbox(request, slug, params, page=outcomes.page_of(request)))
+    return _RedirectToInbox(open_inbox(request, slug, params, page=outcomes.page_origin(request)))
 
 
-@csrf_exempt  # but by our own, whose refusal is shown in the frame as any page of ours
+@csrf_exempt  # except for our own check below, whose refusal is shown in the frame
 @require_http_methods(["GET", "POST"])
 @in_frame_view
 @csrf_protect
-def settings(request: HttpRequest, slug: str) -> HttpResponse:
-    """Let a user choose theme and filters of their own, in the frame; then back to the launch.
+def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
+    """Let users choose their own theme and filters in the frame, then lead back to the launch.
 
-    The query is the launch's own: what the page asks for. It comes before a user's own choice, and
-    goes back with them to the launch.
+    The query is the launch's own query: what the page asks for. It overrides a user's own choice,
+    and goes back to the launch with the user.
     """
-    require_own_frame(request)
+    require_frame_of_this_site(request, slug)
     asked = clean_query(request.GET)
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
         record_refusal(request, slug, Outcome.NOT_AVAILABLE)
-        raise RefusedError(Outcome.NOT_AVAILABLE)
+        raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
     saved = preferences.saved(request.user, embed)
-    numbers = preferences.numbers(embed)
+    numbers = preferences.choosable_numbers(embed)
     data = request.POST if request.method == "POST" else None
-    # A quick view says of each filter whether it is on. That one is off, nobody asks for.
+    # Merged alone, it loses the filters that a quick view turns off: nobody asks for those.
     wanted = merge_params(asked)
     form = preferences.PreferenceForm(data, saved=saved, asked=wanted, numbers=numbers or [])
     back = _launch_from_here(asked)
@@ -108,36 +110,36 @@ def settings(request: HttpRequest, slug: str) -> HttpResponse:
         try:
             preferences.save(request.user, embed, form.params(), decided=form.fields)
         except InboxPreference.DoesNotExist:
-            raise RefusedError(Outcome.NOT_AVAILABLE) from None
+            raise LaunchRefusedError(Outcome.NOT_AVAILABLE) from None
         except DatabaseError:
             logger.exception("A preference for the inbox %r could not be saved.", slug)
-            raise RefusedError(Outcome.NOT_RECORDED) from None
-        return BackToTheLaunch(back)
+            raise LaunchRefusedError(Outcome.NOT_RECORDED) from None
+        return RedirectToLaunch(back)
     context = {
         "embed": embed,
         "form": form,
         "back": back,
         "numbers_unknown": numbers is None,
-        "theme": outcomes.theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
+        "theme": outcomes.page_theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
     }
-    return own_page(request, "settings", context, has_form=True)
+    return render_bare_page(request, "settings", context, has_form=True)
 
 
 @require_safe
 @never_cache
 @login_required
-def signed_in(request: HttpRequest, slug: str) -> HttpResponse:
-    """Say to who signed in in a tab of its own that they can go on where they were."""
-    return _private(request, own_page(request, "signed_in", {"slug": slug}))
+def signed_in_view(request: HttpRequest, slug: str) -> HttpResponse:
+    """Tell users who signed in in another tab that they can go on where they were."""
+    return _private(request, render_bare_page(request, "signed_in", {"slug": slug}))
 
 
 @require_safe
 @never_cache
 @login_required
-def inbox(request: HttpRequest, slug: str) -> HttpResponse:
+def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the inbox as a whole page, with the theme and filters of the page's own address.
 
-    Other parameters of that address are none of ours: people arrive from mails and campaigns.
+    Other parameters of that address are ignored, since people arrive from mails and campaigns.
     """
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
@@ -151,44 +153,47 @@ def inbox(request: HttpRequest, slug: str) -> HttpResponse:
     except ParameterError as error:
         record_refusal(request, slug, Outcome.BAD_PARAMETER)
         return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
-    own = preferences.saved(request.user, embed)
-    theme = outcomes.theme(params.get("mode"), own.get("mode"), embed.default_mode)
+    saved = preferences.saved(request.user, embed)
+    theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
     context = {"embed": embed, "params": params, "theme": theme}
     return render(request, "kapso_inbox/inbox.html", context)
 
 
-def _require_frame(request: HttpRequest, site: str | None = None) -> None:
-    """Refuse what is no frame, by the browser's Fetch Metadata.
-
-    Args:
-        request: of the launch.
-        site: the `Sec-Fetch-Site` of a frame on a page of this origin; None for a page anywhere.
+def require_frame_of_this_site(request: HttpRequest, slug: str) -> None:
+    """Check that a signed-in user asks, from a frame on a page of this site.
 
     Raises:
-        RefusedError: it is not, or the browser does not say (an old one, or a site without https).
+        LaunchRefusedError: it is another request, or the user is signed out.
+    """
+    _require_frame(request, slug, site="same-origin")
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        raise LaunchRefusedError(Outcome.SIGNED_OUT)
+
+
+def _require_frame(request: HttpRequest, slug: str, site: str | None = None) -> None:
+    """Check that a frame asks, by the browser's Fetch Metadata.
+
+    Args:
+        request: the request of the frame.
+        slug: the slug that was asked for, for the record.
+        site: the `Sec-Fetch-Site` that the frame must have; None for a page of any site.
+
+    Raises:
+        LaunchRefusedError: no frame asks, or the browser does not say so (an old browser, or a
+            site without https).
     """
     is_frame = request.headers.get("Sec-Fetch-Dest") == "iframe"
     is_there = site is None or request.headers.get("Sec-Fetch-Site") == site
     if conf.value("REQUIRE_FETCH_METADATA") and not (is_frame and is_there):
-        raise RefusedError(Outcome.NOT_IN_FRAME)
-
-
-def require_own_frame(request: HttpRequest) -> None:
-    """Refuse what is no frame on a page of this site, and who is signed out.
-
-    Raises:
-        RefusedError: it is, or they are.
-    """
-    _require_frame(request, site="same-origin")
-    user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
-        raise RefusedError(Outcome.SIGNED_OUT)
+        record_refusal(request, slug, Outcome.NOT_IN_FRAME)
+        raise LaunchRefusedError(Outcome.NOT_IN_FRAME)
 
 
 def _launch_from_here(params: Mapping[str, str]) -> str:
-    """Return the launch's address, as it is seen from every page of the frame.
+    """Return the launch's address, relative to every page in the frame.
 
-    Without the slug: what may not be known of an embed, its page cannot tell either.
+    It leaves out the slug, so that the pages for a hidden embed and for a missing one are equal.
     """
     return with_params("../launch/", params)
 
@@ -200,19 +205,15 @@ def _message(
     embed: InboxEmbed | None = None,
     detail: str = "",
 ) -> HttpResponse:
-    """Return the page that says why the inbox does not open, and what to do."""
-    context = outcomes.context(request, slug, outcome, embed, detail)
+    """Return the page that says why the inbox does not open, and what to do about it."""
+    context = outcomes.message_context(request, slug, outcome, embed, detail)
     if not outcomes.has_ticket(request) and outcome not in _FINAL:
         context["again"] = _launch_from_here(request.GET.dict())
-    response = own_page(request, "message", context, status=outcomes.STATUS[outcome])
+    response = render_bare_page(request, "message", context, status=outcomes.STATUS[outcome])
     return _private(request, response)
 
 
-#: What asking again in the same way cannot change.
-_FINAL = frozenset({Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET})
-
-
-def own_page(
+def render_bare_page(
     request: HttpRequest,
     name: str,
     context: Mapping[str, Any],
@@ -220,16 +221,16 @@ def own_page(
     status: int = 200,
     has_form: bool = False,
 ) -> HttpResponse:
-    """Return a page of ours that needs no more than its stylesheet.
+    """Return a page whose Content Security Policy allows its stylesheet and nothing else.
 
     Args:
-        request: that asks for it.
-        name: of its template.
-        context: of its template.
-        status: of the answer.
-        has_form: whether it has a form, which leads to the launch and so into the inbox.
+        request: the request for the page.
+        name: the name of its template, without folder and suffix.
+        context: the context of its template.
+        status: the HTTP status.
+        has_form: whether the page has a form, which leads to the launch and so into the inbox.
     """
-    # Chromium holds every hop of the redirects against form-action.
+    # Chromium checks every hop of the redirects against form-action.
     leads_to = ["'self'", *conf.inbox_origins()] if has_form else ["'none'"]
     response = render(request, f"kapso_inbox/{name}.html", dict(context), status=status)
     policy = {
@@ -247,12 +248,13 @@ def own_page(
 
 
 def _private(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Keep an answer out of caches, and say who may frame it."""
     response["Cache-Control"] = "no-store, private"
-    # Django's default, same-origin, would drop the Referer that Kapso checks origins by, also where
+    # Django's default, same-origin, would drop the Referer that Kapso checks origins by, even if
     # the iframe itself asks for strict-origin (measured in Chromium 156).
     response["Referrer-Policy"] = "strict-origin"
-    # A ticket's frame stands on a page of another origin, which we do not know. What it may frame
-    # holds no secret and offers nothing to click on.
+    # A frame with a ticket is on a page of another origin, which we do not know. What that page
+    # may frame holds no secret and offers nothing to click on.
     if outcomes.has_ticket(request):
         response.xframe_options_exempt = True
     else:

@@ -22,7 +22,7 @@ from kapso_inbox import conf
 from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.inbox import component, phone
 from kapso_inbox.inbox.coercion import as_text
-from kapso_inbox.inbox.launch import RefusedError, open_inbox
+from kapso_inbox.inbox.launch import LaunchRefusedError, open_inbox
 from kapso_inbox.inbox.params import (
     PARAMETERS,
     ParameterError,
@@ -36,11 +36,18 @@ from kapso_inbox.models import MINE, InboxEmbed
 logger = logging.getLogger(__name__)
 register = template.Library()
 
+#: Parameters of every tag that can search for a contact.
+CONTACT = (*PARAMETERS, "contact")
+
 _SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 
 
+class _NotShownError(KapsoInboxError):
+    """The inbox cannot be shown here. The text says why."""
+
+
 class _InboxNode(template.Node):
-    """Arguments of every tag: a slug, the parameters of the allow-list, and more by name."""
+    """What all tags share: the arguments, which are a slug and then options by name."""
 
     tag = "kapso_inbox"
 
@@ -49,7 +56,7 @@ class _InboxNode(template.Node):
         self.options = options
 
     def resolve(self, context: Context) -> tuple[str, dict[str, str], list[str]]:
-        """Return slug, cleaned parameters, and what was wrong with those that were left out."""
+        """Return the slug, the cleaned parameters, and what is wrong with those it left out."""
         embed = self.slug.resolve(context, ignore_failures=True)
         slug = embed.slug if isinstance(embed, InboxEmbed) else as_text(embed)
         problems = []
@@ -68,7 +75,7 @@ class _InboxNode(template.Node):
         clean: Callable[[dict[str, Any]], dict[str, Any]],
         problems: list[str],
     ) -> dict[str, Any]:
-        """Return those arguments of these names that are in order; what is not joins `problems`."""
+        """Return the valid ones of the arguments in `names`; add what is wrong to `problems`."""
         values: dict[str, Any] = {}
         for name in self.options:
             if name not in names:
@@ -80,16 +87,16 @@ class _InboxNode(template.Node):
         return values
 
     def value(self, context: Context, name: str) -> Any:
-        """Return what an argument stands for; None where it is left out or missing."""
+        """Return the value of an argument, or None if it is left out or its variable is missing."""
         option = self.options.get(name)
         return option and option.resolve(context, ignore_failures=True)
 
     def text(self, context: Context, name: str) -> str:
-        """Return an argument as text, "" for none."""
+        """Return an argument as text, or "" if it has no value."""
         return as_text(self.value(context, name))
 
     def contact(self, context: Context) -> tuple[dict[str, str], str]:
-        """Return the search for the number in `contact`, or else what is wrong with it."""
+        """Return the search for the number in `contact`, and what is wrong with the number."""
         if "contact" not in self.options:
             return {}, ""
         try:
@@ -98,7 +105,7 @@ class _InboxNode(template.Node):
             return {}, str(error)
 
     def warn(self, problem: object) -> None:
-        """Log what is wrong, and in which template."""
+        """Log what is wrong with the tag, and in which template it is."""
         logger.warning("A %s tag in %s: %s", self.tag, _origin(self), problem)
 
 
@@ -115,7 +122,7 @@ class InboxFrameNode(_InboxNode):
         src = launch = ""
         if slug:
             try:
-                # Which embed is the user's own, and whether there is one, its launch finds out.
+                # The launch finds out which embed is the user's own, and whether there is one.
                 if conf.delivery() == "launch" or slug == MINE:
                     launch = _url("launch", slug)
                 elif not notice:
@@ -140,7 +147,7 @@ class InboxFrameNode(_InboxNode):
 
 
 class LaunchUrlNode(_InboxNode):
-    """The address of a launch, for an iframe that the host writes itself. Never the secret one."""
+    """The address of a launch, for an iframe that the host writes itself. It is never secret."""
 
     tag = "kapso_inbox_url"
 
@@ -194,10 +201,10 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 
     Arguments: the embed's slug, then any of
 
-    - the parameters in `presentation.PARAMETERS`,
+    - the parameters in `params.PARAMETERS`,
     - `title`, the accessible name of the frame,
-    - `contact`, a phone number to search for in place of `search`; what is none, or blank, is said
-      in place of the inbox,
+    - `contact`, a phone number to search for, instead of `search`; if it is blank or not a number,
+      the tag says so in place of the inbox,
     - the options in `component.OPTIONS`.
 
     None and "" count as left out.
@@ -205,7 +212,7 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
     slug, options, variable = _parse(parser, token, (*CONTACT, "title", *component.OPTIONS))
     if variable:
         raise template.TemplateSyntaxError(
-            "'kapso_inbox' shows the inbox; for its address take 'kapso_inbox_url … as'."
+            "'kapso_inbox' shows the inbox. For its address, use 'kapso_inbox_url … as'."
         )
     return InboxFrameNode(slug, options)
 
@@ -214,9 +221,9 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 def kapso_my_inbox(parser: Parser, token: Token) -> InboxFrameNode:
     """Show the user's own inbox: `{% kapso_my_inbox variant="panel" mode="dark" %}`.
 
-    It holds the conversations that are assigned to them at Kapso, and they set it up in the frame
-    themselves. Arguments are those of `kapso_inbox`, without the slug. It is delivered by its
-    launch, also where `DELIVERY` is `direct`.
+    It shows the conversations that are assigned to the user at Kapso. Users set it up in the frame
+    themselves. The arguments are those of `kapso_inbox`, without the slug. The frame always starts
+    from the launch, even if `DELIVERY` is `direct`.
     """
     tag, *bits = token.split_contents()
     contents = " ".join([tag, f'"{MINE}"', *bits])
@@ -225,31 +232,30 @@ def kapso_my_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 
 @register.tag
 def kapso_inbox_url(parser: Parser, token: Token) -> LaunchUrlNode:
-    """The launch address: `{% kapso_inbox_url "support" unread=1 as url %}`."""
+    """Print or store the launch address: `{% kapso_inbox_url "support" unread=1 as url %}`."""
     return LaunchUrlNode(*_parse(parser, token, PARAMETERS))
 
 
 @register.tag
 def kapso_inbox_link(parser: Parser, token: Token) -> LinkNode:
-    """A link to somebody's conversations: `{% kapso_inbox_link "support" contact=phone %}`.
+    """Link to a contact's conversations: `{% kapso_inbox_link "support" contact=phone %}`.
 
-    It leads to the whole page of the inbox; where the page has a drawer of that inbox, it opens
-    that. Asks nothing of the database. Arguments: the embed's slug, `contact`, `text`, `class`, and
-    the parameters in `presentation.PARAMETERS`.
+    The link leads to the whole page of the inbox. On a page with a drawer of that inbox, it opens
+    the drawer. It makes no query. Arguments: the embed's slug, `contact`, `text`, `class`, and the
+    parameters in `params.PARAMETERS`.
     """
     slug, options, variable = _parse(parser, token, (*CONTACT, "text", "class"))
     if variable:
-        raise template.TemplateSyntaxError("'kapso_inbox_link' is a link, and sets no variable.")
+        raise template.TemplateSyntaxError(
+            "'kapso_inbox_link' is a link and does not support 'as'."
+        )
     return LinkNode(slug, options)
 
 
 @register.simple_tag(takes_context=True)
 def kapso_inbox_assets(context: Context) -> SafeString:
-    """Stylesheet and script, for the page's `<head>`; without it, the first inbox brings them."""
-    return component.assets(context)
-
-
-CONTACT = (*PARAMETERS, "contact")
+    """Return stylesheet and script for the page's `<head>`; else the first inbox brings them."""
+    return component.render_assets(context)
 
 
 def _title(slug: str) -> str:
@@ -258,18 +264,15 @@ def _title(slug: str) -> str:
     return _("WhatsApp inbox: %(slug)s") % {"slug": slug}
 
 
-class _NotShownError(KapsoInboxError):
-    """The inbox cannot be shown here; the text says why."""
-
-
 @sensitive_variables()
 def _secret_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> str:
+    """Return the secret address for the request's user (direct delivery)."""
     user = getattr(request, "user", None)
     if request is None or user is None or not user.is_authenticated:
         raise _NotShownError(_("with direct delivery the page needs a request of a signed-in user"))
     try:
         return open_inbox(request, slug, params, verify=False)
-    except RefusedError as refusal:
+    except LaunchRefusedError as refusal:
         raise _NotShownError(str(refusal)) from None
 
 
@@ -292,10 +295,15 @@ def _url_or_nothing(name: str, slug: str) -> str:
 def _parse(
     parser: Parser, token: Token, names: Collection[str]
 ) -> tuple[FilterExpression, dict[str, FilterExpression], str]:
-    """Return slug, options and the variable after `as`.
+    """Return a tag's slug, its options, and the name of the variable after `as`, or "".
+
+    Args:
+        parser: the parser of the template.
+        token: the tag.
+        names: the names of the options that the tag has.
 
     Raises:
-        TemplateSyntaxError: a wrong name, or a wrong literal value.
+        TemplateSyntaxError: an option does not exist, or a literal value is wrong.
     """
     tag, *bits = token.split_contents()
     variable = ""
@@ -311,11 +319,11 @@ def _parse(
     given = len(bits)
     options: dict[str, FilterExpression] = token_kwargs(bits, parser)
     if len(options) != given - len(bits):
-        raise template.TemplateSyntaxError(f"{tag!r} has an argument twice.")
+        raise template.TemplateSyntaxError(f"{tag!r} has the same argument twice.")
     if bits:
         raise template.TemplateSyntaxError(f"{tag!r}: {bits[0]!r} is not of the form name=value.")
     if {"contact", "search"} <= options.keys():
-        raise template.TemplateSyntaxError(f"{tag!r} takes either 'contact' or 'search'.")
+        raise template.TemplateSyntaxError(f"{tag!r} takes either 'contact' or 'search', not both.")
     for name, option in options.items():
         if name not in names:
             raise template.TemplateSyntaxError(
@@ -334,7 +342,7 @@ def _parse(
 
 
 def _literal(expression: FilterExpression) -> tuple[bool, Any]:
-    """Say whether an expression stands for itself in the template, and for what."""
+    """Return whether an expression is a literal, and its value if it is."""
     var = expression.var
     if expression.filters:
         return False, None

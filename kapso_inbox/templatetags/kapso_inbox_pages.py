@@ -1,4 +1,4 @@
-"""For our own pages alone: `{% load kapso_inbox_pages %}`."""
+"""`{% load kapso_inbox_pages %}`: a tag for this app's own templates alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _CATALOGUES = Path(__file__).parent.parent / "locale"
 
 @register.simple_tag
 def language_of_texts() -> str:
-    """Return the language that our texts are in: the reader's where we have it, else English."""
+    """Return the language of this app's texts: the reader's if it is translated, else English."""
     return _nearest(get_language() or "")
 
 
 @lru_cache(maxsize=64)
 def _nearest(language: str) -> str:
-    # Kept: every component in every page asks, and our catalogues stay what they are.
+    # Cached: every component of every page asks, and the catalogues never change at run time.
     for one in (language, language.partition("-")[0]):
         if one and (_CATALOGUES / to_locale(one)).is_dir():
             return one

@@ -1,4 +1,4 @@
-"""Accessibility, as axe-core sees it: `npm install --prefix tests/browser`."""
+"""Accessibility checks by axe-core. Install it with `npm install --prefix tests/browser`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def violations(page: Page | Frame, within: str | None = None) -> list[str]:
-    """What axe-core finds wrong: rule, element, and what it says; [] for nothing.
+    """Return what axe-core finds wrong: rule, element and explanation of each violation.
 
     Args:
-        page: with what it frames from its own site; an inbox is Kapso's to mend.
-        within: a selector of the part to look at; None = the whole page.
+        page: the page. Frames of its own site are checked with it, but not Kapso's inbox.
+        within: a selector of the part to check; None for the whole page.
     """
     if not AXE.exists():
         reason = "axe-core is not installed: npm install --prefix tests/browser"
@@ -33,7 +33,7 @@ def violations(page: Page | Frame, within: str | None = None) -> list[str]:
 
 def _violations(frame: Frame, within: str | None) -> list[str]:
     frame.evaluate(AXE.read_text())
-    # Each document on its own: axe waits half a second for every frame that it is not in.
+    # One document at a time: axe waits half a second for every frame without axe in it.
     found = frame.evaluate(
         "within => axe.run(within || document, {resultTypes: ['violations'], iframes: false})",
         within,

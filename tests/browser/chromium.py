@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright
 
-#: The first is Chromium without windows, and needs two thirds of the time.
+#: The first is Chromium without windows, which takes two thirds of the time.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
-#: What both start it with: nothing that is shown or fetched beside the pages themselves.
+#: The options for both: Chromium shows and fetches nothing beside the pages themselves.
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -27,7 +27,7 @@ MISSING = "Chromium is not installed: set CHROMIUM to its path"
 
 
 def find(playwright: Playwright) -> str | None:
-    """Return the path of `CHROMIUM`, or of one on the PATH, or of playwright's own; None = none."""
+    """Return the path in `CHROMIUM`, or one on the PATH, or playwright's own, or None."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     executable = found or playwright.chromium.executable_path
     return executable if Path(executable).exists() else None

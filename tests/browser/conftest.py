@@ -1,7 +1,7 @@
-"""The demo as a real process, and Chromium to look at it with.
+"""Fixtures that run the demo as a real process, and Chromium to look at it.
 
-Nothing here uses Django: the tests see what a browser, a file system and Kapso see. The sandbox's
-control surface (`/_sandbox/...`) stands for what somebody at Kapso could look up.
+Nothing here uses Django: the tests see only what a browser, a file system and Kapso see. The
+sandbox's control surface (`/_sandbox/...`) shows what somebody at Kapso could look up.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = ROOT / "example_project" / "manage.py"
 START_SECONDS = 90
-#: How long a page may take before a test gives up on it: a busy machine has needed 17.
+#: Seconds that a page may take before a test fails. A busy machine has needed 17.
 PAGE_SECONDS = 60
 STOP_SECONDS = 20
 PASSWORD = "demo"
@@ -62,7 +62,7 @@ class Demo:
         return f"http://127.0.0.1:{self.ports[1]}"
 
     def at_kapso(self, method: str, path: str, **options: Any) -> Any:
-        """What the sandbox answers, its `data`."""
+        """Send a request to the sandbox, and return the `data` of its answer."""
         with requests.Session() as session:
             session.trust_env = False
             headers = {"X-API-Key": "sandbox-key"}
@@ -73,23 +73,23 @@ class Demo:
         return answer.json()["data"] if answer.content else None
 
     def embeds(self) -> list[dict[str, Any]]:
-        """All embeds at Kapso, with their tokens."""
+        """Return all embeds at Kapso, with their tokens."""
         return list(self.at_kapso("GET", "/_sandbox/embeds"))
 
     def tokens(self) -> list[str]:
-        """Every secret there is."""
+        """Return the tokens of all embeds: every secret there is."""
         tokens = [embed["token"] for embed in self.embeds()]
         assert len(tokens) >= 2
         return tokens
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Signal the demo, and return how it ended."""
+        """Send the demo a signal, and return its exit status."""
         self.process.send_signal(number)
         return self.process.wait(STOP_SECONDS)
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports nobody uses at this moment."""
+    """Return ports that nobody uses at this moment."""
     with ExitStack() as sockets:
         probes = [sockets.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -98,14 +98,14 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens."""
+    """Return whether nobody listens on a port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def demo_command(ports: tuple[int, ...], data_dir: Path) -> list[str]:
-    """The command that starts a demo."""
+    """Return the command that starts a demo."""
     web, sandbox, inbox = ports
     return [
         sys.executable,
@@ -119,10 +119,10 @@ def demo_command(ports: tuple[int, ...], data_dir: Path) -> list[str]:
 
 
 def demo_environment() -> dict[str, str]:
-    """The environment of somebody who has configured nothing, whatever this one holds."""
+    """Return an environment without any configuration, whatever the current one holds."""
     # pytest-django has set the settings of the app's own tests.
     ours = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
-    # Empty and not left out: a developer's own example_project/.env must not decide either.
+    # Blank, not absent: otherwise a developer's own example_project/.env would decide.
     blank = {"KAPSO_API_KEY": "", "DATABASE_URL": ""}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return {**ours, **blank, "DEBUG": "True", "PYTHONPATH": path}
@@ -130,12 +130,12 @@ def demo_environment() -> dict[str, str]:
 
 @contextmanager
 def running_demo(directory: Path, **environment: str) -> Iterator[Demo]:
-    """Start a demo in `directory`, wait for it to be ready, and see that nothing of it remains.
+    """Start a demo in `directory`, wait for it, and check at the end that all of it stopped.
 
     Args:
-        directory: for its data and what it prints.
-        environment: more than `demo_environment`, which it overrides; the settings are those of
-            the tests (`settings.py`), unless it says otherwise.
+        directory: the directory for its data and its output.
+        environment: variables that override `demo_environment`. Without
+            `DJANGO_SETTINGS_MODULE`, the demo runs with `settings.py` of these tests.
     """
     ports = free_ports(3)
     console = directory / "console.txt"
@@ -170,23 +170,23 @@ def running_demo(directory: Path, **environment: str) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo that most tests share: they read, and change nothing at Kapso."""
+    """Run the demo that most tests share: they read, and change nothing at Kapso."""
     with running_demo(tmp_path_factory.mktemp("demo")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser_options() -> list[str]:
-    """More command line options for Chromium; a module may have its own."""
+    """Return more command line options for Chromium; a module may override this."""
     return []
 
 
 @pytest.fixture(scope="module")
 def browser(browser_options: list[str]) -> Iterator[Browser]:
-    """Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
+    """Start Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
 
-    Ends with the module: as long as playwright's loop runs in this thread, Django refuses the
-    database to every other test.
+    It ends with the module: as long as playwright's event loop runs in this thread, Django refuses
+    the database to every other test.
     """
     if sync_playwright is None:
         _without_browser("playwright is not installed")
@@ -203,13 +203,13 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
 
 
 def _without_browser(reason: str) -> None:
-    """Skip, but not where the tests are all there is between a change and its release."""
+    """Skip the test, but let it fail in CI, where nothing else guards a release."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page in a context of its own: a browser that nobody is signed in to."""
+    """Return a function that opens a page in a new browser context, with nobody signed in."""
     contexts: list[BrowserContext] = []
 
     def open_page(**options: Any) -> Page:
@@ -225,7 +225,7 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 @pytest.fixture
 def sign_in(demo: Demo, new_page: Callable[..., Page]) -> Callable[..., Page]:
-    """Sign somebody in, as they would, and return their page: the list of contacts."""
+    """Return a function that signs a user in and returns their page, the list of contacts."""
 
     def as_user(username: str, **options: Any) -> Page:
         page = new_page(**options)
@@ -235,12 +235,12 @@ def sign_in(demo: Demo, new_page: Callable[..., Page]) -> Callable[..., Page]:
     return as_user
 
 
-#: Demo and user -> the cookies of whoever has signed in before, for a quarter of the time.
+#: Demo and user -> the cookies of an earlier sign-in. Reusing them takes a quarter of the time.
 _signed_in: dict[tuple[str, str], Any] = {}
 
 
 def enter(page: Page, demo: Demo, username: str) -> None:
-    """Be signed in: by the form, or as somebody who was here before."""
+    """Sign a user in, by the form or by the cookies of an earlier sign-in."""
     start = f"{demo.url}/"
     page.context.add_cookies(_signed_in.get((start, username), []))
     page.goto(start)

@@ -1,4 +1,4 @@
-"""The demo with one more page: whatever a test wants a host's template to be. See `hosts.py`."""
+"""The demo with one more page, whose template each test writes itself. See `hosts.py`."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ STATICFILES_DIRS = [
             ("htmx", BROWSER_TESTS / "node_modules/htmx.org/dist"),
             ("turbo", BROWSER_TESTS / "node_modules/@hotwired/turbo/dist"),
         )
-        # Absent where nobody ran npm: those tests skip.
+        # Absent unless somebody ran npm: then those tests are skipped.
         if path.exists()
     ),
 ]

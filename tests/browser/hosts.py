@@ -1,4 +1,4 @@
-"""Pages of hosts, for the tests: the template and the policy stand in the address."""
+"""A page of a host, for the tests: its address gives the template and the policy."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PAGE = """{{% load kapso_inbox static %}}<!doctype html>
 
 
 def host(request: HttpRequest) -> HttpResponse:
-    """A page of which `body` and `head` are template source.
+    """Render a page from the query, whose `body` and `head` are template source.
 
-    `frames` is its `frame-src`, and `reported` one that is only reported.
+    `frames` is the page's `frame-src`. `reported` is a `frame-src` that is only reported.
     """
     given = {"head": "", "body": "", "direction": "ltr", **request.GET.dict()}
     source = "{% load kapso_inbox %}" + given["body"] if "bare" in given else PAGE.format(**given)

@@ -1,4 +1,4 @@
-"""The example CRM for many sign-ins: Django's default hasher takes half a second for each."""
+"""The example CRM with a fast password hasher: Django's default takes half a second per sign-in."""
 
 from crm.settings import *  # noqa: F403
 

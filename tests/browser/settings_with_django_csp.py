@@ -16,7 +16,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF],
         "style-src": [SELF],
         "frame-src": [SELF, *KAPSO_INBOX["INBOX_ORIGINS"]],
-        # The CRM's own pictures and forms; and nobody frames its pages.
+        # For the CRM's own pictures and forms. Nobody may frame its pages.
         "img-src": [SELF, "data:"],
         "form-action": [SELF],
         "frame-ancestors": [NONE],

@@ -14,7 +14,7 @@ SECURE_CSP = {
     "script-src": [CSP.SELF],
     "style-src": [CSP.SELF],
     "frame-src": [CSP.SELF, *KAPSO_INBOX["INBOX_ORIGINS"]],
-    # The CRM's own pictures and forms; and nobody frames its pages.
+    # For the CRM's own pictures and forms. Nobody may frame its pages.
     "img-src": [CSP.SELF, "data:"],
     "form-action": [CSP.SELF],
     "frame-ancestors": [CSP.NONE],

@@ -1,4 +1,4 @@
-"""An agent's day in the CRM, in Chromium: the inbox inside it, and what stays out of reach."""
+"""An agent's day in the CRM, in Chromium: the inbox in its pages, and what stays out of reach."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ ROW = "[data-conversation]"
 
 
 def frame_of(page: Page) -> FrameLocator:
-    """The inbox, or the app's own page in its place."""
+    """Return the frame with the inbox, or with the app's own page in its place."""
     return page.frame_locator(".kapso-inbox iframe").first
 
 
 def conversations(page: Page) -> list[str]:
-    """The names in the inbox's list."""
+    """Return the names in the inbox's list."""
     frame = frame_of(page)
     expect(frame.locator(ROW).first).to_be_visible()
     return frame.locator(f"{ROW} strong").all_inner_texts()
 
 
 def inbox_query(page: Page, demo: Demo) -> dict[str, str]:
-    """The parameters the inbox was opened with."""
+    """Return the parameters that the inbox was opened with."""
     expect(frame_of(page).locator(ROW).first).to_be_visible()
     [frame] = [frame for frame in page.frames if frame.url.startswith(demo.inbox_origin)]
     return query_of(frame.url)
@@ -54,7 +54,7 @@ def query_of(url: str) -> dict[str, str]:
 
 
 def follow(page: Page, demo: Demo, link: str) -> None:
-    """Follow a link by which the inbox opens anew."""
+    """Follow a link that opens the inbox again."""
 
     def is_inbox(frame: Frame) -> bool:
         return frame.url.startswith(demo.inbox_origin)
@@ -64,7 +64,7 @@ def follow(page: Page, demo: Demo, link: str) -> None:
 
 
 def open_contact(page: Page, demo: Demo, name: str) -> None:
-    """Find somebody by name, and open their page."""
+    """Search for a contact by name, and open their page."""
     page.goto(f"{demo.url}/")
     page.get_by_label("Search").fill(name)
     page.get_by_label("Search").press("Enter")
@@ -87,7 +87,9 @@ def test_the_inbox_is_in_the_agents_theme(demo: Demo, sign_in: SignIn) -> None:
         assert is_dark(page) == (theme == "dark")
 
 
-def test_switching_the_theme_in_the_crm_switches_the_inboxs(demo: Demo, sign_in: SignIn) -> None:
+def test_switching_the_theme_of_the_crm_switches_that_of_the_inbox(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("admin", color_scheme="light")
     launches = launch_queries(page)
     page.goto(f"{demo.url}/inbox/")
@@ -105,18 +107,20 @@ def test_switching_the_theme_in_the_crm_switches_the_inboxs(demo: Demo, sign_in:
         page.wait_for_timeout(500)
         assert inbox_query(page, demo)["mode"] == theme.lower()
         assert is_dark(page) == (theme == "Dark")
-    # The page stays, and the frame begins anew once for each, with what was chosen in it.
+    # The page stays, and the frame reloads once per theme, with the filter chosen in it.
     expect(page.locator("body")).to_have_attribute("data-mark", "never left")
     asked = [(launch["mode"], launch["unread"]) for launch in launches]
     assert asked == [("dark", "1"), ("light", "1"), ("system", "1")]
 
 
-def test_the_theme_is_kept_and_does_not_launch_the_inbox_twice(demo: Demo, sign_in: SignIn) -> None:
+def test_the_theme_is_saved_and_does_not_launch_the_inbox_twice(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("admin")
     launches = launch_queries(page)
     for theme in ("dark", "system"):
-        page.goto(f"{demo.url}/")  # where no inbox is open that would follow
-        # Left at once: what is being saved is saved.
+        page.goto(f"{demo.url}/")  # no inbox is open there to follow the theme
+        # Leave at once: the theme must be saved all the same.
         page.get_by_role("button", name=f"{theme.title()} theme").click()
         page.goto(f"{demo.url}/inbox/")
         expect(page.locator("html")).to_have_attribute("data-theme", theme)
@@ -145,7 +149,7 @@ def test_the_theme_and_the_links_to_conversations_work_without_scripts(
 
 
 def launch_queries(page: Page) -> list[dict[str, str]]:
-    """A list that fills with the launches that the page asks for, each with its parameters."""
+    """Return a list that fills with the page's launches from now on: the parameters of each."""
     seen: list[dict[str, str]] = []
 
     def note(request: Request) -> None:
@@ -157,7 +161,7 @@ def launch_queries(page: Page) -> list[dict[str, str]]:
 
 
 def is_dark(page: Page) -> bool:
-    """Whether the inbox's background is a dark colour."""
+    """Return whether the inbox has a dark background."""
     body = frame_of(page).locator("body")
     expect(body).to_be_visible()
     colour = body.evaluate("body => getComputedStyle(body).backgroundColor")
@@ -165,7 +169,7 @@ def is_dark(page: Page) -> bool:
     return red + green + blue < 3 * 128
 
 
-def test_the_unread_are_shown_where_they_are_asked_for(demo: Demo, sign_in: SignIn) -> None:
+def test_unread_conversations_are_shown_on_request(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/inbox/")
     assert "unread" not in inbox_query(page, demo)
@@ -177,7 +181,9 @@ def test_the_unread_are_shown_where_they_are_asked_for(demo: Demo, sign_in: Sign
     assert len(everybody) > len(unread)
 
 
-def test_who_waits_for_a_human_is_shown_where_asked_for(demo: Demo, sign_in: SignIn) -> None:
+def test_conversations_that_wait_for_a_human_are_shown_on_request(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("bruno")
     page.goto(f"{demo.url}/inbox/")
     assert "handoff" not in inbox_query(page, demo)
@@ -196,7 +202,7 @@ def test_a_contacts_page_searches_the_inbox_for_their_number(demo: Demo, sign_in
         assert conversations(page) == [name]
 
 
-def test_where_a_contacts_number_is_none_it_says_so(demo: Demo, sign_in: SignIn) -> None:
+def test_a_contact_without_a_valid_number_says_so(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.get_by_label("Search").fill("Doris")
     page.get_by_label("Search").press("Enter")
@@ -225,11 +231,11 @@ def test_a_number_in_the_list_opens_its_conversations_beside_it(
     expect(frame_of(page).locator(f"{ROW} strong")).to_have_text(["Joaquín Ríos"])
     asked = [launch["search"] for launch in launches]
     assert asked == ["5531955550119", "525555550107"]
-    # Of the other team there are numbers to read, and none that lead nowhere.
+    # The numbers of the other team's contacts are text, since links would lead nowhere.
     assert page.get_by_text("+447700900118").evaluate("one => one.tagName") == "TD"
 
 
-def test_a_longer_list_of_contacts_costs_no_query_more(demo: Demo) -> None:
+def test_a_longer_list_of_contacts_makes_no_more_queries(demo: Demo) -> None:
     code = """
 from django.conf import settings
 from django.db import connection
@@ -273,7 +279,7 @@ def test_an_agent_sets_up_their_own_inbox_and_sees_what_is_assigned_to_them(
         assert "Hannah Whitlock" not in conversations(page)
 
 
-def test_who_is_nobody_at_kapso_is_told_so_in_place_of_their_own_inbox(
+def test_a_user_unknown_at_kapso_is_told_so_in_place_of_their_own_inbox(
     demo: Demo, sign_in: SignIn
 ) -> None:
     page = sign_in("admin")
@@ -282,9 +288,7 @@ def test_who_is_nobody_at_kapso_is_told_so_in_place_of_their_own_inbox(
     expect(frame_of(page).get_by_role("alert")).to_contain_text("has your e-mail address")
 
 
-def test_the_team_inbox_has_the_users_settings_and_a_page_of_its_own(
-    demo: Demo, sign_in: SignIn
-) -> None:
+def test_the_team_inbox_offers_settings_and_a_whole_page(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/inbox/")
     page.get_by_role("link", name="Inbox settings").click()
@@ -295,14 +299,14 @@ def test_the_team_inbox_has_the_users_settings_and_a_page_of_its_own(
     assert "Priya Raman" in conversations(opened.value)
 
 
-def test_a_contact_is_found_by_a_number_however_it_is_written(demo: Demo, sign_in: SignIn) -> None:
+def test_a_contact_is_found_by_their_number_in_any_notation(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.get_by_label("Search").fill("(202) 555-0162")
     page.get_by_label("Search").press("Enter")
     expect(page.locator(".row-link")).to_have_text(["Priya Raman"])
 
 
-def test_the_other_teams_agent_sees_no_conversation(demo: Demo, sign_in: SignIn) -> None:
+def test_an_agent_of_another_team_sees_no_conversation(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("bruno")
     requested = inbox_requests(page, demo)
     page.goto(f"{demo.url}/teams/sales/")
@@ -311,9 +315,7 @@ def test_the_other_teams_agent_sees_no_conversation(demo: Demo, sign_in: SignIn)
     assert requested == []
 
 
-def test_an_inbox_that_is_not_ours_looks_like_one_that_is_not_there(
-    demo: Demo, sign_in: SignIn
-) -> None:
+def test_a_hidden_inbox_looks_like_a_missing_one(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("bruno")
     page.goto(f"{demo.url}/teams/sales/")
     texts = []
@@ -327,13 +329,13 @@ def test_an_inbox_that_is_not_ours_looks_like_one_that_is_not_there(
     assert texts[0].strip()
 
 
-def test_who_is_signed_out_sees_no_conversation(
+def test_a_signed_out_user_sees_no_conversation(
     demo: Demo, sign_in: SignIn, new_page: NewPage
 ) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/contacts/1/")
     requested = inbox_requests(page, demo)
-    # Signed out elsewhere, while this page stays open.
+    # The user signs out elsewhere while this page stays open.
     page.context.clear_cookies()
     page.locator(".kapso-inbox iframe").evaluate("frame => { frame.src += '&language=en' }")
     expect(frame_of(page).get_by_role("alert")).to_contain_text("You are signed out")
@@ -351,7 +353,7 @@ def test_who_is_signed_out_sees_no_conversation(
 
 
 def inbox_requests(page: Page, demo: Demo) -> list[str]:
-    """A list that fills with what the page asks of the inbox's origin from now on."""
+    """Return a list that fills with the page's requests to the inbox's origin from now on."""
     seen: list[str] = []
 
     def note(request: Request) -> None:
@@ -376,14 +378,14 @@ def test_no_script_of_the_page_can_read_the_secret(demo: Demo, sign_in: SignIn, 
     page.goto(f"{demo.url}{path}")
     expect(frame_of(page).locator(ROW).first).to_be_visible()
     tokens = demo.tokens()
-    # The secret did pass through this browser: what follows does not hold for want of one.
+    # The secret did pass through this browser, so what follows is not true by accident.
     assert any(token in redirect for token in tokens for redirect in redirects)
 
     readable = page.evaluate(WHAT_A_SCRIPT_CAN_READ)
     assert readable["location"] == "SecurityError"
     assert readable["document"] == "null"
     assert "/launch/" in readable["src"]
-    # Refused outright: not followed to an inbox that a missing CORS header then hid.
+    # Refused by us, and not followed to an inbox that a missing CORS header then hid.
     assert {answer.get("status") for answer in readable["answers"]} == {403, 405}
 
     with page.context.expect_page() as opened:
@@ -396,7 +398,7 @@ def test_no_script_of_the_page_can_read_the_secret(demo: Demo, sign_in: SignIn, 
     assert not [token for token in tokens if token in held]
 
 
-# Every way to the launch address that a script on the page has, and what each of them tells it.
+# Every way in which a script on the page can reach the launch, and what each of them reveals.
 WHAT_A_SCRIPT_CAN_READ = """async () => {
   const frame = document.querySelector(".kapso-inbox iframe");
   const attempt = (read) => { try { return String(read()); } catch (error) { return error.name; } };
@@ -447,7 +449,7 @@ def test_no_file_and_no_output_of_the_demo_holds_the_secret(demo: Demo, sign_in:
     for team in ("sales", "support"):
         page.goto(f"{demo.url}/teams/{team}/")
         conversations(page)
-    # The sandbox's state is Kapso's side: it knows the tokens it gave.
+    # The sandbox's state is Kapso's own, which knows its tokens.
     files = [
         path
         for path in (*demo.data_dir.rglob("*"), demo.console)
@@ -473,14 +475,14 @@ def test_a_link_revoked_at_kapso_says_so_in_the_frame(tmp_path: Path, new_page: 
         assert requested == []
 
 
-def test_seeding_made_each_inbox_in_exactly_one_post(demo: Demo) -> None:
+def test_seeding_creates_each_inbox_with_exactly_one_post(demo: Demo) -> None:
     requests = demo.at_kapso("GET", "/_sandbox/requests")
     created = Counter(
         request["json"]["inbox_embed"]["name"].split(" #")[0]
         for request in requests
         if request["method"] == "POST" and request["path"] == "/inbox_embeds"
     )
-    # Other tests may have had Kapso refuse something since.
+    # Other tests may have made requests that Kapso refused.
     seeded = [embed["name"].split(" #")[0] for embed in demo.embeds()]
     assert sorted(seeded) == ["Sales inbox", "Support inbox"]
     assert [created[name] for name in seeded] == [1, 1]
@@ -515,7 +517,7 @@ def test_no_page_has_an_error_or_a_policy_violation_in_its_console(
     said: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        # True of a page of the app's own in the frame, which its policy forbids every script.
+        # Harmless: the policy of the app's own pages in the frame forbids every script.
         if "allow-scripts and allow-same-origin" not in message.text:
             said.append(f"{page.url} {message.type}: {message.text}")
 
@@ -554,7 +556,7 @@ def test_an_agent_chooses_the_language_of_the_inbox(
     expect(page.get_by_role("button", name=language)).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("link", name=view, exact=True)).to_be_visible()
     assert inbox_query(page, demo).get("language") == inboxs_own
-    # The CRM's own texts stay English; those of the inbox say what they are.
+    # The CRM's own texts stay English. Those of the inbox declare their language.
     expect(page.locator("html")).to_have_attribute("lang", "en")
     expect(page.locator("kapso-inbox")).to_have_attribute("lang", code)
     assert violations(page) == []
@@ -576,7 +578,7 @@ def test_an_agents_own_conversations_float_over_the_contacts(
     assert violations(page) == []
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_be_hidden()
-    # Nothing of the page lies under the button for good.
+    # The button never covers the end of the page: it can be scrolled into view.
     page.locator("main").evaluate("main => main.scrollTo(0, main.scrollHeight)")
     page.get_by_role("link", name="Next").click(timeout=10_000)
     expect(page.get_by_text(re.compile("13.21 of 21"))).to_be_visible()

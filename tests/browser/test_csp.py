@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-#: Settings of the CRM -> what they need.
+#: Settings module of the CRM -> the package that it requires.
 HOSTS = {"settings_with_django_csp": "csp", "settings_with_djangos_csp": "django.utils.csp"}
 
 
@@ -64,13 +64,13 @@ def test_the_inbox_works_and_nothing_violates_the_policy(crm: Demo, new_page: Ne
     )
     frame.get_by_role("button", name="Save").click()
     expect(frame.locator("[data-conversation]").first).to_be_visible()
-    # What a page of ours is answered with is told as an error as well: it is no violation.
+    # Chromium also reports the status of our own pages as an error, but it is not a violation.
     errors = [text for text in said if text.startswith("error") and "status of 40" not in text]
     assert errors == []
 
 
 def test_a_policy_without_the_inbox_is_a_violation(crm: Demo, new_page: NewPage) -> None:
-    """The test above can see one."""
+    """Show that the test above would see a violation."""
     page = new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))

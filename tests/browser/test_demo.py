@@ -1,4 +1,4 @@
-"""`manage.py demo`: it starts with nothing configured, says what is wrong, and leaves nothing."""
+"""`manage.py demo` starts without configuration, says what is wrong, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .conftest import (
     running_demo,
 )
 
-# None of this needs a browser, but all of it is as slow as what does.
+# None of this needs a browser, but all of it is as slow as the browser tests.
 pytestmark = pytest.mark.browser
 if os.name != "posix":
     pytest.skip("needs signals and ps", allow_module_level=True)
 
-#: With the settings that a developer has who tries it.
+#: The settings of a developer who tries the demo.
 AS_IT_IS = {"DJANGO_SETTINGS_MODULE": "crm.settings"}
 
 
 def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
-    """The demo's children: which command each runs -> its process id."""
+    """Return the demo's child processes: the command of each -> its process ID."""
     found = {}
-    # -ww: whole lines, however wide this machine thinks its terminal is.
+    # -ww: whole lines, however wide the terminal is.
     listed = subprocess.run(
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
@@ -45,9 +45,7 @@ def children_of(process: subprocess.Popen[bytes]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("option", ["--port", "--sandbox-port", "--inbox-port"])
-def test_a_busy_port_is_said_with_the_option_that_names_another(
-    tmp_path: Path, option: str
-) -> None:
+def test_a_busy_port_is_reported_with_the_option_for_another(tmp_path: Path, option: str) -> None:
     ports = free_ports(3)
     place = ("--port", "--sandbox-port", "--inbox-port").index(option)
     with socket.socket() as busy:
@@ -78,7 +76,7 @@ def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
+def test_all_of_it_ends_when_told_to_or_when_its_terminal_closes(
     tmp_path: Path, number: int
 ) -> None:
     with running_demo(tmp_path, **AS_IT_IS) as demo:
@@ -88,7 +86,7 @@ def test_it_ends_whole_when_told_to_or_when_its_terminal_closes(
 
 
 @pytest.mark.parametrize("part", ["kapso_sandbox", "runserver"])
-def test_it_ends_whole_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
+def test_all_of_it_ends_when_a_part_of_it_dies(tmp_path: Path, part: str) -> None:
     with running_demo(tmp_path, **AS_IT_IS) as demo:
         os.kill(children_of(demo.process)[part], signal.SIGKILL)
         assert demo.process.wait(STOP_SECONDS) == 1

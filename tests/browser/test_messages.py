@@ -1,4 +1,4 @@
-"""Our own pages in the frame, in Chromium: what they say, how they look, and what they lead to."""
+"""Our own pages in the frame, in Chromium: what they say, how they look, and where they lead."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ROW = "[data-conversation]"
 PHONE = {"width": 390, "height": 844}
 TABLES = ("kapso_inbox_inboxembed", "kapso_inbox_accesslink")
 
-#: Who reads them: an agent of Sales, and somebody who manages everything.
+#: The readers: an agent of Sales, and an administrator of everything.
 AGENT, ADMIN = "ana", "admin"
 
-#: outcome -> what brings it about in the CRM's database, and what the frame is asked for.
+#: Outcome -> the SQL that causes it in the CRM's database, and the query of the frame's address.
 BROKEN: dict[str, tuple[str, str]] = {
     "revoked": ("UPDATE kapso_inbox_accesslink SET state = 'revoked'", ""),
     "expired": ("UPDATE kapso_inbox_inboxembed SET expires_at = '2026-01-01 00:00:00'", ""),
@@ -53,14 +53,14 @@ BROKEN: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """A demo of our own, since we break it."""
+    """Run a demo for this module alone, since its tests break it."""
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
         yield demo
 
 
 @contextmanager
 def broken(crm: Demo, outcome: str) -> Iterator[None]:
-    """Bring an outcome about, and mend what was broken for it."""
+    """Cause an outcome, and repair at the end what was broken for it."""
     statement, _asked = BROKEN[outcome]
     path = crm.data_dir / "sandbox.sqlite3"
     with closing(sqlite3.connect(path, timeout=20)) as database:
@@ -105,7 +105,7 @@ def our_frame(page: Page) -> Frame:
 
 @pytest.fixture(scope="module")
 def readers(crm: Demo, browser: Any) -> Iterator[Callable[[str, str], Page]]:
-    """A page of each reader, signed in. Kept open: a new one takes as long as what it shows."""
+    """Return a function for the page of a signed-in reader. Pages stay open, which saves time."""
     pages: dict[tuple[str, str], tuple[Page, Any]] = {}
 
     def page_of(username: str, language: str) -> Page:
@@ -130,12 +130,12 @@ def sign_in(crm: Demo, new_page: NewPage, username: str, language: str, **option
 
 
 def ask(page: Page, asked: str) -> None:
-    """Show the frame of Sales, with what else it is asked for."""
+    """Lead the frame to the launch of Sales, with a query."""
     load(page, f"/kapso-inbox/sales/launch/{asked}")
 
 
 def load(page: Page, address: str) -> None:
-    """Lead the frame to another address of ours, and wait until it is there."""
+    """Lead the frame to another address of ours, and wait until it has loaded."""
     page.locator(".kapso-inbox iframe").evaluate(
         "(frame, address) => new Promise((loaded) => {"
         " frame.addEventListener('load', loaded, {once: true}); frame.src = address; })",
@@ -144,7 +144,7 @@ def load(page: Page, address: str) -> None:
 
 
 def show(page: Page, crm: Demo, outcome: str, theme: str) -> FrameLocator:
-    """Open a page with the frame, as it is while something is broken."""
+    """Open a page with the frame while something is broken, and return the frame."""
     page.goto(f"{crm.url}/teams/sales/")
     if outcome == "signed_out":
         page.context.clear_cookies(name="sessionid")
@@ -152,7 +152,7 @@ def show(page: Page, crm: Demo, outcome: str, theme: str) -> FrameLocator:
 
 
 def show_again(page: Page, outcome: str, theme: str) -> FrameLocator:
-    """Have the frame of the open page ask anew."""
+    """Load the frame of the open page again, and return it."""
     _statement, asked = BROKEN[outcome]
     ask(page, asked or f"?mode={theme}")
     frame = frame_of(page)
@@ -168,7 +168,7 @@ def is_dark(frame: FrameLocator) -> bool:
 
 
 def fits(page: Page) -> bool:
-    """Whether nothing in the frame is wider than it."""
+    """Return whether the frame is wide enough for everything in it."""
     return bool(
         our_frame(page).evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -182,13 +182,13 @@ def axe(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("language", ["en", "es", "pt-BR"])
 @pytest.mark.parametrize("outcome", BROKEN)
-def test_each_page_is_read_by_everybody_in_every_theme_and_size(
+def test_each_page_is_readable_in_every_theme_size_and_language(
     crm: Demo, readers: Callable[[str, str], Page], outcome: str, language: str
 ) -> None:
     wide = ({"width": 1280, "height": 800}, "light")
     small = (PHONE, "dark")
     looks = {AGENT: [wide, small], ADMIN: [wide, small]}
-    if language != "en":  # in other words only
+    if language != "en":  # only the words differ
         looks = {AGENT: [small], ADMIN: [wide]}
     with broken(crm, outcome):
         for username, sizes in looks.items():
@@ -201,7 +201,7 @@ def test_each_page_is_read_by_everybody_in_every_theme_and_size(
                 expect(frame.locator("html")).to_have_attribute(
                     "lang", re.compile(language, re.IGNORECASE)
                 )
-                if language == "en":  # it reads no words
+                if language == "en":  # axe does not depend on the words
                     assert axe(page) == []
                 assert fits(page)
                 if outcome != "bad_parameter":
@@ -219,7 +219,7 @@ def test_they_fit_into_the_narrowest_column(crm: Demo, new_page: NewPage) -> Non
             assert fits(page), outcome
 
 
-def test_who_signs_in_in_a_tab_of_its_own_goes_on_where_they_were(
+def test_a_user_who_signs_in_in_another_tab_goes_on_where_they_were(
     crm: Demo, new_page: NewPage
 ) -> None:
     page = sign_in(crm, new_page, AGENT, "en")
@@ -234,14 +234,12 @@ def test_who_signs_in_in_a_tab_of_its_own_goes_on_where_they_were(
     assert violations(tab) == []
     tab.close()
     again = frame.get_by_role("link", name="Try again")
-    if again.is_visible():  # unless our script has been faster
+    if again.is_visible():  # unless our script was faster
         again.click()
     expect(frame.locator(ROW).first).to_be_visible()
 
 
-def test_an_administrator_is_led_from_the_frame_to_what_mends_it(
-    crm: Demo, new_page: NewPage
-) -> None:
+def test_an_administrator_is_led_from_the_frame_to_the_fix(crm: Demo, new_page: NewPage) -> None:
     page = sign_in(crm, new_page, ADMIN, "en")
     with broken(crm, "revoked"):
         frame = show(page, crm, "revoked", "light")
@@ -258,7 +256,7 @@ def test_an_administrator_is_led_from_the_frame_to_what_mends_it(
 @pytest.mark.parametrize(
     ("viewport", "theme"), [({"width": 1280, "height": 800}, "light"), (PHONE, "dark")]
 )
-def test_settings_are_chosen_in_the_frame_by_keyboard_and_lead_back_into_the_inbox(
+def test_preferences_are_set_in_the_frame_by_keyboard_and_lead_back_into_the_inbox(
     crm: Demo, new_page: NewPage, viewport: dict[str, int], theme: str
 ) -> None:
     page = sign_in(crm, new_page, AGENT, "en", viewport=viewport)
@@ -281,7 +279,7 @@ def test_settings_are_chosen_in_the_frame_by_keyboard_and_lead_back_into_the_inb
     assert "status=ended" in inbox
     assert "unread=1" in inbox
     assert f"mode={theme}" in inbox
-    # And away with it again.
+    # And remove the choices again.
     load(page, "/kapso-inbox/sales/settings/")
     expect(frame.get_by_label("Only unread")).to_be_checked()
     frame.get_by_label("Only unread").uncheck()

@@ -22,7 +22,7 @@ ROW = "[data-conversation]"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One of our own: what is made here would be news to the others."""
+    """Run a demo for this module alone, since the inboxes made here would disturb other tests."""
     with running_demo(tmp_path_factory.mktemp("mine")) as running:
         yield running
 
@@ -43,7 +43,7 @@ def says(page: Page, heading: str) -> None:
     assert violations(page) == []
 
 
-def test_one_press_in_the_frame_and_the_agents_own_conversations_are_there(
+def test_one_press_in_the_frame_shows_the_agents_own_conversations(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = page_of(demo, new_page(), "bruno")
@@ -55,7 +55,7 @@ def test_one_press_in_the_frame_and_the_agents_own_conversations_are_there(
     fault(demo, answer={"status": 422, "body": {"error": "No more embeds"}})
     frame.get_by_role("button", name="Set up my inbox").click()
     says(page, "Your inbox could not be set up")
-    # What an agent can do about it, and nothing of the admin.
+    # The page says what an agent can do, and has no link to the admin.
     expect(frame.get_by_text("If it stays so, tell an administrator.")).to_be_visible()
     expect(frame.get_by_role("link")).to_have_count(0)
     complaints.clear()
@@ -79,19 +79,19 @@ def test_it_works_without_javascript_and_on_a_phone(
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
     frame = page_of(demo, page, "ana").frame_locator("iframe")
     frame.get_by_role("button", name="Set up my inbox").click()
-    # The inbox itself needs JavaScript: that it was asked for is all that can be seen.
+    # The inbox itself needs JavaScript, so the test can only see that it was requested.
     page.wait_for_timeout(500)
     assert [frame.url for frame in page.frames if frame.url.startswith(demo.inbox_origin)]
 
 
 def give_admin(demo: Demo, email: str) -> None:
-    """Change the administrator's address, as they would in their profile."""
+    """Change the administrator's e-mail address, as their profile page would."""
     with closing(sqlite3.connect(demo.data_dir / "sandbox.sqlite3", timeout=20)) as database:
         database.execute("UPDATE crm_user SET email = ? WHERE username = 'admin'", (email,))
         database.commit()
 
 
-def test_why_it_is_not_there_is_said_announced_and_can_be_tried_again(
+def test_a_failed_setup_is_shown_announced_and_can_be_tried_again(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = page_of(demo, new_page(), "admin")

@@ -1,4 +1,4 @@
-"""A front end on another origin, which signs in to the CRM's API, shows an inbox by ticket."""
+"""A front end on another origin signs in to the CRM's API and shows an inbox by ticket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = b"""<!doctype html><html lang="en"><title>Another front end</title>
 
 
 def launch_address(crm: Demo, username: str, slug: str = "sales") -> str:
-    """What the CRM's API answers to a front end that signs in by token."""
+    """Return the launch address that the CRM's API gives to a front end that signs in by token."""
     with requests.Session() as session:
         session.trust_env = False
 
@@ -44,7 +44,7 @@ def launch_address(crm: Demo, username: str, slug: str = "sales") -> str:
 
 
 class FrontEnd(BaseHTTPRequestHandler):
-    """One page with a frame that is empty as yet."""
+    """One page with an empty frame."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -58,7 +58,7 @@ class FrontEnd(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Where the other front end is served."""
+    """Serve the other front end, and return its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), FrontEnd) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -69,7 +69,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def crm(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Demo]:
-    """A demo whose inboxes may be framed by the other front end as well."""
+    """Run a demo whose inboxes the other front end may frame as well."""
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
         for embed in demo.embeds():
             origins = [*embed["allowed_origins"], *(f"http://{host}:{port}" for host in HOSTS)]
@@ -81,7 +81,7 @@ def crm(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Demo]:
         yield demo
 
 
-#: Another site than the CRM, and another origin of the CRM's own site, to which its cookies go.
+#: One host on another site than the CRM, and one on the CRM's own site, which gets its cookies.
 HOSTS = ("127.0.0.1", "localhost")
 
 
@@ -90,12 +90,12 @@ def frame_of(page: Page) -> FrameLocator:
 
 
 def show(page: Page, address: str) -> None:
-    """Put an address into the page's frame, as its script does with what the API answered."""
+    """Lead the page's frame to an address, as its script does with the API's answer."""
     page.locator("iframe").evaluate("(frame, address) => { frame.src = address }", address)
 
 
 def expect_refusal(page: Page) -> None:
-    """Our message is there to be read, and not a blank frame."""
+    """Check that the frame shows our message, and is not blank."""
     alert = frame_of(page).get_by_role("alert")
     expect(alert).to_be_visible()
     expect(alert).to_contain_text("Open the inbox again")
@@ -108,7 +108,7 @@ def expect_inbox(page: Page, crm: Demo) -> None:
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_page_of_another_origin_shows_the_inbox_and_its_address_works_once(
+def test_a_page_of_another_origin_shows_the_inbox_and_the_address_works_once(
     crm: Demo, port: int, new_page: NewPage, host: str
 ) -> None:
     page = new_page()

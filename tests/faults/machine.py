@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kapso_inbox import conf
-from kapso_inbox.inbox.launch import RefusedError, open_inbox
+from kapso_inbox.inbox.launch import LaunchRefusedError, open_inbox
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import (
     LifecycleError,
@@ -47,7 +47,7 @@ from .world import (
 State = AccessLink.State
 
 #: What the functions under test say that they raise. Anything else is a bug.
-DOCUMENTED = (KapsoError, LifecycleError, ValidationError, ImproperlyConfigured, RefusedError)
+DOCUMENTED = (KapsoError, LifecycleError, ValidationError, ImproperlyConfigured, LaunchRefusedError)
 
 #: States of a current link with which an inbox may live at Kapso when all is quiet.
 SAY_IT_LIVES = (State.ACTIVE, State.SECRET_LOST, State.UNMANAGED)

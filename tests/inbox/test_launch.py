@@ -1,4 +1,4 @@
-"""From the CRM into the inbox, or to a page that says why not."""
+"""The launch: from the CRM into the inbox, or to a page that says why not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def broken_user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, 
 
 @pytest.fixture
 def agent(client: Client, ana: User, embed: InboxEmbed) -> Client:
-    """The browser of an agent who may open the embed."""
+    """Return the browser of an agent who may open the embed."""
     client.force_login(ana)
     return client
 
@@ -64,7 +64,7 @@ def params_of(response: HttpResponse) -> dict[str, str]:
 
 
 def links(response: HttpResponse) -> dict[str, str]:
-    """What a page offers to click on: text -> address."""
+    """Return the links of a page: text -> address."""
     found = re.findall(r'<a href="([^"]*)"[^>]*>(.*?)</a>', response.content.decode())
     return {text: html.unescape(address) for address, text in found}
 
@@ -74,7 +74,7 @@ def outcomes() -> list[str]:
 
 
 def stale() -> None:
-    """Let the last word of Kapso be an hour old."""
+    """Make the last answer from Kapso an hour old."""
     AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
 
 
@@ -85,14 +85,14 @@ def test_an_agent_is_sent_to_the_secret_address(agent: Client, kapso_sandbox: Sa
     assert response.content == b""
 
 
-def test_the_answer_is_kept_nowhere_and_lets_kapso_see_the_origin_alone(agent: Client) -> None:
+def test_the_answer_is_not_cached_and_shows_kapso_only_the_origin(agent: Client) -> None:
     response = launch(agent)
     assert response["Cache-Control"] == "no-store, private"
     assert response["Referrer-Policy"] == "strict-origin"
     assert response["X-Frame-Options"] == "SAMEORIGIN"
 
 
-def test_theme_and_filters_of_the_address_go_along(agent: Client) -> None:
+def test_theme_and_filters_of_the_address_are_passed_on(agent: Client) -> None:
     response = launch(agent, "?mode=dark&search=%2B55+11&unread=true&handoff=0&status=all")
     assert params_of(response) == {
         "mode": "dark",
@@ -102,7 +102,7 @@ def test_theme_and_filters_of_the_address_go_along(agent: Client) -> None:
     }
 
 
-def test_the_page_comes_before_the_preference_and_that_before_the_profile(
+def test_the_page_overrides_the_preference_which_overrides_the_profile(
     agent: Client, ana: User, embed: InboxEmbed
 ) -> None:
     InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "light", "unread": True})
@@ -118,7 +118,7 @@ def test_another_users_preference_does_not_count(
     assert params_of(launch(agent)) == {}
 
 
-def test_what_is_wrong_in_a_profile_or_preference_is_left_out_and_logged(
+def test_wrong_values_of_a_profile_or_preference_are_left_out_and_logged(
     agent: Client, ana: User, embed: InboxEmbed, caplog: pytest.LogCaptureFixture
 ) -> None:
     InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "x", "unread": "1"})
@@ -128,7 +128,7 @@ def test_what_is_wrong_in_a_profile_or_preference_is_left_out_and_logged(
     assert "USER_PARAMS: language" in caplog.text
 
 
-def test_a_mistake_in_the_hosts_function_does_not_close_the_inbox(
+def test_the_inbox_opens_even_if_the_hosts_function_fails(
     agent: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with with_settings(USER_PARAMS="tests.inbox.test_launch.broken_user_params"):
@@ -155,7 +155,7 @@ def test_only_a_frame_of_this_site_is_sent_on(agent: Client, kapso_sandbox: Sand
     assert set(outcomes()) == {Outcome.NOT_IN_FRAME}
 
 
-def test_a_browser_that_does_not_say_where_it_asks_from_is_told_what_it_takes(
+def test_a_browser_without_fetch_metadata_is_told_what_is_required(
     agent: Client,
 ) -> None:
     response = agent.get(LAUNCH)
@@ -165,7 +165,7 @@ def test_a_browser_that_does_not_say_where_it_asks_from_is_told_what_it_takes(
         assert agent.get(LAUNCH).status_code == 302
 
 
-def test_a_visitor_who_is_signed_out_is_shown_the_way_in(client: Client, embed: InboxEmbed) -> None:
+def test_a_signed_out_visitor_gets_a_link_to_sign_in(client: Client, embed: InboxEmbed) -> None:
     response = launch(client, "?mode=dark&search=%2B55")
     assert response.status_code == 403
     assert links(response) == {
@@ -176,7 +176,7 @@ def test_a_visitor_who_is_signed_out_is_shown_the_way_in(client: Client, embed: 
 
 
 @override_settings(LOGIN_URL="https://sso.example.com/in?realm=crm")
-def test_a_sign_in_on_another_site_is_told_the_whole_address_to_come_back_to(
+def test_a_login_page_on_another_site_gets_the_whole_address_to_return_to(
     client: Client, embed: InboxEmbed
 ) -> None:
     address = urlsplit(links(launch(client))["Sign in"])
@@ -187,7 +187,7 @@ def test_a_sign_in_on_another_site_is_told_the_whole_address_to_come_back_to(
     }
 
 
-def test_who_has_signed_in_is_told_to_go_on_where_they_were(
+def test_a_user_who_has_signed_in_is_told_to_go_on_where_they_were(
     client: Client, ana: User, embed: InboxEmbed
 ) -> None:
     address = "/kapso-inbox/sales/signed-in/"
@@ -213,9 +213,7 @@ def test_an_embed_of_others_and_one_that_does_not_exist_look_the_same(
 
 
 @pytest.mark.parametrize("query", ["?mode=black", "?mode=dark&mode=light", "?token=1", "?status="])
-def test_a_wrong_parameter_is_a_page_of_ours_that_lists_the_right_ones(
-    agent: Client, query: str
-) -> None:
+def test_a_wrong_parameter_gets_a_page_that_lists_the_right_ones(agent: Client, query: str) -> None:
     response = launch(agent, query)
     if query == "?status=":
         assert response.status_code == 302
@@ -237,7 +235,7 @@ STATES = [
 
 
 @pytest.mark.parametrize(("state", "status", "outcome"), STATES)
-def test_a_link_that_is_over_is_said(
+def test_a_revoked_link_is_reported(
     agent: Client, state: str, status: int, outcome: Outcome
 ) -> None:
     AccessLink.objects.update(state=state)
@@ -247,13 +245,13 @@ def test_a_link_that_is_over_is_said(
     assert outcomes() == [outcome]
 
 
-def test_an_embed_without_a_working_link_is_said(agent: Client) -> None:
+def test_an_embed_without_a_working_link_is_reported(agent: Client) -> None:
     InboxEmbed.objects.update(current_link=None)
     response = launch(agent)
     assert (response.status_code, outcomes()) == (503, [Outcome.NOT_READY])
 
 
-def test_an_expired_embed_is_said(agent: Client) -> None:
+def test_an_expired_embed_is_reported(agent: Client) -> None:
     InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     response = launch(agent)
     assert (response.status_code, outcomes()) == (410, [Outcome.EXPIRED])
@@ -263,7 +261,7 @@ OTHER_KEY = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
 
 
 @pytest.mark.parametrize("keys", [OTHER_KEY, {"test": OTHER_KEY["other"]}, {}], ids=str)
-def test_a_secret_that_cannot_be_revealed_is_said_and_found_again_with_its_key(
+def test_an_unreadable_secret_is_reported_and_recovered_with_its_key(
     agent: Client, keys: dict[str, str]
 ) -> None:
     with with_settings(ENCRYPTION_KEYS=keys):
@@ -283,7 +281,9 @@ def _refuse_to_change_links(execute: Any, sql: str, params: Any, many: bool, con
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_secret_whose_loss_or_return_cannot_be_recorded_is_no_error_page(agent: Client) -> None:
+def test_a_secret_whose_loss_or_return_cannot_be_recorded_causes_no_server_error(
+    agent: Client,
+) -> None:
     with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
         with connection.execute_wrapper(_refuse_to_change_links):
             assert launch(agent).status_code == 503
@@ -296,7 +296,7 @@ def test_a_secret_whose_loss_or_return_cannot_be_recorded_is_no_error_page(agent
     assert launch(agent).status_code == 302
 
 
-def test_a_lost_secret_that_is_found_again_does_not_outlive_its_embed(agent: Client) -> None:
+def test_a_recovered_secret_does_not_outlive_its_embed(agent: Client) -> None:
     with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
         launch(agent)
     InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -310,7 +310,7 @@ def test_a_ciphertext_moved_to_another_row_does_not_open(agent: Client) -> None:
     assert launch(agent).status_code == 503
 
 
-def test_our_pages_need_no_more_than_their_stylesheet(agent: Client) -> None:
+def test_our_pages_need_only_their_stylesheet(agent: Client) -> None:
     InboxEmbed.objects.update(current_link=None)
     response = launch(agent)
     assert response["Content-Security-Policy"] == (
@@ -333,12 +333,12 @@ def test_only_get_launches(agent: Client) -> None:
     assert outcomes() == []
 
 
-# What who can mend it is told
+# What administrators are told
 
 
 @pytest.fixture
 def manager(client: Client, embed: InboxEmbed, sales: Group) -> Client:
-    """The browser of an administrator who may open the embed as well."""
+    """Return the browser of an administrator who may also open the embed."""
     mona = User.objects.create_user("mona", is_staff=True)
     for codename in ("change_inboxembed", "open_inboxembed"):
         mona.user_permissions.add(Permission.objects.get(codename=codename))
@@ -351,7 +351,7 @@ def admin_page(embed: InboxEmbed) -> str:
     return f"/admin/kapso_inbox/inboxembed/{embed.pk}/change/"
 
 
-MENDABLE = {
+FIXABLE = {
     "not_ready": (lambda: InboxEmbed.objects.update(current_link=None), "never finished"),
     "revoked": (
         lambda: AccessLink.objects.update(state=AccessLink.State.REVOKED),
@@ -378,15 +378,15 @@ def test_a_page_says_the_language_that_its_texts_are_in(reader: str, language: s
     assert f'<html lang="{language}">' in page
 
 
-@pytest.mark.parametrize("outcome", MENDABLE)
-def test_an_administrator_is_told_the_mend_and_shown_where(
+@pytest.mark.parametrize("outcome", FIXABLE)
+def test_an_administrator_is_told_the_fix_and_where_to_apply_it(
     manager: Client, embed: InboxEmbed, outcome: str
 ) -> None:
-    break_it, mend = MENDABLE[outcome]
+    break_it, fix = FIXABLE[outcome]
     break_it()
     response = launch(manager)
     assert f'data-outcome="{outcome}"' in response.content.decode()
-    assert mend in response.content.decode()
+    assert fix in response.content.decode()
     assert links(response) == {
         "Open it in the admin": admin_page(embed),
         "Try again": "../launch/",
@@ -394,12 +394,12 @@ def test_an_administrator_is_told_the_mend_and_shown_where(
     assert b'target="_blank" rel="noopener"' in response.content
 
 
-@pytest.mark.parametrize("outcome", MENDABLE)
+@pytest.mark.parametrize("outcome", FIXABLE)
 def test_an_agent_is_told_whom_to_ask(agent: Client, outcome: str) -> None:
-    break_it, mend = MENDABLE[outcome]
+    break_it, fix = FIXABLE[outcome]
     break_it()
     response = launch(agent)
-    assert mend not in response.content.decode()
+    assert fix not in response.content.decode()
     assert "administrator" in response.content.decode()
     assert list(links(response)) == ["Try again"]
 
@@ -417,7 +417,7 @@ def test_without_the_admin_or_a_way_into_it_no_link_leads_there(
     assert list(links(response)) == ["Try again"]
 
 
-def test_who_may_add_an_inbox_is_told_that_the_page_has_a_slug_of_none(
+def test_a_user_who_may_add_embeds_is_told_that_the_slug_is_wrong(
     client: Client, make_agent: Any
 ) -> None:
     adds = Permission.objects.get(codename="add_inboxembed")
@@ -431,7 +431,7 @@ def test_who_may_add_an_inbox_is_told_that_the_page_has_a_slug_of_none(
     assert links(response)["Add it in the admin"] == f"{add}?slug=suport"
 
 
-def test_who_may_add_inboxes_learns_nothing_of_one_that_is_not_theirs(
+def test_a_user_who_may_add_embeds_learns_nothing_about_the_embeds_of_others(
     client: Client, make_agent: Any, embed: InboxEmbed
 ) -> None:
     user = make_agent("alex", is_staff=True)
@@ -444,7 +444,7 @@ def test_who_may_add_inboxes_learns_nothing_of_one_that_is_not_theirs(
     assert there == not_there
 
 
-def test_who_manages_and_may_not_read_is_told_what_is_missing(
+def test_a_manager_who_may_not_read_is_told_what_is_missing(
     manager: Client, embed: InboxEmbed, sales: Group
 ) -> None:
     mona = User.objects.get_by_natural_key("mona")
@@ -496,9 +496,7 @@ def test_the_name_of_a_group_is_escaped(manager: Client, sales: Group) -> None:
 
 
 @pytest.mark.parametrize("mode", ["dark", "light", "system"])
-def test_a_page_of_ours_is_in_the_theme_that_the_frame_was_asked_for(
-    agent: Client, mode: str
-) -> None:
+def test_our_page_has_the_theme_that_the_frame_asks_for(agent: Client, mode: str) -> None:
     InboxEmbed.objects.update(current_link=None)
     classes = f"kapso-inbox-message kapso-inbox-message--{mode}"
     assert f'class="{classes}">' in launch(agent, f"?mode={mode}").content.decode()
@@ -512,7 +510,7 @@ CRM = "https://crm.example.com"
 
 
 def allow(kapso_sandbox: Sandbox, *origins: str, at_kapso: tuple[str, ...] | None = None) -> None:
-    """Let an embed's allowed origins be these, here and at Kapso."""
+    """Set the embed's allowed origins, here and at Kapso."""
     InboxEmbed.objects.update(allowed_origins=list(origins))
     record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
     record["allowed_origins"] = list(origins if at_kapso is None else at_kapso)
@@ -522,7 +520,7 @@ def launch_from(client: Client, referer: str, query: str = "", **headers: str) -
     return launch(client, query, **{**FRAME, "HTTP_REFERER": referer, **headers})
 
 
-def test_a_page_that_the_browser_would_show_a_blank_frame_on_is_told_both_origins(
+def test_a_page_on_which_the_frame_would_stay_blank_is_told_both_origins(
     agent: Client, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     allow(kapso_sandbox, CRM, "*.example.org")
@@ -536,7 +534,7 @@ def test_a_page_that_the_browser_would_show_a_blank_frame_on_is_told_both_origin
     assert list(links(response)) == ["Try again"]
 
 
-def test_an_administrator_is_shown_where_origins_are_added(
+def test_an_administrator_is_shown_where_to_add_an_origin(
     manager: Client, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     allow(kapso_sandbox, CRM)
@@ -564,7 +562,7 @@ def test_an_administrator_is_shown_where_origins_are_added(
         ((CRM,), "https://[::1"),
     ],
 )
-def test_no_page_is_refused_that_would_have_worked_or_is_not_known(
+def test_a_page_that_would_work_or_is_unknown_is_not_refused(
     agent: Client, kapso_sandbox: Sandbox, allowed: tuple[str, ...], referer: str
 ) -> None:
     allow(kapso_sandbox, *allowed)
@@ -573,14 +571,16 @@ def test_no_page_is_refused_that_would_have_worked_or_is_not_known(
     assert len(kapso_sandbox.requests) == sent
 
 
-def test_what_was_mended_at_kapso_a_moment_ago_opens(agent: Client, kapso_sandbox: Sandbox) -> None:
+def test_an_origin_that_was_just_added_at_kapso_is_allowed(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
     allow(kapso_sandbox, "https://old.example.com", at_kapso=("https://old.example.com", CRM))
     assert launch_from(agent, CRM).status_code == 302
     assert InboxEmbed.objects.get().allowed_origins == ["https://old.example.com", CRM]
 
 
 @pytest.mark.parametrize("fault", [{"drop": "before", "times": 9}, {"answer": Answer(401, {})}])
-def test_without_kapsos_word_the_browser_decides(
+def test_without_an_answer_from_kapso_the_browser_decides(
     agent: Client, kapso_sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
     allow(kapso_sandbox, CRM)
@@ -590,7 +590,7 @@ def test_without_kapsos_word_the_browser_decides(
         assert launch_from(agent, "https://www.example.net").status_code == 302
 
 
-def test_without_fetch_metadata_nobody_knows_that_it_is_a_frame(
+def test_without_fetch_metadata_the_origin_is_not_checked(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     allow(kapso_sandbox, CRM)
@@ -616,7 +616,7 @@ with_locale = override_settings(
 @pytest.mark.parametrize(
     ("accepted", "spoken"), [("es", "es"), ("es-MX", "es"), ("en-GB", "en"), ("pt-BR", None)]
 )
-def test_the_inbox_speaks_the_readers_language_where_kapso_has_it(
+def test_the_inbox_is_in_the_readers_language_if_kapso_supports_it(
     agent: Client, accepted: str, spoken: str | None
 ) -> None:
     with with_locale:
@@ -624,7 +624,7 @@ def test_the_inbox_speaks_the_readers_language_where_kapso_has_it(
     assert params_of(response).get("language") == spoken
 
 
-def test_every_other_wish_comes_before_the_readers_language(
+def test_every_other_wish_overrides_the_readers_language(
     agent: Client, ana: User, embed: InboxEmbed
 ) -> None:
     spanish = {**FRAME, "HTTP_ACCEPT_LANGUAGE": "es"}
@@ -634,7 +634,7 @@ def test_every_other_wish_comes_before_the_readers_language(
         assert params_of(launch(agent, **spanish))["language"] == "en"
 
 
-def test_a_site_in_one_language_says_nothing_against_the_embeds_own(agent: Client) -> None:
+def test_the_language_of_the_site_does_not_override_the_embeds(agent: Client) -> None:
     with override_settings(LANGUAGE_CODE="es"):
         assert params_of(launch(agent, **FRAME, HTTP_ACCEPT_LANGUAGE="es")) == {}
 
@@ -642,7 +642,7 @@ def test_a_site_in_one_language_says_nothing_against_the_embeds_own(agent: Clien
 # The record
 
 
-def test_an_opening_is_recorded_with_who_what_when_and_where_from(
+def test_an_opening_is_recorded_with_user_embed_time_and_address(
     agent: Client, ana: User, embed: InboxEmbed
 ) -> None:
     launch(agent)
@@ -704,7 +704,7 @@ def test_a_refusal_that_cannot_be_recorded_is_still_a_page_of_ours(agent: Client
         ("x" * 300, None),
     ],
 )
-def test_what_a_proxy_leaves_for_an_address_never_breaks_a_launch(
+def test_an_odd_remote_address_never_breaks_a_launch(
     agent: Client, remote: str, recorded: str | None
 ) -> None:
     response = agent.get(LAUNCH, REMOTE_ADDR=remote, **FRAME)  # type: ignore[arg-type]
@@ -713,7 +713,7 @@ def test_what_a_proxy_leaves_for_an_address_never_breaks_a_launch(
 
 
 @pytest.mark.parametrize("username", [None, 7, "x" * 300])
-def test_what_a_user_model_has_for_a_name_never_breaks_a_launch(
+def test_an_odd_username_never_breaks_a_launch(
     agent: Client, ana: User, monkeypatch: pytest.MonkeyPatch, username: Any
 ) -> None:
     monkeypatch.setattr(User, "get_username", lambda self: username)
@@ -733,14 +733,14 @@ def test_every_refusal_of_a_signed_in_user_is_recorded(
 
 
 @pytest.mark.parametrize("params", [["mode"], "dark", 5, {"mode": ["dark"], "search": {"a": 1}}])
-def test_a_preference_that_is_none_never_breaks_a_launch(
+def test_a_malformed_preference_never_breaks_a_launch(
     agent: Client, ana: User, embed: InboxEmbed, params: Any
 ) -> None:
     InboxPreference.objects.create(user=ana, embed=embed, params=params)
     assert launch(agent).status_code == 302
 
 
-def test_a_hosts_function_that_is_not_there_never_breaks_a_launch(agent: Client) -> None:
+def test_a_missing_function_of_the_host_never_breaks_a_launch(agent: Client) -> None:
     with with_settings(USER_PARAMS="nowhere.at_all"):
         assert launch(agent).status_code == 302
 
@@ -755,7 +755,7 @@ def test_a_login_address_that_does_not_resolve_never_breaks_our_pages(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_takes_no_writes_is_no_reason_to_ask_kapso(
+def test_with_a_read_only_database_kapso_is_not_asked(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     stale()
@@ -775,7 +775,7 @@ def test_a_database_that_takes_no_writes_is_no_reason_to_ask_kapso(
 
 
 def own_queries(queries: list[dict[str, str]]) -> list[str]:
-    """Leaves out Django's own: the session and the user, which any view behind a login has."""
+    """Leave out the queries for session and user, which every view behind a login makes."""
     return [
         query["sql"]
         for query in queries
@@ -785,7 +785,7 @@ def own_queries(queries: list[dict[str, str]]) -> list[str]:
     ]
 
 
-def test_a_launch_costs_at_most_four_queries_permissions_included(
+def test_a_launch_makes_four_queries_permissions_included(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     sent = len(kapso_sandbox.requests)
@@ -795,7 +795,7 @@ def test_a_launch_costs_at_most_four_queries_permissions_included(
     assert len(kapso_sandbox.requests) == sent
 
 
-def test_what_a_launch_costs_does_not_depend_on_the_page_or_the_readers_language(
+def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_language(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     allow(kapso_sandbox, CRM)
@@ -804,7 +804,7 @@ def test_what_a_launch_costs_does_not_depend_on_the_page_or_the_readers_language
     assert len(own_queries(captured.captured_queries)) == 4
 
 
-def test_a_launch_that_asks_kapso_costs_four_queries_on_our_own_tables(
+def test_a_launch_that_asks_kapso_makes_four_queries_on_our_own_tables(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     stale()
@@ -820,9 +820,7 @@ def test_a_launch_that_asks_kapso_costs_four_queries_on_our_own_tables(
 # Verified launches
 
 
-def test_kapso_is_asked_once_in_a_while_and_not_more_often(
-    agent: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_kapso_is_asked_once_per_interval(agent: Client, kapso_sandbox: Sandbox) -> None:
     sent = len(kapso_sandbox.requests)
     launch(agent)
     assert len(kapso_sandbox.requests) == sent
@@ -832,7 +830,7 @@ def test_kapso_is_asked_once_in_a_while_and_not_more_often(
     assert [request.method for request in kapso_sandbox.requests[sent:]] == ["GET"]
 
 
-def test_zero_means_never(agent: Client, kapso_sandbox: Sandbox) -> None:
+def test_with_verify_after_zero_kapso_is_never_asked(agent: Client, kapso_sandbox: Sandbox) -> None:
     stale()
     sent = len(kapso_sandbox.requests)
     with with_settings(VERIFY_AFTER=0):
@@ -840,7 +838,7 @@ def test_zero_means_never(agent: Client, kapso_sandbox: Sandbox) -> None:
     assert len(kapso_sandbox.requests) == sent
 
 
-def test_a_link_revoked_at_kapso_is_found_out_and_said(
+def test_a_link_revoked_at_kapso_is_found_and_reported(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     link = AccessLink.objects.get()
@@ -852,7 +850,7 @@ def test_a_link_revoked_at_kapso_is_found_out_and_said(
     assert (link.state, link.sealed_url) == (AccessLink.State.REVOKED, "")
 
 
-def test_a_link_that_kapso_says_has_expired_is_found_out(
+def test_a_link_expired_at_kapso_is_found_and_reported(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.project().expire(AccessLink.objects.get().kapso_id)
@@ -873,7 +871,7 @@ def test_a_link_that_kapso_says_has_expired_is_found_out(
     ],
     ids=str,
 )
-def test_a_launch_goes_on_when_kapso_does_not_answer(
+def test_a_launch_continues_if_kapso_does_not_answer(
     agent: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     stale()
@@ -885,17 +883,17 @@ def test_a_launch_goes_on_when_kapso_does_not_answer(
 
 @pytest.fixture
 def silent_kapso() -> Iterator[str]:
-    """A server that takes the connection and never says a word."""
+    """Serve connections without ever answering."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_launch_waits_for_a_silent_kapso_no_longer_than_about_a_second(
+def test_a_launch_waits_about_a_second_for_a_silent_kapso(
     ana: User, client: Client, sales: Group, silent_kapso: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Through real HTTP; the bound is a second, and the rest is this machine's."""
+    """Use real HTTP. The limit is a second; the rest of the time is the machine's."""
     caplog.set_level(logging.WARNING)
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
     link = AccessLink(embed=embed, state=AccessLink.State.ACTIVE, kapso_id="1")
@@ -928,7 +926,7 @@ def test_the_whole_page_asks_to_sign_in_first(client: Client, embed: InboxEmbed)
     assert response["Location"] == "/accounts/login/?next=/kapso-inbox/sales/"
 
 
-def test_a_wrong_parameter_of_the_whole_page_is_a_400_of_ours(agent: Client) -> None:
+def test_a_wrong_parameter_of_the_whole_page_gets_our_page_with_a_400(agent: Client) -> None:
     response = agent.get("/kapso-inbox/sales/?mode=black")
     assert response.status_code == 400
     assert b"system, light, dark" in response.content

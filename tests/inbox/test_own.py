@@ -1,4 +1,4 @@
-"""Each agent's own inbox: made once, by the agent, and opened by nobody else."""
+"""An agent's own inbox: set up once, by the agent, and opened by nobody else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def forget_what_kapso_said() -> Iterator[None]:
 
 @pytest.fixture
 def bruno(make_agent: Callable[..., User]) -> User:
-    """An agent who is a member of the team at Kapso, too, by the same e-mail in other letters."""
+    """Return an agent with the e-mail address of a team member at Kapso, in another case."""
     return make_agent("bruno", email="Bruno@Example.com", first_name="Bruno", last_name="Salgado")
 
 
@@ -69,7 +69,7 @@ def browser(client: Client, bruno: User, kapso_sandbox: Sandbox) -> Client:
 
 
 def move(user: User, email: str, **fields: Any) -> None:
-    """Give a user another address, and perhaps more."""
+    """Change a user's e-mail address, and perhaps other fields."""
     changes = {User.get_email_field_name(): email, **fields}
     User.objects.filter(pk=user.pk).update(**changes)
 
@@ -97,7 +97,7 @@ def says(response: HttpResponse) -> str:
 
 
 def writes(sandbox: Sandbox) -> list[str]:
-    """What was asked of Kapso that changes something there."""
+    """Return the methods of the requests that change something at Kapso."""
     return [request.method for request in sandbox.requests if request.method != "GET"]
 
 
@@ -108,7 +108,7 @@ def the_embed() -> InboxEmbed:
 # Setting it up
 
 
-def test_at_first_the_page_offers_to_set_it_up_and_asks_nothing_of_kapso(
+def test_at_first_the_page_offers_the_setup_and_kapso_is_not_asked(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     response = look(browser)
@@ -118,7 +118,7 @@ def test_at_first_the_page_offers_to_set_it_up_and_asks_nothing_of_kapso(
     assert not InboxEmbed.objects.exists()
 
 
-def test_a_press_makes_it_for_this_agent_alone_and_leads_into_it(
+def test_a_press_creates_it_for_this_agent_alone_and_opens_it(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     response = press(browser)
@@ -134,13 +134,13 @@ def test_a_press_makes_it_for_this_agent_alone_and_leads_into_it(
     assert (launched.status_code, launched["Location"]) == (302, at_kapso["embed_url"])
 
 
-def test_who_set_it_up_stands_in_the_record(browser: Client, bruno: User) -> None:
+def test_the_record_names_the_user_who_set_it_up(browser: Client, bruno: User) -> None:
     press(browser)
     change = InboxChange.objects.get()
     assert (change.action, change.user, change.slug) == ("created", bruno, f"mine-{bruno.pk}")
 
 
-def test_once_it_is_there_the_frame_is_sent_on_with_theme_and_filters(
+def test_once_it_exists_the_frame_is_sent_on_with_theme_and_filters(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     press(browser)
@@ -152,19 +152,19 @@ def test_once_it_is_there_the_frame_is_sent_on_with_theme_and_filters(
     assert query == {"mode": ["dark"], "unread": ["1"]}
 
 
-def test_the_form_keeps_theme_and_filters_over_the_press(browser: Client, bruno: User) -> None:
+def test_a_press_keeps_theme_and_filters(browser: Client, bruno: User) -> None:
     page = look(browser, "?mode=dark").content.decode()
-    assert re.search(r'<form[^>]* method="post">', page), "it posts to the very address of the page"
+    assert re.search(r'<form[^>]* method="post">', page), "it posts to the page itself"
     response = press(browser, "?mode=dark")
     assert response["Location"] == f"/kapso-inbox/mine-{bruno.pk}/launch/?mode=dark"
 
 
-def test_a_second_press_makes_nothing(browser: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_second_press_creates_nothing(browser: Client, kapso_sandbox: Sandbox) -> None:
     assert press(browser)["Location"] == press(browser)["Location"]
     assert writes(kapso_sandbox) == ["POST"]
 
 
-def test_the_page_may_be_framed_by_this_site_alone_and_its_form_may_lead_into_the_inbox(
+def test_only_this_site_may_frame_the_page_and_its_form_may_lead_into_the_inbox(
     browser: Client,
 ) -> None:
     response = look(browser)
@@ -204,7 +204,7 @@ def test_only_a_frame_of_this_site_may_press(
     assert kapso_sandbox.requests == []
 
 
-def test_a_wrong_parameter_is_said_before_anything_is_done(
+def test_a_wrong_parameter_is_reported_before_anything_is_done(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     assert outcome(press(browser, "?mode=pink")) == "bad_parameter"
@@ -221,7 +221,7 @@ def test_a_wrong_parameter_is_said_before_anything_is_done(
         ),
     ],
 )
-def test_it_may_be_framed_by_the_origins_of_the_settings_or_by_this_site(
+def test_the_origins_of_the_settings_may_frame_it_or_else_this_site(
     browser: Client, configured: list[str], expected: list[str]
 ) -> None:
     with with_settings(ALLOWED_ORIGINS=configured):
@@ -229,7 +229,7 @@ def test_it_may_be_framed_by_the_origins_of_the_settings_or_by_this_site(
     assert the_embed().allowed_origins == expected
 
 
-def test_who_has_no_full_name_is_called_by_their_user_name(browser: Client, bruno: User) -> None:
+def test_without_a_full_name_it_is_named_by_the_username(browser: Client, bruno: User) -> None:
     User.objects.filter(pk=bruno.pk).update(first_name=" ", last_name="\n")
     press(browser)
     assert the_embed().name == "bruno"
@@ -245,7 +245,7 @@ def test_a_long_name_is_cut_and_one_with_line_breaks_is_one_line(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="one connection to a database in memory")
-def test_of_two_presses_at_the_same_moment_one_makes_it(
+def test_only_one_of_two_simultaneous_presses_creates_it(
     bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.fail_next(method="POST", delay=0.3)
@@ -273,19 +273,17 @@ def test_of_two_presses_at_the_same_moment_one_makes_it(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_it_is_made_outside_the_transaction_of_a_site_with_atomic_requests(
+def test_it_is_created_outside_the_transaction_of_a_site_with_atomic_requests(
     browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     assert press(browser).status_code == 303
 
 
-# Who is who at Kapso
+# Matching users with team members
 
 
-def test_every_page_of_kapsos_list_is_looked_through(
-    browser: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_every_page_of_kapsos_list_is_searched(browser: Client, kapso_sandbox: Sandbox) -> None:
     project = kapso_sandbox.project()
     wanted = next(user for user in project.users if user["email"] == "bruno@example.com")
     others = [
@@ -298,7 +296,7 @@ def test_every_page_of_kapsos_list_is_looked_through(
     assert the_embed().assigned_user_id == wanted["user_id"]
 
 
-def test_who_is_no_member_is_told_which_address_was_looked_for(
+def test_a_user_who_is_not_a_member_is_told_which_address_was_searched_for(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     move(bruno, "bruno@elsewhere.example")
@@ -311,7 +309,7 @@ def test_who_is_no_member_is_told_which_address_was_looked_for(
     assert not InboxEmbed.objects.exists()
 
 
-def test_an_administrator_is_told_how_to_mend_it(browser: Client, bruno: User) -> None:
+def test_an_administrator_is_told_how_to_fix_it(browser: Client, bruno: User) -> None:
     bruno.user_permissions.add(Permission.objects.get(codename="change_inboxembed"))
     move(bruno, "bruno@elsewhere.example", is_staff=True)
     said = says(press(browser))
@@ -319,7 +317,7 @@ def test_an_administrator_is_told_how_to_mend_it(browser: Client, bruno: User) -
     assert "Ask an administrator" not in said
 
 
-def test_who_was_added_to_the_team_just_now_is_found(
+def test_a_user_who_was_just_added_to_the_team_is_found(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     project = kapso_sandbox.project()
@@ -342,7 +340,7 @@ def test_an_account_without_an_address_matches_nobody(
     assert kapso_sandbox.requests == []
 
 
-def test_accounts_of_a_site_that_knows_no_addresses_match_nobody(
+def test_on_a_site_without_addresses_users_match_nobody(
     browser: Client, monkeypatch: pytest.MonkeyPatch, kapso_sandbox: Sandbox
 ) -> None:
     monkeypatch.setattr(User, "EMAIL_FIELD", "electronic_address")
@@ -373,7 +371,7 @@ def test_an_address_that_another_account_has_too_matches_nobody(
     assert kapso_sandbox.requests == []
 
 
-def test_letters_that_only_look_like_others_in_small_print_are_others(
+def test_addresses_that_differ_beyond_ascii_are_not_folded_together(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.project().users[0]["email"] = "mike@example.com"
@@ -393,13 +391,13 @@ def team_member(user: Any) -> Any:
 
 @pytest.fixture
 def team(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A host that knows by itself who is who."""
+    """Let the host itself match users with team members."""
     TEAM.clear()
     with with_settings(TEAM_MEMBER="tests.inbox.test_own.team_member"):
         yield TEAM
 
 
-def test_the_hosts_own_function_decides_and_kapsos_list_is_not_asked_for(
+def test_the_hosts_own_function_decides_and_kapsos_list_is_not_read(
     browser: Client, team: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     team["bruno"] = member(kapso_sandbox, "carla@example.com")
@@ -409,7 +407,7 @@ def test_the_hosts_own_function_decides_and_kapsos_list_is_not_asked_for(
 
 
 @pytest.mark.parametrize("found", [None, "", " ", LookupError("bruno@example.com")], ids=repr)
-def test_where_the_hosts_function_knows_nobody_nothing_is_made(
+def test_if_the_hosts_function_knows_nobody_nothing_is_created(
     browser: Client, team: dict[str, Any], kapso_sandbox: Sandbox, found: Any
 ) -> None:
     team["bruno"] = found
@@ -418,7 +416,7 @@ def test_where_the_hosts_function_knows_nobody_nothing_is_made(
     assert kapso_sandbox.requests == []
 
 
-def test_what_is_no_id_of_a_member_is_refused(browser: Client, team: dict[str, Any]) -> None:
+def test_a_malformed_id_of_a_member_is_refused(browser: Client, team: dict[str, Any]) -> None:
     team["bruno"] = "everybody"
     response = press(browser)
     assert (response.status_code, outcome(response)) == (503, "failed")
@@ -426,16 +424,16 @@ def test_what_is_no_id_of_a_member_is_refused(browser: Client, team: dict[str, A
     assert not InboxEmbed.objects.exists()
 
 
-# Who may
+# Access
 
 
-def test_who_is_signed_out_is_told_so(client: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_signed_out_visitor_is_told_so(client: Client, kapso_sandbox: Sandbox) -> None:
     for response in (look(client), press(client)):
         assert (response.status_code, outcome(response)) == (403, "signed_out")
     assert kapso_sandbox.requests == []
 
 
-def test_without_the_right_to_open_inboxes_there_is_none(
+def test_without_the_permission_to_open_inboxes_there_is_none(
     client: Client, make_agent: Callable[..., User], kapso_sandbox: Sandbox
 ) -> None:
     client.force_login(make_agent("bruno", may_open=False, email="bruno@example.com"))
@@ -446,13 +444,13 @@ def test_without_the_right_to_open_inboxes_there_is_none(
     assert set(LaunchAttempt.objects.values_list("outcome", flat=True)) == {"not_available"}
 
 
-def test_a_policy_may_allow_it_to_nobody(browser: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_policy_may_refuse_it_to_everybody(browser: Client, kapso_sandbox: Sandbox) -> None:
     with with_settings(ACCESS_POLICY="tests.inbox.test_own.Nobody"):
         assert outcome(press(browser)) == "not_available"
     assert kapso_sandbox.requests == []
 
 
-def test_who_loses_the_right_loses_the_inbox(browser: Client, bruno: User) -> None:
+def test_a_user_who_loses_the_permission_loses_the_inbox(browser: Client, bruno: User) -> None:
     address = press(browser)["Location"]
     bruno.user_permissions.clear()
     assert look(browser)["Location"] == address
@@ -473,7 +471,7 @@ def test_nobody_else_opens_it_and_they_get_one_of_their_own(
     assert press(browser)["Location"] == f"/kapso-inbox/mine-{other.pk}/launch/"
 
 
-def test_superusers_that_open_everything_open_it_too(
+def test_superusers_who_open_everything_open_it_too(
     browser: Client, make_agent: Callable[..., User]
 ) -> None:
     address = press(browser)["Location"]
@@ -482,7 +480,7 @@ def test_superusers_that_open_everything_open_it_too(
         assert browser.get(address, **FRAME).status_code == 302  # type: ignore[arg-type]
 
 
-def test_with_the_user_gone_nobody_opens_it_and_it_still_can_be_revoked(
+def test_after_the_user_is_deleted_nobody_opens_it_and_it_can_still_be_revoked(
     browser: Client, bruno: User, make_agent: Callable[..., User], kapso_sandbox: Sandbox
 ) -> None:
     address = press(browser)["Location"]
@@ -494,7 +492,7 @@ def test_with_the_user_gone_nobody_opens_it_and_it_still_can_be_revoked(
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_an_embed_of_that_slug_that_an_administrator_made_is_not_taken_for_ones_own(
+def test_an_administrators_embed_with_that_slug_is_not_taken_for_the_users_own(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     lifecycle.create_embed(slug=f"mine-{bruno.pk}", name="Everything")
@@ -506,24 +504,24 @@ def test_an_embed_of_that_slug_that_an_administrator_made_is_not_taken_for_ones_
     assert writes(kapso_sandbox) == ["POST"]
 
 
-def test_the_slug_is_a_word_of_our_own_addresses(kapso_sandbox: Sandbox) -> None:
+def test_the_slug_mine_is_reserved(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="word of our own addresses"):
         lifecycle.create_embed(slug="mine", name="Mine")
 
 
-# What a personal embed is
+# The rules for a personal embed
 
 
-def test_one_of_ones_own_has_to_be_narrowed_to_a_member(kapso_sandbox: Sandbox) -> None:
+def test_a_personal_embed_must_be_narrowed_to_a_member(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="narrowed to a team member"):
         lifecycle.create_embed(slug="all", name="All", personal_to="7")
     assert kapso_sandbox.requests == []
 
 
-def test_it_does_not_open_once_kapso_shows_everybodys_conversations_in_it(
+def test_it_does_not_open_once_kapso_would_show_everybodys_conversations(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
-    """As when somebody leaves the team, and Kapso takes their assignment off its embeds."""
+    """Somebody may leave the team, and Kapso then removes them from its embeds."""
     address = press(browser)["Location"]
     (at_kapso,) = kapso_sandbox.project().active_embeds()
     at_kapso.update(assigned_user_id=None, assigned_user_name=None)
@@ -534,7 +532,7 @@ def test_it_does_not_open_once_kapso_shows_everybodys_conversations_in_it(
     assert writes(kapso_sandbox) == ["POST"]
 
 
-def test_whose_it_is_changes_through_python_alone(
+def test_its_user_can_be_changed_only_in_python(
     browser: Client, make_agent: Callable[..., User], admin_client: Client, kapso_sandbox: Sandbox
 ) -> None:
     press(browser)
@@ -546,7 +544,7 @@ def test_whose_it_is_changes_through_python_alone(
     assert writes(kapso_sandbox) == ["POST"], "it is ours alone"
 
 
-def test_whose_it_is_is_not_for_the_api_to_change(
+def test_its_user_cannot_be_changed_through_the_api(
     browser: Client, admin_client: Client, ana: User
 ) -> None:
     pytest.importorskip("rest_framework", reason="It takes the extra api.")
@@ -560,7 +558,7 @@ def test_whose_it_is_is_not_for_the_api_to_change(
     assert the_embed().personal_to == embed.personal_to
 
 
-def test_the_admins_list_says_that_it_is_one_users_own(
+def test_the_admins_list_says_whose_it_is(
     browser: Client, bruno: User, admin_client: Client
 ) -> None:
     press(browser)
@@ -568,10 +566,10 @@ def test_the_admins_list_says_that_it_is_one_users_own(
     assert f"only the user with the id {bruno.pk}" in says(page)  # type: ignore[arg-type]
 
 
-def test_another_address_later_does_not_lead_into_another_members_conversations(
+def test_a_later_change_of_address_does_not_open_another_members_conversations(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
-    """Whom they are at Kapso is asked when it is made. An administrator deletes it to ask again."""
+    """The team member is looked up at creation. To repeat that, an administrator deletes it."""
     address = press(browser)["Location"]
     move(bruno, "carla@example.com")
     assert press(browser)["Location"] == address
@@ -582,7 +580,7 @@ def test_another_address_later_does_not_lead_into_another_members_conversations(
     assert the_embed().assigned_user_id == member(kapso_sandbox, "carla@example.com")
 
 
-def test_one_that_was_revoked_stays_so_whatever_is_pressed(
+def test_a_revoked_one_stays_revoked_whatever_is_pressed(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     address = press(browser)["Location"]
@@ -607,7 +605,7 @@ def test_one_that_was_revoked_stays_so_whatever_is_pressed(
     ],
     ids=["key", "rate", "away", "unreachable"],
 )
-def test_that_kapsos_list_cannot_be_read_is_said_and_the_next_press_does_it(
+def test_an_unreadable_list_of_kapsos_is_reported_and_the_next_press_succeeds(
     browser: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], words: str
 ) -> None:
     kapso_sandbox.fail_next(path="/users", **fault)
@@ -629,7 +627,7 @@ def test_that_kapsos_list_cannot_be_read_is_said_and_the_next_press_does_it(
     ],
     ids=["refused", "key", "unreachable"],
 )
-def test_what_kapso_surely_did_not_make_is_said_and_the_next_press_makes_it(
+def test_a_certain_failure_is_reported_and_the_next_press_creates_it(
     browser: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], words: str
 ) -> None:
     kapso_sandbox.fail_next(method="POST", **fault)
@@ -641,7 +639,7 @@ def test_what_kapso_surely_did_not_make_is_said_and_the_next_press_makes_it(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_what_kapso_perhaps_made_is_not_made_again_until_that_is_settled(
+def test_after_an_uncertain_answer_it_is_not_created_again_until_that_is_settled(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.fail_next(method="POST", drop="after")
@@ -656,7 +654,7 @@ def test_what_kapso_perhaps_made_is_not_made_again_until_that_is_settled(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_an_administrator_gets_the_way_to_the_health_page(
+def test_an_administrator_gets_a_link_to_the_health_page(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.fail_next(method="POST", answer=Answer(500, "no"), times=9)
@@ -668,7 +666,7 @@ def test_an_administrator_gets_the_way_to_the_health_page(
     assert health in look(browser).content.decode()
 
 
-def test_without_a_default_project_it_is_said_that_the_settings_are_not_in_order(
+def test_without_a_default_project_the_settings_are_reported(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     with with_settings(API_KEY=""):
@@ -685,7 +683,7 @@ def render(tag: str, **context: Any) -> str:
     return Template("{% load kapso_inbox %}" + tag).render(Context(context))
 
 
-def test_the_tag_is_a_frame_that_starts_from_the_launch_and_asks_nothing(
+def test_the_tag_renders_a_frame_that_starts_from_the_launch_without_a_query(
     django_assert_num_queries: Callable[..., Any], kapso_sandbox: Sandbox
 ) -> None:
     with django_assert_num_queries(0):
@@ -696,7 +694,7 @@ def test_the_tag_is_a_frame_that_starts_from_the_launch_and_asks_nothing(
     assert kapso_sandbox.requests == []
 
 
-def test_the_tag_takes_the_options_and_the_contact_of_the_other(db: None) -> None:
+def test_the_tag_takes_the_options_and_the_contact_of_kapso_inbox(db: None) -> None:
     html = render(
         '{% kapso_my_inbox variant="drawer" settings=1 contact=phone %}', phone="+55 11 91234-5678"
     )
@@ -707,13 +705,13 @@ def test_the_tag_takes_the_options_and_the_contact_of_the_other(db: None) -> Non
     )
 
 
-def test_the_tag_takes_no_slug_and_says_which_tag_is_wrong() -> None:
+def test_the_tag_takes_no_slug_and_its_errors_name_it() -> None:
     for wrong in ('{% kapso_my_inbox "sales" %}', "{% kapso_my_inbox colour=1 %}"):
         with pytest.raises(TemplateSyntaxError, match="kapso_my_inbox"):
             render(wrong)
 
 
-def test_with_direct_delivery_too_it_is_delivered_by_its_launch(
+def test_it_starts_from_its_launch_even_with_direct_delivery(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     press(browser)
@@ -732,18 +730,18 @@ def test_the_whole_page_shows_it_with_the_filters_of_its_own_address(browser: Cl
     assert "no-store" in page["Cache-Control"]
 
 
-def test_the_whole_page_is_for_who_is_signed_in(client: Client) -> None:
+def test_the_whole_page_requires_a_login(client: Client) -> None:
     response = client.get("/kapso-inbox/mine/")
     assert (response.status_code, urlsplit(response["Location"]).path) == (302, "/accounts/login/")
 
 
-def test_the_frame_says_where_to_sign_in_and_come_back(client: Client) -> None:
+def test_the_frame_links_to_the_login_and_back(client: Client) -> None:
     with override_settings(LOGIN_URL="/login/"):
         page = look(client).content.decode()
     assert "/login/?next=/kapso-inbox/mine/signed-in/" in page
 
 
-def test_the_settings_of_ones_own_inbox_are_at_an_address_without_its_slug(
+def test_the_preferences_for_it_have_an_address_without_its_slug(
     browser: Client, bruno: User
 ) -> None:
     def go() -> str:
@@ -756,7 +754,7 @@ def test_the_settings_of_ones_own_inbox_are_at_an_address_without_its_slug(
     assert go() == f"/kapso-inbox/mine-{bruno.pk}/settings/?mode=dark"
 
 
-def test_a_launch_of_ones_own_costs_one_query_more_than_who_is_asking(
+def test_its_launch_makes_one_query_beside_session_and_user(
     browser: Client, django_assert_num_queries: Callable[..., Any]
 ) -> None:
     press(browser)
@@ -764,14 +762,14 @@ def test_a_launch_of_ones_own_costs_one_query_more_than_who_is_asking(
         look(browser)
 
 
-def test_the_offer_to_set_it_up_costs_a_bounded_number_of_queries(
+def test_the_offer_to_set_it_up_makes_few_queries(
     browser: Client, django_assert_max_num_queries: Callable[..., Any]
 ) -> None:
     with django_assert_max_num_queries(6):  # session, user, their permissions twice, embed, links
         look(browser)
 
 
-def test_a_user_with_another_kind_of_key_has_a_slug_too() -> None:
+def test_users_with_any_kind_of_primary_key_get_a_slug() -> None:
     class Person:
         def __init__(self, pk: Any) -> None:
             self.pk = pk
@@ -795,7 +793,7 @@ def test_no_secret_is_in_any_answer(
             assert secret not in caplog.text
 
 
-def test_inside_a_transaction_of_the_hosts_nothing_is_made(
+def test_inside_a_transaction_of_the_host_nothing_is_created(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     with transaction.atomic(using=connection.alias):
@@ -806,7 +804,7 @@ def test_inside_a_transaction_of_the_hosts_nothing_is_made(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_inbox_that_cannot_be_written_down_is_a_page_of_ours(
+def test_an_inbox_that_cannot_be_stored_is_reported_on_our_page(
     browser: Client, kapso_sandbox: Sandbox
 ) -> None:
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -822,7 +820,7 @@ def test_an_inbox_that_cannot_be_written_down_is_a_page_of_ours(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("address", ["/kapso-inbox/sales/", "/kapso-inbox/mine/"])
-def test_the_refusal_of_a_whole_page_is_recorded_with_atomic_requests_too(
+def test_the_refusal_of_a_whole_page_is_recorded_even_with_atomic_requests(
     client: Client,
     make_agent: Callable[..., User],
     monkeypatch: pytest.MonkeyPatch,

@@ -44,7 +44,9 @@ SOME_UUID = "123e4567-e89b-12d3-a456-426614174000"
         ("handoff", 1, "1"),
     ],
 )
-def test_right_values_are_put_as_kapso_takes_them(name: str, value: Any, cleaned: str) -> None:
+def test_right_values_become_the_text_that_kapso_expects(
+    name: str, value: Any, cleaned: str
+) -> None:
     assert clean_params({name: value}) == {name: cleaned}
 
 
@@ -75,7 +77,9 @@ def test_a_false_flag_is_left_out(value: Any) -> None:
         ("Mode", "dark", "mode"),
     ],
 )
-def test_wrong_ones_are_named_with_the_right_ones(name: str, value: Any, expected: str) -> None:
+def test_an_error_names_the_wrong_parameter_and_the_right_values(
+    name: str, value: Any, expected: str
+) -> None:
     with pytest.raises(ParameterError) as caught:
         clean_params({"status": "all", name: value})
     assert caught.value.name == name
@@ -83,7 +87,7 @@ def test_wrong_ones_are_named_with_the_right_ones(name: str, value: Any, expecte
     assert str(caught.value).startswith(f"{name}: ")
 
 
-def test_a_parameter_may_stand_in_an_address_once() -> None:
+def test_a_parameter_may_occur_once_in_an_address() -> None:
     assert clean_query(QueryDict("mode=dark&search=%2B1")) == {"mode": "dark", "search": "+1"}
     with pytest.raises(ParameterError, match="mode: may be given once"):
         clean_query(QueryDict("mode=dark&mode=light"))
@@ -110,9 +114,7 @@ def test_the_first_source_that_has_a_parameter_decides_it() -> None:
         ("https://i.example/embed/t?a=1&a=2", {}, "https://i.example/embed/t?a=1&a=2"),
     ],
 )
-def test_an_address_keeps_the_query_that_it_has(
-    url: str, params: dict[str, str], result: str
-) -> None:
+def test_an_address_keeps_its_query(url: str, params: dict[str, str], result: str) -> None:
     assert with_params(url, params) == result
 
 
@@ -124,7 +126,7 @@ def test_frame_permissions_name_the_inbox_origin() -> None:
     )
 
 
-def test_a_policy_has_to_allow_both_hops_of_the_frame_and_our_own_files() -> None:
+def test_a_policy_must_allow_both_hops_of_the_frame_and_our_own_files() -> None:
     assert csp_sources() == {
         "frame-src": ["'self'", "https://inbox.kapso.ai"],
         "script-src": ["'self'"],
@@ -146,7 +148,7 @@ def test_a_policy_has_to_allow_both_hops_of_the_frame_and_our_own_files() -> Non
         ("//cdn.example.com:8443/static/", "cdn.example.com:8443"),
     ],
 )
-def test_our_own_files_are_where_static_files_are(static_url: str, source: str) -> None:
+def test_our_own_files_come_from_the_origin_of_static_files(static_url: str, source: str) -> None:
     with override_settings(STATIC_URL=static_url):
         assert csp_sources()["script-src"] == csp_sources()["style-src"] == [source]
 
@@ -159,7 +161,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("module", RECIPES)
-def test_the_documents_policy_allows_the_inbox_and_nothing_more(module: str) -> None:
+def test_the_documented_policy_allows_the_inbox_and_nothing_more(module: str) -> None:
     if module.startswith("django.") and django.VERSION < (6, 0):
         pytest.skip("Django has no policy of its own before 6.0")
     pytest.importorskip(module)
@@ -178,7 +180,7 @@ def test_the_documents_policy_allows_the_inbox_and_nothing_more(module: str) -> 
     assert {name: value.split() for name, value in directives.items()} == expected
 
 
-def test_a_filter_that_an_address_turns_off_keeps_a_users_own_out_and_is_no_word_to_kapso() -> None:
+def test_a_filter_turned_off_overrides_the_users_own_and_is_not_sent_to_kapso() -> None:
     asked = clean_query(QueryDict("unread=0&handoff=false"))
     assert asked == {"unread": "0", "handoff": "0"}
     assert merge_params(asked, {"unread": "1", "mode": "dark"}) == {"mode": "dark"}

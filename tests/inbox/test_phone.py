@@ -1,4 +1,4 @@
-"""A phone number as people write it becomes what Kapso's inbox is searched for."""
+"""The search text for a phone number as people write it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.settings import KAPSO_INBOX
 
 @pytest.fixture
 def region() -> Iterator[Callable[[str | None], None]]:
-    """Set the country of the CRM's national numbers."""
+    """Let a test set `PHONE_REGION`, the country of the CRM's national numbers."""
     overrides = []
 
     def choose(code: str | None) -> None:
@@ -35,7 +35,7 @@ def region() -> Iterator[Callable[[str | None], None]]:
 
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that did not install the extra `phone`."""
+    """Simulate a host that did not install the extra `phone`."""
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
 
 
@@ -72,7 +72,7 @@ NO_NUMBER = [
         ("+44 (0)20 7946 0018", "442079460018"),
         ("\N{FULLWIDTH PLUS SIGN}55 11 91234 5678", "5511912345678"),
         ("+" + "".join(chr(0x660 + int(digit)) for digit in "5511912345678"), "5511912345678"),
-        # A number that nobody has, of the length that they have: hosts test with such.
+        # A number that nobody has, but with a possible length: hosts test with such numbers.
         ("+1 555 010 0123", "15550100123"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_international_number_is_its_digits(
         ("US", "+1 415 555 2671 ext. 12", "14155552671"),
         ("AR", "011 15-2345-6789", "5491123456789"),
         ("IT", "06 698 12345", "390669812345"),
-        # WhatsApp's own ids are international, without the sign for it.
+        # WhatsApp's own IDs are international numbers without the plus sign.
         ("BR", "5511912345678", "5511912345678"),
         ("US", "5511912345678", "5511912345678"),
         ("US", 5511912345678, "5511912345678"),
@@ -122,7 +122,7 @@ def test_a_national_number_gets_its_country(
 
 @pytest.mark.parametrize("value", NO_NUMBER, ids=repr)
 @pytest.mark.parametrize("code", [None, "BR"])
-def test_what_is_no_number_is_said_and_not_searched(
+def test_a_value_that_is_not_a_number_is_an_error(
     value: Any, code: str | None, region: Callable[[str | None], None]
 ) -> None:
     region(code)
@@ -132,18 +132,18 @@ def test_what_is_no_number_is_said_and_not_searched(
 
 @pytest.mark.parametrize("value", [*NO_NUMBER, "1-800-FLOWERS", "415 555 2671 x12"], ids=repr)
 @pytest.mark.usefixtures("no_library")
-def test_without_the_library_letters_are_no_number_either(value: Any) -> None:
+def test_without_the_library_letters_are_an_error_as_well(value: Any) -> None:
     with pytest.raises(NotANumberError, match="is no phone number"):
         search_text(value)
 
 
 @pytest.mark.parametrize("value", [None, "", " \n", Unprintable()], ids=type)
-def test_that_there_is_no_number_is_said(value: Any) -> None:
+def test_a_blank_number_is_an_error_of_its_own(value: Any) -> None:
     with pytest.raises(NotANumberError, match="There is no phone number"):
         search_text(value)
 
 
-def test_a_local_number_without_its_area_finds_nobody(region: Callable[..., None]) -> None:
+def test_a_local_number_without_its_area_code_is_an_error(region: Callable[..., None]) -> None:
     region("US")
     with pytest.raises(NotANumberError):
         search_text("555-2671")
@@ -161,7 +161,7 @@ def test_a_local_number_without_its_area_finds_nobody(region: Callable[..., None
     ],
 )
 @pytest.mark.parametrize("has_library", [True, False])
-def test_a_number_of_no_known_country_is_its_digits_without_the_first_zeros(
+def test_a_number_of_an_unknown_country_is_its_digits_without_leading_zeros(
     value: Any, digits: str, has_library: bool, request: pytest.FixtureRequest
 ) -> None:
     if not has_library:
@@ -175,11 +175,11 @@ def test_the_librarys_own_objects_are_numbers() -> None:
         search_text(phonenumbers.PhoneNumber())
 
 
-def test_what_is_found_is_a_search_that_the_launch_takes() -> None:
+def test_the_launch_accepts_the_search_text() -> None:
     assert clean_params({"search": search_text("+55 11 91234-5678")})
 
 
-def test_a_long_text_that_is_no_number_is_not_repeated_in_full() -> None:
+def test_the_error_does_not_repeat_a_long_text_in_full() -> None:
     with pytest.raises(NotANumberError) as caught:
         search_text("x" * 1000)
     assert len(str(caught.value)) < 100

@@ -38,7 +38,7 @@ def nothing_kept() -> None:
 
 @pytest.fixture
 def agent(client: Client, ana: User, embed: InboxEmbed) -> Client:
-    """The browser of an agent who may open the embed."""
+    """Return the browser of an agent who may open the embed."""
     client.force_login(ana)
     return client
 
@@ -61,13 +61,13 @@ def saved() -> dict[str, Any]:
 
 
 def options(response: HttpResponse, name: str) -> list[str]:
-    """What a list offers, as people read it."""
+    """Return the labels of a list's options."""
     [select] = re.findall(rf'<select name="{name}".*?</select>', page(response), re.DOTALL)
     return re.findall(r"<option[^>]*>(.*?)</option>", select)
 
 
 def chosen(response: HttpResponse) -> list[str]:
-    """What is chosen in the lists, and ticked."""
+    """Return the values chosen in the lists, and the names of the ticked boxes."""
     text = page(response)
     return re.findall(r'<option value="([^"]+)" selected>', text) + re.findall(
         r'<input type="checkbox" name="(\w+)"[^>]* checked', text
@@ -93,7 +93,7 @@ def test_what_a_user_chooses_is_saved_and_leads_to_the_inbox(
     assert chosen(show(agent)) == ["dark", "all", "unread"]
 
 
-def test_the_redirect_is_followed_into_the_inbox_as_a_frame_does(agent: Client) -> None:
+def test_the_redirect_leads_a_frame_into_the_inbox(agent: Client) -> None:
     origin = {**FRAME, "HTTP_REFERER": "http://testserver/"}
     response: Any = agent.post(SETTINGS, {"mode": "dark"}, follow=False, **origin)  # type: ignore[arg-type]
     launched = agent.get(SETTINGS.replace("settings/", "launch/"), **origin)  # type: ignore[arg-type]
@@ -101,14 +101,16 @@ def test_the_redirect_is_followed_into_the_inbox_as_a_frame_does(agent: Client) 
     assert launched.status_code == 302
 
 
-def test_blank_takes_a_choice_away(agent: Client) -> None:
+def test_a_blank_choice_removes_the_saved_one(agent: Client) -> None:
     save(agent, "", mode="dark", unread="on")
     save(agent, "")
     assert saved() == {}
     assert chosen(show(agent)) == []
 
 
-def test_what_the_form_does_not_offer_is_kept(agent: Client, ana: User, embed: InboxEmbed) -> None:
+def test_parameters_that_the_form_does_not_offer_are_kept(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
     params = {"search": "+55", "whatsapp_config_id": "all", "mode": "pink"}
     InboxPreference.objects.create(user=ana, embed=embed, params=params)
     InboxEmbed.objects.update(scope_type="phone_number")
@@ -116,7 +118,7 @@ def test_what_the_form_does_not_offer_is_kept(agent: Client, ana: User, embed: I
     assert saved() == {"search": "+55", "whatsapp_config_id": "all", "language": "es"}
 
 
-def test_a_users_choice_is_for_them_and_for_this_embed(
+def test_a_choice_is_for_one_user_and_one_embed(
     agent: Client, embed: InboxEmbed, make_agent: Callable[..., User]
 ) -> None:
     bo = make_agent("bo", *embed.groups.all())
@@ -128,10 +130,10 @@ def test_a_users_choice_is_for_them_and_for_this_embed(
     assert chosen(other) == []
 
 
-# What the page asks for
+# The wishes of the page
 
 
-def test_what_the_page_asks_for_is_said_and_goes_back_with_them(agent: Client) -> None:
+def test_the_pages_own_wishes_are_shown_and_go_back_to_the_launch(agent: Client) -> None:
     query = "?mode=dark&unread=1&search=%2B55"
     shown = show(agent, query)
     assert "This page asks for “Dark”. Your choice counts on others." in page(shown)
@@ -143,7 +145,7 @@ def test_what_the_page_asks_for_is_said_and_goes_back_with_them(agent: Client) -
     assert "mode=dark" in launched["Location"]
 
 
-def test_the_page_is_in_the_theme_that_the_inbox_has(agent: Client) -> None:
+def test_the_page_has_the_theme_of_the_inbox(agent: Client) -> None:
     def theme(query: str = "") -> str:
         [found] = re.findall(r'kapso-inbox-message--(\w+)"', page(show(agent, query)))
         return str(found)
@@ -158,7 +160,7 @@ def test_the_page_is_in_the_theme_that_the_inbox_has(agent: Client) -> None:
 # Numbers
 
 
-def test_an_inbox_of_the_whole_project_offers_its_numbers(
+def test_an_inbox_of_a_whole_project_offers_its_numbers(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     number = kapso_sandbox.project().phone_numbers[0]
@@ -170,7 +172,7 @@ def test_an_inbox_of_the_whole_project_offers_its_numbers(
     assert chosen(show(agent)) == [number["internal_id"]]
 
 
-def test_a_number_that_kapso_does_not_list_any_more_stays_chosen(
+def test_a_number_that_kapso_no_longer_lists_stays_chosen(
     agent: Client, ana: User, embed: InboxEmbed
 ) -> None:
     gone = {"whatsapp_config_id": "123e4567-e89b-12d3-a456-426614174000"}
@@ -181,7 +183,7 @@ def test_a_number_that_kapso_does_not_list_any_more_stays_chosen(
 
 
 @pytest.mark.parametrize("scope", ["phone_number", "customer"])
-def test_an_inbox_of_less_tells_nobody_which_numbers_the_project_has(
+def test_an_inbox_with_a_smaller_scope_does_not_reveal_the_projects_numbers(
     agent: Client, kapso_sandbox: Sandbox, scope: str
 ) -> None:
     InboxEmbed.objects.update(scope_type=scope)
@@ -194,7 +196,7 @@ def test_an_inbox_of_less_tells_nobody_which_numbers_the_project_has(
 
 
 @pytest.mark.parametrize("fault", [{"drop": "before", "times": 9}, {"delay": 30, "times": 9}])
-def test_without_an_answer_of_kapso_all_but_the_number_can_be_chosen(
+def test_without_an_answer_from_kapso_everything_but_the_number_can_be_chosen(
     agent: Client, ana: User, embed: InboxEmbed, kapso_sandbox: Sandbox, fault: dict[str, Any]
 ) -> None:
     params = {"whatsapp_config_id": "all"}
@@ -222,7 +224,9 @@ def test_hostile_names_are_escaped(agent: Client, kapso_sandbox: Sandbox) -> Non
 
 
 @pytest.mark.parametrize("name", ["mode", "language", "status", "whatsapp_config_id"])
-def test_a_wrong_value_is_said_at_its_field_and_nothing_is_saved(agent: Client, name: str) -> None:
+def test_a_wrong_value_is_reported_at_its_field_and_nothing_is_saved(
+    agent: Client, name: str
+) -> None:
     response = save(agent, "", **{name: "pink"})
     text = page(response)
     [control] = re.findall(rf'<select name="{name}"[^>]*>', text)
@@ -233,7 +237,7 @@ def test_a_wrong_value_is_said_at_its_field_and_nothing_is_saved(agent: Client, 
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_it_is_refused_to_whom_a_launch_is_refused(
+def test_it_is_refused_whenever_a_launch_would_be_refused(
     client: Client, embed: InboxEmbed, make_agent: Callable[..., User], method: str
 ) -> None:
     def outcome(slug: str, query: str = "", headers: dict[str, str] = FRAME) -> str:
@@ -256,7 +260,7 @@ def test_it_is_refused_to_whom_a_launch_is_refused(
     assert LaunchAttempt.objects.filter(username="bo").count() == 5
 
 
-def test_a_form_from_elsewhere_saves_nothing(ana: User, embed: InboxEmbed) -> None:
+def test_a_form_from_another_site_saves_nothing(ana: User, embed: InboxEmbed) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(ana)
     assert save(browser, "", mode="dark").status_code == 403
@@ -274,7 +278,7 @@ def test_a_host_without_the_csrf_middleware_is_protected_too(ana: User, embed: I
     assert not InboxPreference.objects.exists()
 
 
-def test_the_page_needs_its_stylesheets_and_leads_to_this_site_and_the_inbox(
+def test_the_policy_allows_stylesheets_and_a_form_to_this_site_and_the_inbox(
     agent: Client,
 ) -> None:
     response = show(agent)
@@ -289,7 +293,7 @@ def test_the_page_needs_its_stylesheets_and_leads_to_this_site_and_the_inbox(
     assert set(response.cookies) == {"csrftoken"}
 
 
-def test_it_costs_few_queries_and_one_request(
+def test_it_makes_few_queries_and_one_request(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     sent = len(kapso_sandbox.requests)
@@ -299,7 +303,7 @@ def test_it_costs_few_queries_and_one_request(
     assert len(kapso_sandbox.requests) == sent + 1
 
 
-def test_kapsos_answer_that_is_none_is_no_error_of_the_page(
+def test_a_malformed_answer_from_kapso_does_not_break_the_page(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.fail_next(answer=Answer(200, "not json"), times=9)
@@ -316,7 +320,7 @@ def test_the_secret_address_is_not_in_the_page(agent: Client, kapso_sandbox: San
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_choice_that_cannot_be_saved_is_a_page_of_ours(agent: Client) -> None:
+def test_a_choice_that_cannot_be_saved_is_reported_on_our_page(agent: Client) -> None:
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith(("INSERT", "UPDATE")) and "inboxpreference" in sql:
             raise DatabaseError("disk full")
@@ -330,10 +334,10 @@ def test_a_choice_that_cannot_be_saved_is_a_page_of_ours(agent: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_choice_is_saved_by_a_transaction_that_begins_with_a_write(
+def test_a_choice_is_saved_in_a_transaction_that_begins_with_a_write(
     ana: User, embed: InboxEmbed
 ) -> None:
-    """One that reads first cannot always write later on SQLite, and says so at once."""
+    """On SQLite, a transaction that reads first cannot always write later, and fails at once."""
     preferences.save(ana, embed, {"mode": "dark"}, decided=["mode"])
     with CaptureQueriesContext(connection) as captured:
         preferences.save(ana, embed, {"mode": "light"}, decided=["mode"])
@@ -342,7 +346,7 @@ def test_a_choice_is_saved_by_a_transaction_that_begins_with_a_write(
     assert next(word for word in said[begin:] if word != "BEGIN") == "UPDATE"
 
 
-def test_a_form_whose_token_is_out_of_date_is_answered_in_the_frame(
+def test_a_form_with_an_outdated_token_is_answered_in_the_frame(
     ana: User, embed: InboxEmbed
 ) -> None:
     strict = Client(enforce_csrf_checks=True)

@@ -1,4 +1,4 @@
-"""A way into the inbox for a browser without a session: once, at once, for one user and embed."""
+"""Tickets let a browser without a session in: once, soon, for one user and one embed."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ ELSEWHERE = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "cross-site
 
 @pytest.fixture
 def ticket(ana: User, embed: InboxEmbed) -> str:
-    """A ticket of Ana's for the inbox of Sales."""
+    """Return a ticket of Ana's for the inbox of Sales."""
     return tickets.issue_ticket(ana, embed, {})
 
 
 def present(
     client: Client, ticket: str, query: str = "", slug: str = "sales", **headers: str
 ) -> HttpResponse:
-    """What the frame's browser asks for."""
+    """Ask for the launch as the frame's browser does."""
     path = f"{reverse('kapso_inbox:launch', args=[slug])}?ticket={ticket}{query}"
     return client.get(path, **(headers or ELSEWHERE))  # type: ignore[arg-type, return-value]
 
 
 def assert_refused(response: HttpResponse, outcome: Outcome = Outcome.BAD_TICKET) -> None:
-    """It is a page of ours that tells that, and no way into the inbox."""
+    """Check that the answer is our page for that outcome, and does not open the inbox."""
     assert f'data-outcome="{outcome.value}"'.encode() in response.content
     assert "Location" not in response.headers
     if outcome == Outcome.BAD_TICKET:
@@ -69,7 +69,7 @@ def opened() -> int:
 
 
 def record() -> list[tuple[str, str]]:
-    """Whose attempts are on record, and how they ended."""
+    """Return the recorded attempts: username and outcome."""
     return list(LaunchAttempt.objects.order_by("pk").values_list("username", "outcome"))
 
 
@@ -82,7 +82,7 @@ def user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, Any]:
     return {"search": request.user.get_username()}
 
 
-def test_a_ticket_opens_the_inbox_for_a_browser_that_is_signed_in_nowhere(
+def test_a_ticket_opens_the_inbox_for_a_browser_without_a_session(
     client: Client, ticket: str, kapso_sandbox: Sandbox
 ) -> None:
     [at_kapso] = kapso_sandbox.project().active_embeds()
@@ -92,7 +92,7 @@ def test_a_ticket_opens_the_inbox_for_a_browser_that_is_signed_in_nowhere(
 
 
 @pytest.mark.parametrize("site", ["same-origin", "same-site", "cross-site"])
-def test_the_frame_may_stand_on_a_page_of_any_site(client: Client, ticket: str, site: str) -> None:
+def test_the_frame_may_be_on_a_page_of_any_site(client: Client, ticket: str, site: str) -> None:
     response = present(client, ticket, **{**ELSEWHERE, "HTTP_SEC_FETCH_SITE": site})
     assert response.status_code == 302
 
@@ -103,11 +103,11 @@ def test_the_answer_is_as_private_as_that_of_any_launch_but_may_be_framed(
     response = present(client, ticket)
     assert response["Cache-Control"] == "no-store, private"
     assert response["Referrer-Policy"] == "strict-origin"
-    # Also the middleware for it, which would deny.
+    # The middleware for this header must not add it either: its default is to deny.
     assert "X-Frame-Options" not in response.headers
 
 
-def test_the_page_that_refuses_a_ticket_is_seen_in_a_frame_of_another_origin(
+def test_the_page_that_refuses_a_ticket_shows_in_a_frame_of_another_origin(
     client: Client, embed: InboxEmbed
 ) -> None:
     response = present(client, "garbage")
@@ -155,20 +155,20 @@ def test_the_hosts_function_and_the_signals_receivers_see_the_tickets_user(
     assert seen == [ana, ana, ana]
 
 
-def test_a_ticket_begins_no_session(client: Client, ticket: str) -> None:
+def test_a_ticket_starts_no_session(client: Client, ticket: str) -> None:
     response = present(client, ticket)
     assert not response.cookies
     assert client.get(reverse("kapso_inbox:launch", args=["sales"]), **FRAME).status_code == 403  # type: ignore[arg-type]
 
 
-def test_who_is_signed_in_as_the_tickets_user_is_let_in(
+def test_a_browser_signed_in_as_the_tickets_user_is_let_in(
     client: Client, ana: User, ticket: str
 ) -> None:
     client.force_login(ana)
     assert present(client, ticket).status_code == 302
 
 
-# What opens nothing
+# Tickets that open nothing
 
 
 def test_a_ticket_works_once(client: Client, ticket: str) -> None:
@@ -188,7 +188,7 @@ def test_a_ticket_works_for_a_minute(client: Client, ana: User, embed: InboxEmbe
     assert record() == [("ana", "bad_ticket"), ("ana", "opened")]
 
 
-def test_whoever_is_signed_in_as_somebody_else_opens_nothing_with_it(
+def test_a_browser_signed_in_as_another_user_opens_nothing_with_it(
     client: Client, ana: User, ticket: str, sales: Group, make_agent: Callable[..., User]
 ) -> None:
     bo = make_agent("bo", sales)
@@ -210,7 +210,7 @@ def test_a_ticket_for_one_embed_opens_no_other(
     assert list(slugs) == [("other", "bad_ticket"), ("sales", "bad_ticket")]
 
 
-def test_the_slug_that_another_embed_has_now_does_not_count(
+def test_a_slug_that_now_belongs_to_another_embed_opens_nothing(
     client: Client, ticket: str, embed: InboxEmbed
 ) -> None:
     InboxEmbed.objects.filter(pk=embed.pk).update(slug="old-sales")
@@ -229,19 +229,19 @@ def test_a_ticket_for_an_embed_that_was_renamed_or_deleted_opens_nothing(
     InboxEmbed.objects.get().delete()
     deleted = present(client, ticket)
     assert_refused(deleted)
-    # Nothing tells whether there is such an embed.
+    # Nothing reveals whether there is such an embed.
     assert deleted.content == renamed.content
     assert dict(deleted.headers) == dict(renamed.headers)
 
 
-def test_a_ticket_whose_embed_was_deleted_behind_djangos_back_opens_nothing(
+def test_a_ticket_whose_embed_was_deleted_without_django_opens_nothing(
     client: Client, ticket: str
 ) -> None:
     LaunchTicket.objects.update(embed_id=10**6)
     assert_refused(present(client, ticket))
 
 
-def test_a_right_that_was_withdrawn_meanwhile_opens_nothing(
+def test_a_user_who_lost_the_permission_opens_nothing(
     client: Client, ana: User, ticket: str
 ) -> None:
     ana.user_permissions.remove(Permission.objects.get(codename="open_inboxembed"))
@@ -259,7 +259,7 @@ def test_a_user_who_left_the_embeds_groups_opens_nothing(
 
 
 class EverybodyOpensEverything:
-    """A host's policy that leaves it to Django whether a user is active."""
+    """A host's policy that does not check whether a user is active."""
 
     def openable(self, user: Any, embeds: Any) -> Any:
         return embeds
@@ -291,16 +291,14 @@ def test_a_ticket_that_is_deleted_is_revoked(client: Client, ticket: str) -> Non
     "text",
     ["", "x", "%00", "%ff", "%ED%A0%80", ":", "a:b:c", "x" * 2000, "{id}", "{id}:", "{hex}:x"],
 )
-def test_what_we_did_not_sign_opens_nothing(client: Client, ticket: str, text: str) -> None:
+def test_a_text_that_we_did_not_sign_opens_nothing(client: Client, ticket: str, text: str) -> None:
     row = LaunchTicket.objects.get()
     assert_refused(present(client, text.format(id=row.pk, hex=row.pk.hex)))
     assert record() == []
     assert present(client, ticket).status_code == 302
 
 
-def test_who_has_the_database_but_not_the_secret_key_has_no_ticket(
-    client: Client, ticket: str
-) -> None:
+def test_the_database_without_the_secret_key_yields_no_ticket(client: Client, ticket: str) -> None:
     stored = LaunchTicket.objects.get().pk.hex
     forged = Signer(key="another", salt="kapso_inbox.tickets").sign(stored)
     of_another_purpose = Signer(salt="sessions").sign(stored)
@@ -309,14 +307,14 @@ def test_who_has_the_database_but_not_the_secret_key_has_no_ticket(
     assert present(client, ticket).status_code == 302
 
 
-def test_who_has_the_secret_key_but_not_the_database_has_no_ticket(
+def test_the_secret_key_without_the_database_yields_no_ticket(
     client: Client, embed: InboxEmbed
 ) -> None:
     signed = Signer(salt="kapso_inbox.tickets").sign("0" * 32)
     assert_refused(present(client, signed))
 
 
-def test_a_ticket_outlives_a_change_of_the_secret_key_that_keeps_the_old_one(
+def test_a_ticket_survives_a_new_secret_key_if_the_old_one_is_a_fallback(
     client: Client, ticket: str
 ) -> None:
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
@@ -324,7 +322,7 @@ def test_a_ticket_outlives_a_change_of_the_secret_key_that_keeps_the_old_one(
 
 
 @pytest.mark.parametrize("query", ["&mode=dark", "&next=/", "&ticket="])
-def test_a_query_that_holds_more_than_the_ticket_opens_nothing(
+def test_a_query_with_more_than_the_ticket_opens_nothing(
     client: Client, ticket: str, query: str
 ) -> None:
     assert_refused(present(client, ticket, query))
@@ -344,7 +342,7 @@ def test_a_script_that_fetches_a_launch_reads_nothing_and_uses_the_ticket_up(
     assert record() == [("ana", "not_in_frame"), ("ana", "bad_ticket")]
 
 
-def test_without_fetch_metadata_a_ticket_opens_the_inbox_where_the_settings_say_so(
+def test_without_fetch_metadata_a_ticket_opens_the_inbox_if_the_settings_allow_it(
     client: Client, ticket: str
 ) -> None:
     with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "REQUIRE_FETCH_METADATA": False}):
@@ -360,13 +358,13 @@ def test_other_methods_neither_open_the_inbox_nor_use_the_ticket_up(
     assert present(client, ticket).status_code == 302
 
 
-def test_what_keeps_an_inbox_from_opening_for_anyone_is_said(client: Client, ticket: str) -> None:
+def test_an_inbox_that_opens_for_nobody_says_why(client: Client, ticket: str) -> None:
     AccessLink.objects.update(state=AccessLink.State.REVOKED)
     assert_refused(present(client, ticket), Outcome.REVOKED)
     assert record() == [("ana", "revoked")]
 
 
-def test_what_is_wrong_in_a_tickets_row_is_left_out(
+def test_wrong_values_in_a_tickets_row_are_left_out(
     client: Client, ticket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     LaunchTicket.objects.update(params={"mode": "dark", "token": "1"})
@@ -375,12 +373,12 @@ def test_what_is_wrong_in_a_tickets_row_is_left_out(
     assert "Left out of a ticket: token" in caplog.text
 
 
-# At the same moment, and in the midst of trouble
+# Simultaneous requests and failing databases
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_found_a_ticket_good_one_is_let_in(client: Client, ticket: str) -> None:
-    """The second comes and goes while the first is about to use the ticket up."""
+def test_only_one_of_two_who_find_a_ticket_valid_is_let_in(client: Client, ticket: str) -> None:
+    """The second request runs while the first is about to use the ticket up."""
     second: list[HttpResponse] = []
 
     def meanwhile(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -413,11 +411,11 @@ def test_a_ticket_that_cannot_be_used_up_opens_nothing(
 
 
 def failing_user_params(request: HttpRequest, embed: InboxEmbed) -> Mapping[str, Any]:
-    raise SystemExit  # what nothing of ours catches
+    raise SystemExit  # nothing of ours catches this
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_rollback_makes_a_ticket_good_again(
+def test_no_rollback_makes_a_ticket_valid_again(
     client: Client, ticket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for alias in connections:
@@ -436,7 +434,7 @@ def test_no_rollback_makes_a_ticket_good_again(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_launch_is_in_no_transaction_of_any_database(
+def test_a_launch_runs_outside_the_transactions_of_every_database(
     client: Client, ticket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
@@ -454,10 +452,10 @@ def test_a_launch_is_in_no_transaction_of_any_database(
     assert entered == []
 
 
-# What is kept
+# What is stored
 
 
-def test_nothing_that_is_kept_or_said_of_a_ticket_is_one(
+def test_nothing_stored_or_shown_about_a_ticket_works_as_one(
     client: Client, ana: User, ticket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     signature = ticket.rpartition(":")[2]
@@ -478,7 +476,7 @@ def test_nothing_that_is_kept_or_said_of_a_ticket_is_one(
     assert str(row) == f"{row.user_id} · {row.embed_id}"
 
 
-def test_nobody_is_given_permissions_over_tickets(db: None) -> None:
+def test_there_are_no_permissions_for_tickets(db: None) -> None:
     assert not Permission.objects.filter(content_type__model="launchticket").exists()
 
 
@@ -490,7 +488,7 @@ def test_old_tickets_are_deleted_when_a_new_one_is_issued(ana: User, embed: Inbo
     assert LaunchTicket.objects.count() == 1
 
 
-def test_a_ticket_that_came_too_late_is_remembered_for_the_record(
+def test_a_late_ticket_is_still_known_to_the_record(
     client: Client, ana: User, embed: InboxEmbed, ticket: str
 ) -> None:
     seconds_pass(3000)
@@ -499,7 +497,7 @@ def test_a_ticket_that_came_too_late_is_remembered_for_the_record(
     assert record() == [("ana", "bad_ticket")]
 
 
-def test_issuing_costs_three_statements_at_most_however_many_are_old(
+def test_issuing_makes_at_most_three_queries_however_many_tickets_are_old(
     ana: User, embed: InboxEmbed, django_assert_num_queries: Any
 ) -> None:
     LaunchTicket.objects.bulk_create(
@@ -518,7 +516,7 @@ def test_issuing_costs_three_statements_at_most_however_many_are_old(
 
 @in_default
 @pytest.mark.django_db(databases=["default", "replica"])
-def test_tickets_are_never_looked_for_on_a_replica(
+def test_tickets_are_never_read_from_a_replica(
     ana: User, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     with override_settings(DATABASE_ROUTERS=["tests.test_databases.StaleReplica"]):
@@ -529,7 +527,7 @@ def test_tickets_are_never_looked_for_on_a_replica(
         assert not tickets.use_ticket(ticket)
 
 
-def test_it_opens_on_a_site_that_knows_its_people_by_token_alone(
+def test_a_ticket_works_on_a_site_that_authenticates_by_token_alone(
     client: Client, ana: User, embed: InboxEmbed
 ) -> None:
     names = ["django.middleware.common.CommonMiddleware"]
@@ -542,10 +540,8 @@ def test_it_opens_on_a_site_that_knows_its_people_by_token_alone(
         assert client.get("/kapso-inbox/sales/launch/", **FRAME).status_code == 403
 
 
-def test_a_ticket_that_is_refused_lets_nobody_be_somebody(
-    client: Client, ana: User, ticket: str
-) -> None:
-    """What the host's middleware does for the request's user is not done for its bearer."""
+def test_a_refused_ticket_signs_nobody_in(client: Client, ana: User, ticket: str) -> None:
+    """The host's middleware must not treat the bearer of a used ticket as its user."""
     present(client, ticket)
     again = present(client, ticket)
     assert_refused(again)

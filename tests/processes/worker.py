@@ -168,7 +168,7 @@ def launches(slugs: list[str], rounds: int) -> dict[str, int]:
             try:
                 launch.open_inbox(request, slug, {})
                 outcome = "opened"
-            except launch.RefusedError as refusal:
+            except launch.LaunchRefusedError as refusal:
                 outcome = refusal.outcome
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
     return outcomes
@@ -183,7 +183,7 @@ def present(slug: str, ticket: str) -> int:
 
     request = RequestFactory().get("/", {"ticket": ticket}, HTTP_SEC_FETCH_DEST="iframe")
     request.user = AnonymousUser()
-    return int(views.launch(request, slug).status_code)
+    return int(views.launch_view(request, slug).status_code)
 
 
 def command(name: str, *options: str) -> str:

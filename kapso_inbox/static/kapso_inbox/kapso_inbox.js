@@ -1,11 +1,11 @@
-/* What the inbox in a page does beyond plain HTML. It shows without this script, too. */
+/* What the inbox in a page does beyond plain HTML. Without this script it still shows. */
 (() => {
   "use strict";
-  // A fragment that is swapped into a page brings its script again.
+  // A fragment that is swapped into the page brings this script again.
   if (customElements.get("kapso-inbox")) return;
 
-  const SLOW = 8000; // Milliseconds after which to say that it takes long.
-  const SETTLED = 100; // Milliseconds without a change after which a theme is the theme.
+  const SLOW = 8000; // Milliseconds until we say that loading takes long.
+  const SETTLED = 100; // Milliseconds without a change until we follow a new theme.
 
   const isPlain = (event) =>
     !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey);
@@ -23,11 +23,11 @@
       this.frame = this.querySelector("iframe");
       if (!this.frame) return;
       this.panel = this.querySelector(".kapso-inbox__panel");
-      // Themselves and not by their names: a fragment that came later can have brought the same.
+      // By element and not by id: a fragment that came later may have brought the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
-      // A frame that was put elsewhere in the page has begun anew, unless it was moved in place.
+      // A frame that was moved within the page starts again, except after moveBefore().
       this.shown = withParams(this.dataset.launch || this.frame.src, []);
       this.left = new AbortController();
       const { signal } = this.left;
@@ -43,7 +43,7 @@
       this.watchTheme(signal);
     }
 
-    // Where it is defined, Element.moveBefore() moves us alive, and calls nothing else.
+    // If this exists, Element.moveBefore() keeps the frame alive and calls no other callback.
     connectedMoveCallback() {}
 
     disconnectedCallback() {
@@ -87,13 +87,13 @@
       this.tell("slow", this.textOf("slow"));
     }
 
-    /* What the frame shows. Only a page of our own can be read: the inbox is of another origin. */
+    /* Read what the frame shows. Only our own pages can be read: the inbox has another origin. */
     read() {
       const page = this.frame.contentDocument;
       const isEmpty = page && (page.URL === "about:blank" || page.readyState !== "complete");
       if (isEmpty || this.state === "blocked") return;
       const message = page?.querySelector("main[data-outcome]");
-      // The browser's own page of an error cannot be told from the inbox.
+      // The browser's own error page looks like the inbox from here.
       if (!message) return navigator.onLine ? this.tell("ready") : this.tellSlow();
       const texts = [...message.querySelectorAll("h1, p")].map((one) => one.textContent.trim());
       this.tell(message.dataset.outcome, texts.join(" "));
@@ -104,7 +104,7 @@
       if (this.state === "idle") {
         this.frame.src = address;
       } else {
-        // Not by its src, which would add a step to the way back.
+        // Setting src instead would add an entry to the history.
         this.frame.contentWindow.location.replace(address);
         this.wait();
       }
@@ -118,7 +118,7 @@
           : link.removeAttribute("aria-current")
       );
       this.querySelectorAll("[data-retry]").forEach((link) => (link.href = address));
-      // Back from the settings to what was shown, and to the page's theme.
+      // The settings lead back to what was shown, in the page's theme.
       this.querySelectorAll("[data-settings]").forEach((link) => {
         link.search = new URL(address).search;
       });
@@ -128,7 +128,7 @@
       const link = event.target.closest("a");
       if (!link || link.target !== this.frame.name || !isPlain(event)) return;
       if (link.matches("[data-view]")) this.mark(link.href);
-      // The link goes away with what it mends.
+      // The link will be hidden, so the focus must not stay on it.
       if (link.matches("[data-retry]")) this.frame.focus();
       event.preventDefault();
       if (this.state === "idle") this.frame.src = link.href;
@@ -136,7 +136,7 @@
       this.wait();
     }
 
-    /* Somebody who signed in again, in another tab, finds their inbox here. */
+    /* Show the inbox to somebody who has signed in again in another tab. */
     comeBack() {
       if (document.visibilityState === "visible" && this.state === "signed_out") {
         this.go(this.shown);
@@ -146,13 +146,13 @@
     // ------------------------------------------------------------- policy
 
     watchPolicy(signal) {
-      // What a policy only reports is shown all the same.
+      // A policy that only reports does not block the frame.
       const judge = ({ disposition, effectiveDirective, blockedURL, blockedURI }) => {
         if (disposition !== "enforce" || effectiveDirective !== "frame-src") return;
         if (this.isOurs(blockedURL || blockedURI)) this.tell("blocked", this.textOf("blocked"));
       };
       if (window.ReportingObserver) {
-        // Buffered: the frame was refused before this script began.
+        // Buffered, because the frame may be refused before this script runs.
         const observer = new ReportingObserver((reports) => reports.forEach((r) => judge(r.body)), {
           types: ["csp-violation"],
           buffered: true,
@@ -164,7 +164,7 @@
       }
     }
 
-    /* Of another origin, Chromium tells the origin alone. */
+    /* For a blocked address of another origin, Chromium reports the origin alone. */
     isOurs(address) {
       const [url, shown] = [address, this.shown].map((one) => one.split("?")[0]);
       const origins = this.frame.allow.split(/[ ;]/);
@@ -180,7 +180,7 @@
       try {
         source = selector && document.querySelector(selector);
       } catch (error) {
-        console.warn("kapso-inbox: no selector:", selector);
+        console.warn("kapso-inbox: not a valid selector:", selector);
       }
       if (!source || !this.dataset.launch) return;
       const take = () => this.setTheme(attribute, source.getAttribute(attribute));
@@ -197,7 +197,7 @@
       take();
     }
 
-    /* What says nothing of a theme leaves it as it is; but a class is "dark", or is not there. */
+    /* A value that names no theme changes nothing, but a class without "dark" means light. */
     setTheme(attribute, value) {
       const words = (value || "").toLowerCase().replace("auto", "system").split(/\s+/);
       const mode =
@@ -216,12 +216,12 @@
 
     // ------------------------------------------------------------- opened and closed
 
-    /* What browsers do for a popover that closes by itself, and not for one that stays open. */
+    /* Do for a manual popover what browsers do for an auto one: Escape, and the focus goes back. */
     watchPanel(signal) {
       const { panel } = this;
       if (panel.popover !== "manual") return;
       const listen = (type, act) => panel.addEventListener(type, act, { signal });
-      // Who opened it before this ran is not known: its button did.
+      // If it was opened before this script ran, its button opened it.
       let before = this.querySelector(".kapso-inbox__button");
       listen("keydown", ({ key }) => key === "Escape" && panel.hidePopover());
       listen("beforetoggle", ({ newState }) => {
