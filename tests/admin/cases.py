@@ -153,7 +153,7 @@ def confirmed(
 def results(response: Any) -> list[tuple[str, str]]:
     """Return outcome and text of each row of a page of results."""
     assert response.status_code == 200
-    return [(result.outcome, result.text) for result in response.context["results"]]
+    return [(result.outcome, result.text) for _embed, result in response.context["results"]]
 
 
 def counted(sandbox: Sandbox, method: str) -> int:

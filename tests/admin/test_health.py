@@ -11,7 +11,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
-from kapso_inbox.admin.health import MENDS
+from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
@@ -199,7 +199,7 @@ def test_every_code_that_has_a_button_is_one_of_the_doctors() -> None:
 
     folder = Path(kapso_inbox.diagnosis.__file__).parent
     source = "".join(path.read_text() for path in folder.glob("*.py"))
-    assert not [code for code in MENDS if f'"{code}"' not in source]
+    assert not [code for code in FIXES if f'"{code}"' not in source]
 
 
 # Comparing with Kapso

@@ -242,7 +242,7 @@ def test_the_dates_of_very_many_are_not_looked_at(
 ) -> None:
     make("works", kapso_sandbox)
     make("works", kapso_sandbox, "second")
-    monkeypatch.setattr("kapso_inbox.admin.embeds.HIERARCHY_OF", 1)
+    monkeypatch.setattr("kapso_inbox.admin.embeds.DATE_HIERARCHY_LIMIT", 1)
     with CaptureQueriesContext(connection) as asked:
         admin.get(url("changelist"), query)
     can_be_had = connection.features.has_zoneinfo_database

@@ -396,7 +396,7 @@ def test_an_embed_that_one_may_only_look_at_is_told_apart_where_a_verb_is_asked_
     assert obstacles == {"locked": "You may look at it, not change it.", "free": ""}
     by_hand = {"confirmed": "yes", "target": [f"{locked.pk}:", *targets(page)]}
     told = admin.post(url("verb", "revoke"), by_hand).context["results"]
-    assert [(one.embed.slug, one.outcome) for one in told] == [
+    assert [(embed.slug, result.outcome) for embed, result in told] == [
         ("locked", "nothing"),
         ("free", "done"),
     ]

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import conf
-from kapso_inbox.admin import verb_views as verb_pages
+from kapso_inbox.admin import verb_views
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -267,7 +267,7 @@ def test_a_verb_in_the_list_asks_and_does_it_to_each(admin: Client, kapso_sandbo
     sent = {"confirmed": "yes", "target": targets(asked)}
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(429, {}, {"Retry-After": "9"}))
     done = admin.post(url("verb", "revoke"), sent)
-    assert [result.embed.slug for result in done.context["results"]] == ["a", "b"]
+    assert [embed.slug for embed, _result in done.context["results"]] == ["a", "b"]
     (_a, slow), (b, text) = results(done)
     assert "no more requests in this minute" in slow
     assert (b, text) == ("done", "It is revoked.")
@@ -351,17 +351,17 @@ def _slow(*_args: Any, **_kwargs: Any) -> None:
 def test_where_there_is_no_more_time_a_button_goes_on_with_the_rest(
     admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb_pages, "TIME", 0.2)
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", 0.2)
     embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
     link_rotated.connect(_slow)
     try:
         _sent, done = confirmed(admin, "rotate", *embeds)
-        done_by = [[result.embed.slug for result in done.context["results"]]]
+        done_by = [[embed.slug for embed, _result in done.context["results"]]]
         while rest := done.context["rest"]:
             assert f'value="{rest[0]}"' in done.text
             sent = {"confirmed": "yes", "target": [str(target) for target in rest]}
             done = admin.post(url("verb", "rotate"), sent)
-            done_by.append([result.embed.slug for result in done.context["results"]])
+            done_by.append([embed.slug for embed, _result in done.context["results"]])
     finally:
         link_rotated.disconnect(_slow)
     assert done_by == [["a"], ["b"], ["c"]]
@@ -372,7 +372,7 @@ def test_where_there_is_no_more_time_a_button_goes_on_with_the_rest(
 def test_the_rest_gets_the_very_date_that_was_given(
     admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb_pages, "TIME", -1)
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", -1)
     embed = make("works", kapso_sandbox)
     date = {"expiry": "date", "expires_at_0": "2999-12-30", "expires_at_1": "10:20:30"}
     _sent, done = confirmed(admin, "extend", embed, **date)
