@@ -17,8 +17,9 @@ from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
+from kapso_inbox import lifecycle
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import rotate_embed
+from kapso_inbox.lifecycle import delete_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
@@ -228,18 +229,16 @@ def test_a_link_that_was_begun_since_the_page_keeps_the_embed(
 
 
 def test_a_link_that_is_begun_while_it_is_being_deleted_keeps_the_embed(
-    admin: Client, kapso_sandbox: Sandbox
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed = make("revoked", kapso_sandbox)
 
-    def begin(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("INSERT") and "django_admin_log" in sql:  # after all was looked at
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE kapso_inbox_accesslink SET state = 'creating'")
-        return execute(sql, params, many, context)
+    def begin_and_delete(embed: InboxEmbed, *, actor: Any) -> None:
+        AccessLink.objects.update(state="creating")
+        delete_embed(embed, actor=actor)
 
-    with connection.execute_wrapper(begin):
-        response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    monkeypatch.setattr(lifecycle, "delete_embed", begin_and_delete)
+    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
     assert response.redirect_chain[0][0] == url("change", embed.pk)
     assert "may still work at Kapso" in response.text
     assert InboxEmbed.objects.exists()
@@ -247,25 +246,19 @@ def test_a_link_that_is_begun_while_it_is_being_deleted_keeps_the_embed(
 
 
 def test_an_embed_that_somebody_deletes_first_is_said_not_to_be_there(
-    admin: Client, kapso_sandbox: Sandbox
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed = make("revoked", kapso_sandbox)
-    gone: list[bool] = []
 
-    def delete(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        found = execute(sql, params, many, context)
-        if sql.startswith("INSERT") and "django_admin_log" in sql and not gone:
-            gone.append(True)
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE kapso_inbox_inboxembed SET current_link_id = NULL")
-                cursor.execute("DELETE FROM kapso_inbox_accesslink")
-                cursor.execute("DELETE FROM kapso_inbox_inboxembed")
-        return found
+    def delete_second(embed: InboxEmbed, *, actor: Any) -> None:
+        delete_embed(embed)
+        delete_embed(embed, actor=actor)
 
-    with connection.execute_wrapper(delete):
-        response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    monkeypatch.setattr(lifecycle, "delete_embed", delete_second)
+    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
     assert response.redirect_chain[0][0] == url("changelist")
     assert "It is not there any more." in response.text
+    assert not LogEntry.objects.exists()
 
 
 # The secret
