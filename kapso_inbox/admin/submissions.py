@@ -1,7 +1,7 @@
 """What a submitted form of an embed does: add, change or delete it through the lifecycle.
 
-Django's own views do this inside a transaction, where Kapso must not be called. So our ModelAdmin
-does it before them, and leaves only the showing of pages to them.
+Django's own views would do this inside a transaction, where Kapso must not be called. So our
+ModelAdmin calls these functions first, and Django's views only show pages.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def submit_form(
             = a new one.
 
     Returns:
-        The response; or None if nothing was done and Django must show the form again, with
-        `refusal_of` the request in it, or refuse the request.
+        The response; or None if nothing was done. Then Django must refuse the request, or show the
+        form again with its errors and the one that `refusal_of` returns.
     """
     embed = None if object_id is None else model_admin.get_object(request, unquote(object_id))
     if object_id is None:
@@ -107,8 +107,8 @@ def submit_deletion(
         return None
     name, key = str(embed), embed.serializable_value(to_field or embed._meta.pk.attname)
     model_admin.delete_model(request, embed)
-    # After it, unlike Django: without a transaction around both, a deletion that is refused would
-    # stay in the history.
+    # Django logs before it deletes. Without a transaction around both, the history would then hold
+    # deletions that were refused.
     model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
     return model_admin.response_delete(request, name, key)
 

@@ -24,7 +24,7 @@ from .forms import ExpiryFields
 
 logger = logging.getLogger(__name__)
 
-State = AccessLink.State
+_State = AccessLink.State
 
 _REVOKED = "revoked"
 
@@ -98,7 +98,7 @@ class Rotate(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return why the link cannot be rotated; a revoked or failed one can."""
+        """Refuse an embed that must be adopted or extended instead."""
         if condition_of(embed) == Condition.UNMANAGED:
             return _("It was not made here. Adopt it instead.")
         if condition_of(embed) == Condition.EXPIRED:
@@ -108,9 +108,9 @@ class Rotate(Verb):
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
-        """Rotate once, however often the button is pressed, and never undo a revocation unseen.
+        """Rotate once, however often the button is pressed.
 
-        A link that was begun, or a revocation, since the administrator looked stops it.
+        A link or a revocation that is newer than what the administrator saw stops the rotation.
         """
         try:
             lifecycle.rotate_embed(
@@ -145,10 +145,9 @@ class Adopt(Rotate):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return that the embed is managed already, if it is."""
-        return (
-            "" if condition_of(embed) == Condition.UNMANAGED else _("It is managed here already.")
-        )
+        """Refuse an embed that is managed already."""
+        is_unmanaged = condition_of(embed) == Condition.UNMANAGED
+        return "" if is_unmanaged else _("It is managed here already.")
 
 
 class Revoke(Verb):
@@ -164,7 +163,7 @@ class Revoke(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return why there is nothing to revoke, if so."""
+        """Refuse an embed that has nothing to revoke."""
         if has_unsettled_links(embed):
             return ""
         if condition_of(embed) == Condition.REVOKED:
@@ -204,7 +203,7 @@ class Extend(Verb):
     form = ExpiryFields
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return "": an embed without a live link keeps the expiry for its next one."""
+        """Refuse nothing: an embed without a live link keeps the expiry for its next one."""
         return ""
 
     def run(
@@ -226,9 +225,9 @@ class Refresh(Verb):
     consequence = gettext_lazy("What Kapso has of it now is shown here. Nothing changes at Kapso.")
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return why Kapso cannot be asked, if so."""
+        """Refuse an embed that Kapso cannot be asked about."""
         link = embed.current_link
-        if link is None or link.state == State.REVOKED:
+        if link is None or link.state == _State.REVOKED:
             return _("Kapso has no link of it that could be asked for.")
         return ""
 
@@ -238,7 +237,7 @@ class Refresh(Verb):
         """Ask Kapso once."""
         embed = lifecycle.refresh_embed(embed, actor=actor)
         link = embed.current_link
-        if link is not None and link.state == State.REVOKED:
+        if link is not None and link.state == _State.REVOKED:
             return Result("done", _("It was revoked at Kapso, and is revoked here now."))
         return Result("done", _("It is up to date."))
 
@@ -255,7 +254,7 @@ class Resolve(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return that all links of the embed are settled, if they are."""
+        """Refuse an embed whose links are all settled."""
         if condition_of(embed) == Condition.WAITING or has_unsettled_links(embed):
             return ""
         return _("Nothing about it is uncertain.")
@@ -269,7 +268,7 @@ class Resolve(Verb):
             return Result("nothing", _("Nothing about it is uncertain any more."))
         embed = lifecycle.resolve_embed(embed, actor=actor)
         links = list(links_of(embed).filter(pk__in=unsettled))
-        unknown = [link for link in links if link.state == State.UNKNOWN]
+        unknown = [link for link in links if link.state == _State.UNKNOWN]
         for link in unknown:
             if link.absent_at is None:
                 text = _(
@@ -279,7 +278,7 @@ class Resolve(Verb):
                 return Result("failed", text % {"link": link})
         if unknown:
             text = _("Kapso's list does not have it. Look once more in five minutes to be sure.")
-        elif any(link.state == State.REVOKED for link in links):
+        elif any(link.state == _State.REVOKED for link in links):
             text = _("It was found at Kapso and is revoked.")
         else:
             text = _("It was never made.")
@@ -301,7 +300,7 @@ class Delete(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Return that a link may still work, if so."""
+        """Refuse an embed that has a link that may still work."""
         if has_unsettled_links(embed) or condition_of(embed) not in (
             Condition.REVOKED,
             Condition.NO_LINK,
