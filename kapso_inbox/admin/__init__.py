@@ -1,4 +1,4 @@
-"""What an administrator sees: embeds and all that can be done to them, their health, the record."""
+"""The administrator's pages: embeds and what can be done to them, their health, the audit trail."""
 
 from .embeds import InboxEmbedAdmin
 from .records import InboxChangeAdmin, LaunchAttemptAdmin

@@ -3,49 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connections, router
+from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from kapso_inbox import lifecycle, refusals, transactions
+from kapso_inbox import conf, lifecycle, refusals, transactions
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
+from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
-from .form_views import FormPages
-from .other_views import OtherPages
-from .verb_views import VerbPages
+from .forms import AddEmbedForm, ChangeEmbedForm
+from .health import health_view, sync_view
+from .lookup import lookup_view
+from .pages import page_url, panel_of, redirect_to_embed
+from .policy import PolicyModelAdmin
+from .preview import preview_view
+from .verb_views import confirm_view, verb_view
 from .verbs import VERBS, Verb
 
-#: Of more embeds than so many the list has no date hierarchy.
-HIERARCHY_OF = 1000
+#: With more embeds than this, the list has no date hierarchy.
+DATE_HIERARCHY_LIMIT = 1000
 
 
 def _action(verb: Verb) -> Callable[..., HttpResponse | None]:
-    """Return the verb as an action of Django's list: it asks for a confirmation."""
+    """Return the verb as an action of Django's list. It asks for a confirmation first."""
 
     @admin.action(description=cast(str, verb.label), permissions=[verb.permission])
     def ask(
         model_admin: InboxEmbedAdmin, request: HttpRequest, queryset: InboxEmbedQuerySet
     ) -> HttpResponse | None:
-        return model_admin.ask_to_confirm(request, verb, queryset)
+        return confirm_view(model_admin, request, verb, queryset)
 
     ask.__name__ = verb.name
     return ask
 
 
+def _origin_of(request: HttpRequest) -> str:
+    return f"{request.scheme}://{request.get_host()}"
+
+
 class EmbedList(ChangeList):
-    """Django's. What is shown of an embed is put together for those of the page alone."""
+    """A change list that reads conditions only for the embeds of the current page."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> InboxEmbedQuerySet:
-        """Return all that were asked for; in an order that was chosen, which may be that of states.
+        """Return all embeds that match, with their conditions only if they may order the list.
 
-        Without one, what is counted here are rows of one table.
+        Without them, counting the embeds reads a single table.
         """
         if ORDER_VAR in self.params:
             embeds: Any = self.root_queryset
@@ -54,24 +68,24 @@ class EmbedList(ChangeList):
         return found  # type: ignore[no-any-return]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Count them, and read those of the page."""
+        """Count the embeds, and read those of the current page with their conditions."""
         super().get_results(request)
         page: Any = self.result_list
         self.result_list = page.with_condition()
 
 
 @admin.register(InboxEmbed)
-class InboxEmbedAdmin(FormPages, VerbPages, OtherPages):
-    """Add, change, rotate, revoke, and see what is wrong.
+class InboxEmbedAdmin(PolicyModelAdmin):
+    """Add, change and rotate embeds, and see what is wrong with them.
 
-    All that changes something goes through the lifecycle, outside of any transaction: Kapso is
-    never called inside one, and what it refuses leaves nothing half done.
+    Every change goes through the lifecycle and outside of any transaction. Kapso is never called
+    inside one, and what Kapso refuses leaves nothing half done.
     """
 
     list_display = ["name", "slug", "shows", "state", "expires", "last_used", "openable_by"]
     list_filter = [ConditionFilter, ProjectFilter, "scope_type", "groups"]
     list_per_page = 50
-    # To count all of them beside those that were searched for takes as long as there are many.
+    # Counting all embeds, besides those that match a search, takes longer the more there are.
     show_full_result_count = False
     list_select_related = ["current_link"]
     search_fields = [
@@ -94,15 +108,23 @@ class InboxEmbedAdmin(FormPages, VerbPages, OtherPages):
     # Addresses
 
     def get_urls(self) -> list[URLPattern]:
-        """Django's own and ours, none of them inside a transaction of ATOMIC_REQUESTS."""
-        own = [
-            self._path("verbs/<slug:name>/", self.verb_view, "verb"),
-            self._path("lookup/", self.lookup_view, "lookup"),
-            self._path("health/", self.health_view, "health"),
-            self._path("health/sync/", self.sync_view, "sync"),
-            self._path("<path:object_id>/preview/", self.preview_view, "preview"),
+        """Return Django's addresses and ours, all exempt from ATOMIC_REQUESTS."""
+        own = (
+            ("verbs/<slug:name>/", verb_view, "verb"),
+            ("lookup/", lookup_view, "lookup"),
+            ("health/", health_view, "health"),
+            ("health/sync/", sync_view, "sync"),
+            ("<path:object_id>/preview/", preview_view, "preview"),
+        )
+        patterns = [
+            path(
+                route,
+                self.admin_site.admin_view(MethodType(view, self)),
+                name=f"kapso_inbox_inboxembed_{name}",
+            )
+            for route, view, name in own
         ]
-        patterns = [*own, *super().get_urls()]
+        patterns += super().get_urls()
         for pattern in patterns:
             transactions.outside_transactions(pattern.callback)
         return patterns
@@ -110,54 +132,195 @@ class InboxEmbedAdmin(FormPages, VerbPages, OtherPages):
     # The list
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Ours."""
+        """Return our change list."""
         return EmbedList
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Without the date hierarchy where it cannot be had, or not for a moment's work.
+        """Return the change list, without its date hierarchy where that fails or is slow.
 
-        A database without time zones, such as MariaDB as installed, answers it with an error. And
-        it looks at the date of every row that is listed.
+        A database without time zone tables, such as MariaDB as installed, answers it with an
+        error. And it reads the date of every embed that is listed.
         """
         changelist = super().get_changelist_instance(request)
         using = connections[router.db_for_read(InboxEmbed)]
         has_no_zones = settings.USE_TZ and not using.features.has_zoneinfo_database
-        if has_no_zones or changelist.result_count > HIERARCHY_OF:
+        if has_no_zones or changelist.result_count > DATE_HIERARCHY_LIMIT:
             changelist.date_hierarchy = None
         return changelist
 
-    # Deleting
-
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
-        """Without Django's own deletion, which knows nothing of Kapso; ours stands beside."""
-        # Where they stand, Django says since 6.1, and looks for an argument of that name.
+        """Return the actions without Django's deletion, which does not know Kapso; ours does."""
+        # Since 6.1, Django passes where the actions are shown, to a parameter of this name.
         where = {} if action_location is None else {"action_location": action_location}
         actions = super().get_actions(request, **where)
         actions.pop("delete_selected", None)
         return actions
 
+    # What is shown of an embed
+
+    @admin.display(description=gettext_lazy("shows"), ordering="scope_type")
+    def shows(self, embed: InboxEmbed) -> str:
+        """Return whose conversations the embed shows."""
+        return descriptions.describe_scope(embed)
+
+    @admin.display(description=gettext_lazy("state"), ordering="condition")
+    def state(self, embed: InboxEmbed) -> str:
+        """Return the embed's state, in words and colour."""
+        value = descriptions.condition_of(embed).value
+        text = descriptions.describe_state(embed)
+        return format_html('<span class="kapso-state kapso-state--{}">{}</span>', value, text)
+
+    @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
+    def expires(self, embed: InboxEmbed) -> str:
+        """Return when the embed expires."""
+        return descriptions.format_time(embed.expires_at) or _("never")
+
+    @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
+    def last_used(self, embed: InboxEmbed) -> str:
+        """Return when the embed was last used, as Kapso last said."""
+        return descriptions.format_time(embed.last_used_at)
+
+    @admin.display(description=gettext_lazy("who may open it"))
+    def openable_by(self, embed: InboxEmbed) -> str:
+        """Return who may open the embed."""
+        return descriptions.describe_readers(embed)
+
+    @admin.display(description=gettext_lazy("Shows"))
+    def scope_as_it_is(self, embed: InboxEmbed) -> str:
+        """Return whose conversations the embed shows, and why that cannot be changed."""
+        reason = _("Kapso cannot change it. Add another inbox for another number or customer.")
+        return format_html('{}<br><span class="kapso-reason">{}</span>', self.shows(embed), reason)
+
+    # The forms
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: InboxEmbed | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> type[ModelForm[InboxEmbed]]:
+        """Return the form class for this request, which knows the site and any refusal."""
+        base = ChangeEmbedForm if change else AddEmbedForm
+        form: Any = super().get_form(request, obj, change=change, form=base, **kwargs)
+        # Set on this class, which is made for the request; its fields are shared with all requests.
+        form.refusal = submissions.refusal_of(request)
+        form.lookup_url = page_url(self, "lookup")
+        form.here = _origin_of(request)
+        return form  # type: ignore[no-any-return]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Propose the configured origins for a new embed, or else this site's own."""
+        origins = conf.value("ALLOWED_ORIGINS") or [_origin_of(request)]
+        return {"allowed_origins": origins, **super().get_changeform_initial_data(request)}
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Show groups as check boxes: all are visible, and each takes one key press."""
+        return super().formfield_for_manytomany(
+            db_field, request, widget=CheckboxSelectMultiple(), **kwargs
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
+        """Return the fieldsets for a new embed or for an existing one."""
+        ends = ["expiry", "expires_at"]
+        if obj is None:
+            project = ["kapso_project"] if len(conf.project_aliases()) > 1 else []
+            scope = [*project, "scope_type", "scope_id", "assigned_user_id"]
+        else:
+            scope = ["scope_as_it_is"]
+            if not self.has_change_permission(request, obj):
+                ends = ["expires"]
+        look = ["default_mode", "language", *ends]
+        return [
+            (None, {"fields": ["name", "slug"]}),
+            (_("What it shows"), {"fields": scope}),
+            (_("Who may open it"), {"fields": ["groups"]}),
+            (_("Where it may be shown"), {"fields": ["allowed_origins"]}),
+            (_("How it looks, and how long it lasts"), {"fields": look}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
+        """Return the fields of an existing embed that are only shown."""
+        return ["scope_as_it_is", "expires"] if obj is not None else []
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
+        """Propose a slug for a new embed only: templates refer to an existing one's slug."""
+        return {"slug": ["name"]} if obj is None else {}
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Submit a form before Django's view, outside its transaction.
+
+        Django's view then only shows the form: empty, with the errors in what was typed, or with
+        what Kapso answered.
+        """
+        if request.method == "POST":
+            # Our form has no such button, and Django would add an embed without the lifecycle.
+            request.POST = request.POST.copy()  # type: ignore[assignment]
+            request.POST.pop("_saveasnew", None)  # type: ignore[misc]
+            response = submissions.submit_form(self, request, object_id)
+            if response is not None:
+                return response
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Refuse to save, which would bypass Kapso. Our views never call this."""
+        raise NotImplementedError("Embeds are changed through kapso_inbox.lifecycle.")
+
+    def response_add(
+        self, request: HttpRequest, obj: InboxEmbed, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Redirect to the preview, which shows the inbox and the tag to copy."""
+        if {IS_POPUP_VAR, "_addanother", "_continue"} & set(request.POST):
+            return super().response_add(request, obj, post_url_continue)
+        text = _("“%(name)s” is there. This is what it looks like, and how to show it on a page.")
+        self.message_user(request, text % {"name": obj.name}, messages.SUCCESS)
+        return redirect_to_embed(self, request, obj, "preview")
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Add the panel to the form of an existing embed."""
+        embed = kwargs.get("obj")
+        if embed is not None:
+            # Read again: the form's embed holds what was typed, and perhaps refused.
+            stored = self.get_queryset(request).with_condition().get(pk=embed.pk)
+            context["panel"] = panel_of(self, request, stored)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # Deleting
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name what still lives at Kapso among what stands in the way."""
+        """Count embeds that may still work at Kapso among what prevents the deletion."""
         to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
-        delete = VERBS["delete"]
-        for embed in self._shown(request).filter(pk__in=[embed.pk for embed in objs]):
-            if reason := delete.obstacle(embed):
+        embeds = self.get_queryset(request).with_condition()
+        for embed in embeds.filter(pk__in=[embed.pk for embed in objs]):
+            if reason := VERBS["delete"].obstacle(embed):
                 protected.append(f"{embed}: {reason}")
         return to_delete, counts, needed, protected
 
     def delete_model(self, request: HttpRequest, obj: InboxEmbed) -> None:
-        """With a record of who did it."""
+        """Delete an embed through the lifecycle, which records who did it."""
         lifecycle.delete_embed(obj, actor=request.user)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Django's own; a link that was made in the meantime keeps an embed that is still there."""
+        """Carry out a confirmed deletion before Django's view, outside its transaction."""
         try:
+            if request.method == "POST":
+                response = submissions.submit_deletion(self, request, object_id)
+                if response is not None:
+                    return response
             return super().delete_view(request, object_id, extra_context)
-        except lifecycle.LiveError as error:
+        except lifecycle.LifecycleError as error:
             self.message_user(request, refusals.texts(error), messages.ERROR)
-            return HttpResponseRedirect(self._url("change", object_id))
+            return HttpResponseRedirect(page_url(self, "change", object_id))
         except InboxEmbed.DoesNotExist:
             self.message_user(request, _("It is not there any more."), messages.WARNING)
-            return HttpResponseRedirect(self._url("changelist"))
+            return HttpResponseRedirect(page_url(self, "changelist"))

@@ -1,4 +1,4 @@
-"""What the list of embeds can be narrowed to."""
+"""The filters of the list of embeds."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ else:
 
 
 class ConditionFilter(admin.SimpleListFilter):
-    """By how they are doing."""
+    """Filters embeds by their condition."""
 
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:
-        """All conditions."""
+        """Return all conditions."""
         return list(Condition.choices)
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Those in the one that was chosen."""
-        # PostgreSQL takes no NUL, and an address may hold one.
+        """Return the embeds in the chosen condition."""
+        # PostgreSQL refuses a NUL character, which an address may contain.
         if self.value() not in Condition.values:
             return queryset
         return queryset.with_condition().filter(Q(condition=self.value()))
 
 
 class ProjectFilter(admin.SimpleListFilter):
-    """By Kapso project, where there are several."""
+    """Filters embeds by their Kapso project, if there are several."""
 
     title = _("Kapso project")
     parameter_name = "project"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, Any]]:
-        """The configured projects; Django leaves out a filter with none."""
+        """Return the configured projects; Django leaves out a filter without choices."""
         aliases = conf.project_aliases()
         return [(alias, alias) for alias in aliases] if len(aliases) > 1 else []
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Those of the one that was chosen."""
+        """Return the embeds of the chosen project."""
         if self.value() not in conf.project_aliases():
             return queryset
         return queryset.filter(project=self.value())

@@ -1,4 +1,4 @@
-"""The forms of an embed: they check what was typed, and save nothing. The lifecycle does."""
+"""The forms of an embed. They check what was typed, and leave saving to the lifecycle."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ else:
     EmbedModelForm = forms.ModelForm
 
 NEVER, ON_DATE = "never", "date"
-#: Days that an expiry is proposed for.
+#: The numbers of days that are offered for an expiry.
 DAYS = (7, 30, 90, 365)
 
 
 def expiry_choices() -> list[tuple[str, str]]:
-    """Return the ways to say when an inbox ends."""
+    """Return the choices for when an inbox expires."""
     in_days = [(str(days), _("in %(days)d days") % {"days": days}) for days in DAYS]
     return [(NEVER, _("never")), *in_days, (ON_DATE, _("on a date"))]
 
 
 def _only_project() -> str:
-    """The alias of the project where there is no choice; a check says where there is none."""
+    """Return the alias of the first project; a system check reports if none is configured."""
     return next(iter(conf.project_aliases()), conf.DEFAULT_PROJECT)
 
 
 class PickerInput(TextInput):
-    """An id of Kapso's, picked by name from a list; without JavaScript, typed.
+    """An input for an ID at Kapso, picked by name from a list; without JavaScript, typed.
 
-    Args:
-        kind: what is picked, of `lookups.Kind`; "" = what the control `scope_type` says.
+    Attributes:
+        kind: the `lookups.Kind` of what is picked; "" = the value of the control `scope_type`.
+        lookup_url: the address to search at; the form sets it.
+        label: the name of the current value, if it is known.
     """
 
     def __init__(self, kind: str = "") -> None:
         super().__init__({"autocomplete": "off", "spellcheck": "false"})
         self.kind = kind
-        #: Set by the form.
         self.lookup_url = ""
-        #: What the value is called, where that is known.
         self.label = ""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """As Django's, with what the script needs."""
+        """Add what admin.js reads to the attributes."""
         context = super().get_context(name, value, attrs)
         context["widget"]["attrs"] |= {
             "data-kapso-picker": self.lookup_url,
@@ -93,15 +93,18 @@ class PickerInput(TextInput):
 
 
 class OriginsInput(AdminTextareaWidget):
-    """Origins, one a line, with plain words about what they open."""
+    """A text area for origins, one per line, with warnings about unwise ones.
+
+    Attributes:
+        here: the origin of this site; the form sets it.
+    """
 
     def __init__(self) -> None:
         super().__init__({"rows": 3, "spellcheck": "false"})
-        #: Where this site lives, set by the form.
         self.here = ""
 
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """As Django's, with what the script needs."""
+        """Add what admin.js reads to the attributes."""
         context = super().get_context(name, value, attrs)
         context["widget"]["attrs"] |= {
             "data-kapso-origins": json.dumps(origin_warnings()),
@@ -111,7 +114,7 @@ class OriginsInput(AdminTextareaWidget):
 
 
 class OriginsField(forms.CharField):
-    """A list of origins, one a line."""
+    """A list of origins, one per line."""
 
     widget = OriginsInput
 
@@ -120,17 +123,17 @@ class OriginsField(forms.CharField):
         return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     def to_python(self, value: Any) -> Any:
-        """Return the lines that say something."""
+        """Return the lines that are not blank."""
         lines = (value or "").replace(",", "\n").splitlines()
         return [line.strip() for line in lines if line.strip()]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compare as lists: white space and the hidden initial's own lines do not count."""
+        """Compare as lists: neither white space nor the hidden input's line ends count."""
         return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
 
 
 def origin_warnings() -> dict[str, str]:
-    """Return, for what is unwise among allowed origins, a plain warning."""
+    """Return the warnings about unwise origins; admin.js picks by key."""
     return {
         "none": _("Without an origin, any page of the web may show this inbox."),
         "any": _("“*” lets any page of the web show this inbox."),
@@ -140,7 +143,7 @@ def origin_warnings() -> dict[str, str]:
 
 
 class ExpiryFields(forms.Form):
-    """When an inbox ends: as a date, or so many days from now."""
+    """When an inbox expires: never, on a date, or in a number of days."""
 
     expiry = forms.ChoiceField(label=gettext_lazy("Expires"), choices=expiry_choices)
     expires_at = forms.SplitDateTimeField(
@@ -149,7 +152,7 @@ class ExpiryFields(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Django 5.2 gives the two inputs of a date no label that belongs to them.
+        # Django 5.2 gives the two inputs of a SplitDateTimeField no label of their own.
         names = (_("Date"), capfirst(_("time")))
         parts: Any = self.fields["expires_at"].widget
         for part, name in zip(parts.widgets, names, strict=True):
@@ -173,17 +176,17 @@ class ExpiryFields(forms.Form):
 
 
 def in_days(days: int) -> datetime:
-    """Return the time so many days from now, to the second."""
+    """Return the time this many days from now, to the second."""
     return (timezone.now() + timedelta(days=days)).replace(microsecond=0)
 
 
 class EmbedForm(ExpiryFields, EmbedModelForm):
-    """What both forms have in common.
+    """The base of the forms that add and change an embed.
 
     Attributes:
-        refusal: what the lifecycle said to these very values, to be shown at its fields.
-        lookup_url: where the pickers search.
-        here: the origin of this site, as the request has it.
+        refusal: why the lifecycle refused these values, shown at the fields that it names.
+        lookup_url: the address where the pickers search.
+        here: the origin of this site, taken from the request.
     """
 
     refusal: ValidationError | None = None
@@ -222,7 +225,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
                 field.widget.here = self.here
 
     def clean(self) -> dict[str, Any]:
-        """Add what the lifecycle said."""
+        """Add the errors with which the lifecycle refused."""
         cleaned = super().clean()
         if self.refusal is not None:
             for field, errors in self.refusal.error_dict.items():
@@ -231,7 +234,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
 
 
 class AddEmbedForm(EmbedForm):
-    """A new embed."""
+    """The form that adds an embed."""
 
     kapso_project = forms.ChoiceField(
         label=gettext_lazy("Kapso project"),
@@ -268,12 +271,12 @@ class AddEmbedForm(EmbedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if len(conf.project_aliases()) < 2:
-            del self.fields["kapso_project"]  # there is nothing to choose
+            del self.fields["kapso_project"]  # There is nothing to choose.
         if self.is_bound:
             self._name_what_was_picked()
 
     def _name_what_was_picked(self) -> None:
-        """Show a form that comes back with names, as it was sent."""
+        """Give the pickers of a form that is shown again the names of what was picked."""
         project = self.data.get("kapso_project") or _only_project()
         if project not in conf.project_aliases():
             return
@@ -285,7 +288,7 @@ class AddEmbedForm(EmbedForm):
                 self.fields[name].widget.label = label
 
     def clean(self) -> dict[str, Any]:
-        """A number or a customer has to be picked where one is shown."""
+        """Check that a number or a customer is picked if the scope needs one."""
         cleaned = super().clean()
         scope = cleaned.get("scope_type")
         if scope == ScopeType.PROJECT:
@@ -300,22 +303,22 @@ class AddEmbedForm(EmbedForm):
         return cleaned
 
     def validate_unique(self) -> None:
-        """Leave it to the lifecycle: who presses a button twice is no mistake of theirs."""
+        """Leave it to the lifecycle: a button that is pressed twice is not an error."""
 
-    def settings(self) -> dict[str, Any]:
-        """Return what `lifecycle.create_embed` takes."""
-        settings = {*values.MUTABLE, *values.FIXED, *values.LOCAL}
+    def cleaned_settings(self) -> dict[str, Any]:
+        """Return the keyword arguments for `lifecycle.create_embed`."""
+        names = {*values.MUTABLE, *values.FIXED, *values.LOCAL}
         return {
-            **{name: value for name, value in self.cleaned_data.items() if name in settings},
+            **{name: value for name, value in self.cleaned_data.items() if name in names},
             "project": self.cleaned_data.get("kapso_project") or _only_project(),
         }
 
 
 class ChangeEmbedForm(EmbedForm):
-    """An embed that is there. Only what was changed in this form is taken from it.
+    """The form that changes an embed. Only the fields that were changed in it are used.
 
-    Each field carries what it held when the form was shown, so that what somebody else changed
-    meanwhile is not changed back.
+    Each field carries the value that it had when the form was shown, so that what somebody else has
+    changed since is not changed back.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -325,25 +328,28 @@ class ChangeEmbedForm(EmbedForm):
         for name, known in (("default_mode", Mode.values), ("language", Language.values)):
             current = getattr(self.instance, name)
             if name in self.fields and current and current not in known:
-                # Kapso may have values that no document names yet.
+                # Kapso may answer with values that no document names yet.
                 choices: Any = self.fields[name]
                 choices.choices = [*choices.choices, (current, current)]
         language: Any = self.fields.get("language")
         if language is not None and self.instance.language:
-            # It was left to Kapso, and Kapso has chosen: there is no way back to that.
+            # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
         self.initial.setdefault("expiry", ON_DATE if self.instance.expires_at else NEVER)
         self.initial.setdefault("expires_at", self.instance.expires_at)
 
     def clean(self) -> dict[str, Any]:
-        """Leave an expiry that was sent back as it came, also one that clocks show twice."""
+        """Accept an expiry that was not changed, even one that Django refuses as ambiguous.
+
+        Clocks show the hour in which summer time ends twice.
+        """
         if "expires_at" in self.errors and "expires_at" not in self.changed_data:
             del self.errors["expires_at"]
             self.cleaned_data["expires_at"] = self.instance.expires_at
         return super().clean()
 
     def changes(self) -> Mapping[str, Any]:
-        """Return what `lifecycle.update_embed` takes."""
+        """Return the keyword arguments for `lifecycle.update_embed`."""
         names = set(self.changed_data)
         if names & {"expiry", "expires_at"}:
             names = names - {"expiry"} | {"expires_at"}

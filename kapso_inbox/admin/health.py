@@ -1,25 +1,34 @@
-"""The health page: what `kapso_doctor` says, each finding with the button that mends it."""
+"""The health page: the findings of `kapso_doctor`, each with the buttons that fix it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from kapso_inbox import conf, refusals, sync
+from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
+from .pages import page_url, render_page
 from .verbs import VERBS
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding
 
-#: What is no verb of an embed's: to its form, to a new one, to a sync.
+    from .embeds import InboxEmbedAdmin
+
+#: Buttons that are not verbs: to the embed's form, to the form of a new embed, to a sync.
 CHANGE, ADD, SYNC = "change", "add", "sync"
 
-#: code of a finding -> what mends it. A setting is mended in the settings; for these there is none.
-MENDS: Mapping[str, tuple[str, ...]] = {
+#: The buttons that fix a finding, by its code. What is fixed in the settings or at Kapso has none.
+FIXES: Mapping[str, tuple[str, ...]] = {
     "embed-not-narrowed": ("revoke",),
     "embed-revoked": ("rotate", "delete"),
     "embed-without-link": ("rotate",),
@@ -31,7 +40,7 @@ MENDS: Mapping[str, tuple[str, ...]] = {
     "link-revoked-at-kapso": ("refresh",),
     "link-unknown": ("resolve",),
     "creation-stuck": ("resolve",),
-    # Not by "revoke", which ends every link: beside the one that waits, another may work.
+    # Not "revoke", which ends every link: the embed may have one that works beside this one.
     "revocation-stuck": ("resolve",),
     "link-unmanaged": ("adopt", "revoke"),
     "origins-any": (CHANGE,),
@@ -42,15 +51,18 @@ MENDS: Mapping[str, tuple[str, ...]] = {
     "sync-not-running": (SYNC,),
 }
 
+#: The levels of findings, in the order of the page.
+LEVELS = ("error", "warning", "info")
+
 
 @dataclass(frozen=True)
 class Button:
-    """Something to press beside a finding.
+    """A button beside a finding.
 
     Attributes:
-        verb: of `VERBS`, or one of the three above.
-        label: what it says.
-        permission: of Django's for embeds, what it takes.
+        verb: a key of `VERBS`, or `CHANGE`, `ADD` or `SYNC`.
+        label: its text.
+        permission: the permission for embeds that it requires: `add`, `change` or `delete`.
     """
 
     verb: str
@@ -58,26 +70,107 @@ class Button:
     permission: str
 
 
-def buttons(finding: Finding) -> Iterable[Button]:
-    """Return what mends a finding; nothing where it is mended in the settings or at Kapso."""
-    for name in MENDS.get(finding.code, ()):
-        if name == CHANGE:
+def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
+    """Yield the buttons that can fix a finding now.
+
+    Args:
+        finding: the finding.
+        embed: the embed that the finding is about, read with its condition; None = about no embed.
+    """
+    for name in FIXES.get(finding.code, ()):
+        if embed is None:
+            if name == ADD:
+                yield Button(name, _("Add an inbox"), "add")
+            elif name == SYNC:
+                yield Button(name, _("Compare with Kapso now"), "change")
+        elif name == CHANGE:
             yield Button(name, _("Change its origins"), "change")
-        elif name == ADD:
-            yield Button(name, _("Add an inbox"), "add")
-        elif name == SYNC:
-            yield Button(name, _("Compare with Kapso now"), "change")
-        else:
+        elif name in VERBS and not VERBS[name].obstacle(embed):
             yield Button(name, str(VERBS[name].label), VERBS[name].permission)
 
 
-def mends(button: Button, embed: InboxEmbed | None) -> bool:
-    """Say whether a button can do something now.
+def health_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpResponse:
+    """Show what is wrong, and what to press."""
+    if not model_admin.has_view_permission(request):
+        raise PermissionDenied
+    findings = _findings(model_admin, request)
+    embeds = {
+        embed.slug: embed
+        for embed in model_admin.get_queryset(request)
+        .with_condition()
+        .filter(slug__in={finding.embed for finding in findings if finding.embed})
+    }
+    permissions = model_admin.get_permissions(request)
+    rows: list[tuple[Finding, list[dict[str, str]]]] = []
+    for finding in findings:
+        embed = embeds.get(finding.embed)
+        if embed is None and finding.embed:
+            continue  # It was deleted in the meantime.
+        allowed = [one for one in buttons(finding, embed) if one.permission in permissions]
+        rows.append(
+            (
+                finding,
+                [
+                    {
+                        "label": button.label,
+                        "url": _button_url(model_admin, button.verb, embed),
+                        "verb": button.verb,
+                    }
+                    for button in allowed
+                ],
+            )
+        )
+    rows.sort(key=lambda row: LEVELS.index(row[0].level))
+    wrong = [row for row in rows if row[0].level != "info"]
+    fine = [row for row in rows if row[0].level == "info"]
+    return render_page(model_admin, request, "health", title=_("Health"), wrong=wrong, fine=fine)
 
-    Args:
-        button: of a finding.
-        embed: which one that finding is about, with its `condition`; None = about none.
+
+def sync_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpResponse:
+    """Compare a whole Kapso project with what is stored, as `kapso_sync` does."""
+    alias = request.POST.get("project", "")
+    if request.method != "POST" or alias not in conf.project_aliases():
+        raise Http404
+    policy = get_policy()
+    if not model_admin.has_change_permission(request) or not policy.reaches_all(request.user):
+        raise PermissionDenied
+    back = HttpResponseRedirect(page_url(model_admin, "health"))
+    try:
+        report = sync.sync_project(alias, patience=0)
+    except refusals.REFUSALS as error:
+        model_admin.message_user(request, refusals.texts(error), messages.ERROR)
+        return back
+    for problem in report.problems:
+        model_admin.message_user(request, problem, messages.WARNING)
+    if report.complete:
+        text = ngettext(
+            "Compared with Kapso: %(count)d inbox in its list.",
+            "Compared with Kapso: %(count)d inboxes in its list.",
+            report.listed,
+        )
+        model_admin.message_user(request, text % {"count": report.listed}, messages.SUCCESS)
+    return back
+
+
+def _findings(model_admin: InboxEmbedAdmin, request: HttpRequest) -> list[Finding]:
+    """Return the findings that the user may see.
+
+    Findings about no embed, such as those about a whole project, are only for users who may see
+    every embed.
     """
+    # Loading it takes 8 ms, most of them for Django's migration executor. This page alone needs it.
+    from kapso_inbox.diagnosis import diagnose
+
+    reaches_all = get_policy().reaches_all(request.user)
+    visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
+    return diagnose(
+        tells=lambda finding: finding.embed in visible if finding.embed else reaches_all
+    )
+
+
+def _button_url(model_admin: InboxEmbedAdmin, verb: str, embed: InboxEmbed | None) -> str:
     if embed is None:
-        return button.verb in (ADD, SYNC)
-    return button.verb not in VERBS or not VERBS[button.verb].obstacle(embed)
+        return page_url(model_admin, verb)
+    if verb == CHANGE:
+        return page_url(model_admin, "change", embed.pk)
+    return page_url(model_admin, "verb", verb, id=str(embed.pk))

@@ -1,4 +1,4 @@
-"""The record in the admin: who opened and who changed what. To be read, filtered and exported."""
+"""The audit trail in the admin: who opened and changed what, to read, filter and export."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ else:
 
 #: How many rows of an export are in memory at a time.
 CHUNK = 2000
-#: What makes a spreadsheet take a cell for a formula.
+#: The characters that make a spreadsheet read a cell as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-#: So many months can be picked besides the current one: `AUDIT_RETENTION` is a year unless set.
+#: How many past months can be picked: `AUDIT_RETENTION` is a year by default.
 PAST_MONTHS = 11
 
 
 class TimeFilter(admin.DateFieldListFilter):
-    """By time: Django's choices, and the past months by name.
+    """Filters by time: Django's choices, and the past months by name.
 
-    In place of `date_hierarchy`. That truncates in the database, which answers with an error where
-    it has no time zone tables (MariaDB as installed), and reads every row to do so. This compares.
+    This replaces `date_hierarchy`, which truncates dates in the database: it reads every row, and
+    fails where the database has no time zone tables (MariaDB as installed). This only compares.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -58,30 +58,31 @@ class TimeFilter(admin.DateFieldListFilter):
 
 
 class UserFilter(admin.SimpleListFilter):
-    """By the user name that was clicked. It lists no others: a CRM may have ten thousand."""
+    """Filters by a user name that was clicked. It does not list all: there may be ten thousand."""
 
     title = _("user name")
     parameter_name = "username"
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
-        """The one in the address; Django leaves out a filter with none."""
+        """Return the name in the address; Django leaves out a filter without choices."""
         name = self.value()
         return [(name, name)] if name else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Record]) -> QuerySet[Record]:
-        """What that user did."""
+        """Return the rows of that user."""
         name = self.value()
         if name and "\0" in name:
-            return queryset.none()  # PostgreSQL takes no NUL, and an address may hold one
+            # PostgreSQL refuses a NUL character, which an address may contain.
+            return queryset.none()
         return queryset.filter(username=name) if name else queryset
 
 
 class RecordAdmin(ModelAdmin):
-    """What both records have in common. Nobody writes here, whatever their permissions."""
+    """The base of both lists. Nobody can write, whatever their permissions."""
 
     actions = ["export_selected"]
     ordering = ["-created_at"]
-    # Counting them all takes as long as there are many.
+    # Counting all rows takes longer the more there are.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -89,7 +90,7 @@ class RecordAdmin(ModelAdmin):
         css = {"all": ["kapso_inbox/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
-        """Return what this user may read, with `embed_is_visible` on each."""
+        """Return the rows that the user may read, each with `embed_is_visible`."""
         records = super().get_queryset(request)
         return (
             get_policy()
@@ -98,7 +99,7 @@ class RecordAdmin(ModelAdmin):
         )
 
     def _embed_is_visible(self, request: HttpRequest) -> Exists | Value:
-        """Whether a row's embed has a page here that this user may see, for one query of all."""
+        """Return an annotation that says whether the user may see the page of a row's embed."""
         if not self.admin_site.is_registered(InboxEmbed):
             return Value(False)
         embed = InboxEmbed.objects.filter(pk=OuterRef("embed"))
@@ -106,7 +107,7 @@ class RecordAdmin(ModelAdmin):
 
     @admin.display(description=_("user"), ordering="username")
     def who(self, record: Record) -> str:
-        """The user name as recorded, which leads to all that this user did."""
+        """Return the recorded user name, as a link to all rows of that user."""
         if not record.username:
             return self.get_empty_value_display()
         query = urlencode({UserFilter.parameter_name: record.username})
@@ -114,7 +115,7 @@ class RecordAdmin(ModelAdmin):
 
     @admin.display(description=_("inbox"), ordering="slug")
     def inbox(self, record: Record) -> str:
-        """The slug as recorded, which leads to the embed where there is one to be seen."""
+        """Return the recorded slug, as a link to the embed if the user may see it."""
         if not record.embed_is_visible:  # type: ignore[attr-defined]
             return record.slug
         url = reverse(
@@ -125,36 +126,36 @@ class RecordAdmin(ModelAdmin):
         return format_html('<a href="{}">{}</a>', url, record.slug)
 
     def has_view_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        """Only by the view permission: here the change permission is no greater one."""
+        """Return whether the user has the view permission; no other permission includes it here."""
         codename = get_permission_codename("view", self.opts)
         return request.user.has_perm(f"{self.opts.app_label}.{codename}")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody writes."""
+        """Return False: nobody can add rows."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        """Nobody writes."""
+        """Return False: nobody can change rows."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
-        """Nobody deletes; `kapso_sync` prunes after `AUDIT_RETENTION`."""
+        """Return False: only `kapso_sync` deletes rows, after `AUDIT_RETENTION`."""
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        """Return Django's addresses and that of the export."""
+        """Add the address of the export."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         view = self.admin_site.admin_view(self.export)
         return [path("export/", view, name=name), *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Return as CSV what the list would show with the same query, on all its pages."""
+        """Return as CSV all rows that the list shows for the same query, on all of its pages."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         try:
             records = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
-            # Never more than was asked for. Django's own list answers so, too.
+            # Export nothing rather than too much. Django's own list answers like this, too.
             return HttpResponseRedirect("../?e=1")
         return self._as_csv(records)
 
@@ -166,11 +167,11 @@ class RecordAdmin(ModelAdmin):
         return self._as_csv(queryset)
 
     def _as_csv(self, records: QuerySet[Record]) -> StreamingHttpResponse:
-        """Every field of these rows, under its name in the database, with its value there.
+        """Return every field of the rows, named and written as in the database.
 
-        In no language: it is read by programs, which shall find the same columns every time. One
-        query, sent while it is read: a part of the rows is in memory at a time (on MariaDB all, as
-        its driver gives them: some 40 MB for a hundred thousand).
+        Nothing is translated, because programs read it and need the same columns every time. The
+        rows are sent while one query reads them, so only some are in memory at a time. On MariaDB
+        it is all of them, because its driver reads a whole result first: about 40 MB for 100,000.
         """
         names = [field.attname for field in self.opts.concrete_fields]
         rows = records.values_list(*names).iterator(chunk_size=CHUNK)
@@ -183,21 +184,21 @@ class RecordAdmin(ModelAdmin):
 
 
 def _now() -> datetime:
-    """The time on the reader's clock; on the server's where USE_TZ is off."""
+    """Return the time in the reader's time zone, or in the server's if USE_TZ is off."""
     now = timezone.now()
     return timezone.localtime(now) if timezone.is_aware(now) else now
 
 
 def _csv(names: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
     writer = csv.writer(_Line())
-    yield "\ufeff"  # Without this mark, Excel takes UTF-8 for the code page of its country.
+    yield "\ufeff"  # Without this mark, Excel reads UTF-8 as its local code page.
     yield writer.writerow(names)
     for row in rows:
         yield writer.writerow(map(_cell, row))
 
 
 def _cell(value: Any) -> str:
-    """A value as text that a spreadsheet shows and does not run: a slug may be `=HYPERLINK(…)`."""
+    """Return a value as text that a spreadsheet does not run; a name may be `=HYPERLINK(…)`."""
     if isinstance(value, datetime):
         return value.astimezone(zone.utc).isoformat(timespec="milliseconds")
     text = "" if value is None else str(value)
@@ -205,7 +206,7 @@ def _cell(value: Any) -> str:
 
 
 class _Line:
-    """A file that hands out each line in place of keeping it."""
+    """A file for `csv.writer` that returns each line instead of storing it."""
 
     def write(self, line: str) -> str:
         return line
@@ -213,7 +214,7 @@ class _Line:
 
 @admin.register(LaunchAttempt)
 class LaunchAttemptAdmin(RecordAdmin):
-    """Who opened, or tried to open, which inbox."""
+    """The list of who opened, or tried to open, which inbox."""
 
     list_display = ("created_at", "who", "inbox", "outcome", "address")
     list_filter = ("outcome", ("created_at", TimeFilter), UserFilter)
@@ -222,7 +223,7 @@ class LaunchAttemptAdmin(RecordAdmin):
 
 @admin.register(InboxChange)
 class InboxChangeAdmin(RecordAdmin):
-    """Who did what to which embed."""
+    """The list of who did what to which embed."""
 
     list_display = ("created_at", "who", "inbox", "action", "details")
     list_filter = ("action", ("created_at", TimeFilter), UserFilter)

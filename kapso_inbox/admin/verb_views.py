@@ -1,10 +1,10 @@
-"""The pages of a verb: what will happen to each embed, and then what became of it."""
+"""The pages of a verb: its confirmation, and then what became of each embed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -16,139 +16,162 @@ from django.utils.translation import ngettext
 
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
-from .base import EmbedPages
+from .pages import page_url, render_page
 from .verbs import VERBS, Result, Target, Verb, carry_out, is_id
 
-#: So many embeds at a time: each takes one or more requests to Kapso.
-MOST = 100
-#: Seconds after which no further embed is begun; a button goes on with the rest. Web servers end a
-#: request after 30 as they come (gunicorn).
-TIME = 20
+if TYPE_CHECKING:
+    from .embeds import InboxEmbedAdmin
+
+#: How many embeds a verb is applied to in one request: each takes one or more requests to Kapso.
+MAX_EMBEDS = 100
+#: Seconds after which no further embed is begun; a button continues with the rest. Web servers end
+#: a request after 30 by default (gunicorn).
+TIME_LIMIT = 20
 
 
-class VerbPages(EmbedPages):
-    """The confirmation of a verb, and its results."""
+def confirm_view(
+    model_admin: InboxEmbedAdmin,
+    request: HttpRequest,
+    verb: Verb,
+    embeds: InboxEmbedQuerySet,
+    form: Form | None = None,
+) -> HttpResponse:
+    """Show what a verb will do to each embed, and ask for a confirmation.
 
-    def ask_to_confirm(
-        self,
-        request: HttpRequest,
-        verb: Verb,
-        embeds: InboxEmbedQuerySet,
-        form: Form | None = None,
-    ) -> HttpResponse:
-        """Say what will happen to each embed, before it does."""
-        chosen = list(embeds.with_condition().with_newest_link()[: MOST + 1])
-        if len(chosen) > MOST:
-            text = _("At most %(most)d at a time, since each takes requests to Kapso.")
-            self.message_user(request, text % {"most": MOST}, messages.ERROR)
-            return HttpResponseRedirect(self._url("changelist"))
-        may = self._may_do(request, verb, chosen)
-        rows = [
-            {
-                "embed": embed,
-                "state": self.state(embed),
-                "obstacle": verb.obstacle(embed) if embed.pk in may else _only_to_be_seen(),
-                "target": Target.of(embed, embed.newest_link_id),  # type: ignore[attr-defined]
-            }
-            for embed in chosen
-        ]
-        possible = sum(not row["obstacle"] for row in rows)
-        if form is None and verb.form is not None:
-            form = verb.form(initial={"expiry": "30"})
-        return self._page(
-            request,
-            "confirm",
-            title=verb.label,
-            verb=verb,
-            rows=rows,
-            possible=possible,
-            form=form,
-            media=self.media + form.media if form is not None else self.media,
-            action_url=self._url("verb", verb.name),
-        )
+    Args:
+        model_admin: whose page it is.
+        request: the current request.
+        verb: the verb.
+        embeds: the embeds that were chosen.
+        form: the verb's form if it was filled in wrongly; None = a new one.
+    """
+    chosen = list(embeds.with_condition().with_newest_link()[: MAX_EMBEDS + 1])
+    if len(chosen) > MAX_EMBEDS:
+        text = _("At most %(most)d at a time, since each takes requests to Kapso.")
+        model_admin.message_user(request, text % {"most": MAX_EMBEDS}, messages.ERROR)
+        return HttpResponseRedirect(page_url(model_admin, "changelist"))
+    manageable = _manageable_ids(model_admin, request, verb, chosen)
+    rows = [
+        {
+            "embed": embed,
+            "state": model_admin.state(embed),
+            "obstacle": verb.obstacle(embed) if embed.pk in manageable else _view_only(),
+            "target": Target.of(embed, embed.newest_link_id),  # type: ignore[attr-defined]
+        }
+        for embed in chosen
+    ]
+    if form is None and verb.form is not None:
+        form = verb.form(initial={"expiry": "30"})
+    return render_page(
+        model_admin,
+        request,
+        "confirm",
+        title=verb.label,
+        verb=verb,
+        rows=rows,
+        possible=sum(not row["obstacle"] for row in rows),
+        form=form,
+        media=model_admin.media + form.media if form is not None else model_admin.media,
+        action_url=page_url(model_admin, "verb", verb.name),
+    )
 
-    def _may_do(self, request: HttpRequest, verb: Verb, embeds: Iterable[InboxEmbed]) -> set[int]:
-        """Return the primary keys of those that the administrator may not only look at."""
-        keys = [embed.pk for embed in embeds]
-        allowed = self._manageable(request, verb.permission).filter(pk__in=keys)
-        return set(allowed.values_list("pk", flat=True))
 
-    def verb_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Ask, and once that is confirmed, do it and tell what became of each embed.
+def verb_view(model_admin: InboxEmbedAdmin, request: HttpRequest, name: str) -> HttpResponse:
+    """Ask for a confirmation; once it is given, apply the verb and show what became of each embed.
 
-        What is told stands in the answer itself. Loading it again is harmless: each embed comes
-        with the newest link that the administrator saw, and another one since stops it.
-        """
-        verb = VERBS.get(name)
-        if verb is None:
+    The results are in the response itself. Loading it again is harmless: each embed is sent with
+    the newest link that the administrator saw, and a newer one stops the verb.
+
+    Args:
+        model_admin: whose page it is.
+        request: the current request.
+        name: the verb's name.
+    """
+    verb = VERBS.get(name)
+    if verb is None:
+        raise Http404
+    if verb.permission not in model_admin.get_permissions(request):
+        raise PermissionDenied
+    embeds = model_admin.get_queryset(request).with_condition()
+    if request.method != "POST" or "confirmed" not in request.POST:
+        chosen = request.GET.getlist("id") or request.POST.getlist(ACTION_CHECKBOX_NAME)
+        found = embeds.filter(pk__in=[int(one) for one in chosen if is_id(one)])
+        if not found.exists():
             raise Http404
-        if not request.user.has_perm(f"kapso_inbox.{verb.permission}_inboxembed"):
-            raise PermissionDenied
-        embeds = self._shown(request)
-        if request.method != "POST" or "confirmed" not in request.POST:
-            chosen = request.GET.getlist("id") or request.POST.getlist(ACTION_CHECKBOX_NAME)
-            ids = [int(one) for one in chosen if is_id(one)]
-            found = embeds.filter(pk__in=ids)
-            if not found.exists():
-                raise Http404
-            return self.ask_to_confirm(request, verb, found)
-        try:
-            targets = [Target.read(text) for text in request.POST.getlist("target")[:MOST]]
-        except ValueError:
-            raise Http404 from None
-        by_id = {embed.pk: embed for embed in embeds.filter(pk__in=[t.embed_id for t in targets])}
-        form = verb.form(request.POST) if verb.form is not None else None
-        if form is not None and not form.is_valid():
-            return self.ask_to_confirm(request, verb, embeds.filter(pk__in=by_id), form)
-        results, rest = self._run(request, verb, targets, by_id, form.cleaned_data if form else {})
-        return self._page(
-            request,
-            "results",
-            title=verb.label,
-            verb=verb,
-            results=results,
-            rest=rest,
-            rest_text=ngettext(
-                "Go on with the one that is left",
-                "Go on with the %(count)d that are left",
-                len(rest),
-            )
-            % {"count": len(rest)},
-            form=form,
-            action_url=self._url("verb", verb.name),
+        return confirm_view(model_admin, request, verb, found)
+    try:
+        targets = [Target.parse(text) for text in request.POST.getlist("target")[:MAX_EMBEDS]]
+    except ValueError:
+        raise Http404 from None
+    by_id = {embed.pk: embed for embed in embeds.filter(pk__in=[one.embed_id for one in targets])}
+    form = verb.form(request.POST) if verb.form is not None else None
+    if form is not None and not form.is_valid():
+        return confirm_view(model_admin, request, verb, embeds.filter(pk__in=by_id), form)
+    values = form.cleaned_data if form is not None else {}
+    results, rest = _apply(model_admin, request, verb, targets, by_id, values)
+    return render_page(
+        model_admin,
+        request,
+        "results",
+        title=verb.label,
+        verb=verb,
+        results=results,
+        rest=rest,
+        rest_text=ngettext(
+            "Go on with the one that is left",
+            "Go on with the %(count)d that are left",
+            len(rest),
         )
-
-    def _run(
-        self,
-        request: HttpRequest,
-        verb: Verb,
-        targets: Iterable[Target],
-        embeds: dict[int, InboxEmbed],
-        values: dict[str, Any],
-    ) -> tuple[list[Result], list[Target]]:
-        """Do it to one after another, as long as there is time; return what is left, too."""
-        results: list[Result] = []
-        rest: list[Target] = []
-        may = self._may_do(request, verb, embeds.values())
-        until = time.monotonic() + TIME
-        for target in targets:
-            embed = embeds.get(target.embed_id)
-            if embed is None:
-                continue  # gone, or out of their sight
-            if time.monotonic() > until:
-                rest.append(target)
-                continue
-            if embed.pk not in may:
-                results.append(Result(embed, "nothing", _only_to_be_seen()))
-                continue
-            result = carry_out(verb, embed, target, request.user, values)
-            results.append(result)
-            if result.outcome == "done" and verb.name == "delete":
-                self.log_deletions(request, [embed])  # type: ignore[arg-type]
-            elif result.outcome == "done":
-                self.log_change(request, embed, f"{verb.label}: {result.text}")
-        return results, rest
+        % {"count": len(rest)},
+        form=form,
+        action_url=page_url(model_admin, "verb", verb.name),
+    )
 
 
-def _only_to_be_seen() -> str:
+def _apply(
+    model_admin: InboxEmbedAdmin,
+    request: HttpRequest,
+    verb: Verb,
+    targets: Iterable[Target],
+    embeds: dict[int, InboxEmbed],
+    values: dict[str, Any],
+) -> tuple[list[tuple[InboxEmbed, Result]], list[Target]]:
+    """Apply a verb to one embed after another for as long as there is time.
+
+    Returns:
+        The embeds with their results, and the targets for which no time was left.
+    """
+    results: list[tuple[InboxEmbed, Result]] = []
+    rest: list[Target] = []
+    manageable = _manageable_ids(model_admin, request, verb, embeds.values())
+    until = time.monotonic() + TIME_LIMIT
+    for target in targets:
+        embed = embeds.get(target.embed_id)
+        if embed is None:
+            continue  # It was deleted, or the user may not see it.
+        if time.monotonic() > until:
+            rest.append(target)
+            continue
+        if embed.pk not in manageable:
+            results.append((embed, Result("nothing", _view_only())))
+            continue
+        result = carry_out(verb, embed, target, request.user, values)
+        results.append((embed, result))
+        if result.outcome == "done" and verb.name == "delete":
+            model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
+        elif result.outcome == "done":
+            model_admin.log_change(request, embed, f"{verb.label}: {result.text}")
+    return results, rest
+
+
+def _manageable_ids(
+    model_admin: InboxEmbedAdmin, request: HttpRequest, verb: Verb, embeds: Iterable[InboxEmbed]
+) -> set[int]:
+    """Return the primary keys of the embeds to which the user may apply the verb."""
+    ids = [embed.pk for embed in embeds]
+    manageable = model_admin.get_manageable(request, verb.permission).filter(pk__in=ids)
+    return set(manageable.values_list("pk", flat=True))
+
+
+def _view_only() -> str:
     return _("You may look at it, not change it.")

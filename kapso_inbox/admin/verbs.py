@@ -1,18 +1,15 @@
-"""What an administrator can do to embeds: each verb says what it takes and what will happen."""
+"""What an administrator can do to embeds: each verb, what it requires, and what it does."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db import DatabaseError
 from django.forms import Form
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -22,32 +19,39 @@ from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle.links import embeds, links_of
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
+from .descriptions import condition_of, format_time, has_unsettled_links
 from .forms import ExpiryFields
 
 logger = logging.getLogger(__name__)
 
-State = AccessLink.State
+_State = AccessLink.State
 
 _REVOKED = "revoked"
 
 
-class NothingToDo(Exception):  # noqa: N818 (no error: a double click ends here)
-    """There was nothing to do after all; the text says why."""
+@dataclass(frozen=True)
+class Result:
+    """What a verb did to one embed.
 
+    Attributes:
+        outcome: `done`; `nothing` = there was nothing to do; `failed` = it, or a part of it, was
+            not done.
+        text: the outcome in words.
+    """
 
-class Unfinished(Exception):  # noqa: N818 (no error: the rest is done by kapso_sync)
-    """A part was done, and the rest waits; the text says which."""
+    outcome: Literal["done", "nothing", "failed"]
+    text: str
 
 
 class Verb:
-    """One thing that can be done to embeds.
+    """Something that can be done to embeds.
 
     Attributes:
-        name: its word in addresses.
-        label: what its button says.
-        permission: which of Django's permissions for embeds it takes: `change` or `delete`.
-        consequence: what will happen to each embed, said before.
-        is_dangerous: whether something ends by it.
+        name: its name in addresses.
+        label: the text of its button.
+        permission: the permission for embeds that it requires: `change` or `delete`.
+        consequence: what it will do to each embed, shown before it is confirmed.
+        is_dangerous: whether it ends something.
         form: what it asks for, if anything.
     """
 
@@ -59,52 +63,32 @@ class Verb:
     form: type[Form] | None = None
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Say why this cannot or need not be done to the embed; "" where it can.
+        """Return why the verb cannot or need not be applied to the embed; "" if it can.
 
         Args:
-            embed: with its `condition`.
+            embed: the embed, read with its condition.
         """
         raise NotImplementedError
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """Do it, and say what was done.
+    ) -> Result:
+        """Apply the verb to an embed.
 
         Args:
-            embed: which one.
-            target: it as the administrator saw it when they decided.
+            embed: the embed.
+            target: the embed as the administrator saw it when they decided.
             actor: the administrator.
-            values: what the form holds.
+            values: the cleaned data of the verb's form.
 
         Raises:
-            NothingToDo: it was not needed any more.
-            Unfinished: a part of it waits for Kapso.
-            refusals.REFUSALS: it was not done, or perhaps.
+            refusals.REFUSALS: it was not done, or it is uncertain whether it was.
         """
         raise NotImplementedError
 
 
-def moment(when: datetime | None) -> str:
-    """Return a time as the reader's clock and language have it; "" for none."""
-    if when is None:
-        return ""
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
-    return date_format(local, "SHORT_DATETIME_FORMAT")
-
-
-def condition(embed: InboxEmbed) -> Condition:
-    """Return how an embed is doing that was read by `conditions.with_condition`."""
-    return Condition(embed.condition)  # type: ignore[attr-defined]
-
-
-def has_unsettled_links(embed: InboxEmbed) -> bool:
-    """Say whether a link of the embed beside its current one is not settled."""
-    return bool(embed.has_unsettled_links)  # type: ignore[attr-defined]
-
-
 class Rotate(Verb):
-    """A new link in the place of the current one."""
+    """Replaces the current link by a new one."""
 
     name = "rotate"
     label = gettext_lazy("Rotate the link")
@@ -114,41 +98,43 @@ class Rotate(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """It lives, or is to live again."""
-        if condition(embed) == Condition.UNMANAGED:
+        """Refuse an embed that must be adopted or extended instead."""
+        if condition_of(embed) == Condition.UNMANAGED:
             return _("It was not made here. Adopt it instead.")
-        if condition(embed) == Condition.EXPIRED:
+        if condition_of(embed) == Condition.EXPIRED:
             return _("It has expired. Extend its expiry instead.")
         return ""
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """Once, however often the button was pressed; and never over somebody's revocation."""
+    ) -> Result:
+        """Rotate once, however often the button is pressed.
+
+        A link or a revocation that is newer than what the administrator saw stops the rotation.
+        """
         try:
             lifecycle.rotate_embed(
                 embed, actor=actor, expected_link=target.newest, revive=target.was_revoked
             )
         except (lifecycle.ReplacedError, lifecycle.RevokedError) as error:
-            raise NothingToDo(refusals.texts(error)) from None
+            return Result("nothing", refusals.texts(error))
         except KapsoError as error:
-            # The new one can work although the old one could not be revoked yet.
+            # The new link can work although the old one could not be revoked yet.
             now = embeds().get(pk=embed.pk)
             if now.current_link_id in (None, embed.current_link_id):
                 raise
-            raise Unfinished(
-                _(
-                    "It has a new link. The old one is not revoked yet, so its address may still "
-                    "work. Press “%(resolve)s” to go on with it, or let kapso_sync do so. "
-                    "(%(reason)s)"
-                )
-                % {"resolve": VERBS["resolve"].label, "reason": refusals.cause(error)}
-            ) from None
-        return _("It has a new link, and the old one is revoked.")
+            text = _(
+                "It has a new link. The old one is not revoked yet, so its address may still "
+                "work. Press “%(resolve)s” to go on with it, or let kapso_sync do so. "
+                "(%(reason)s)"
+            )
+            said = {"resolve": VERBS["resolve"].label, "reason": refusals.cause(error)}
+            return Result("failed", text % said)
+        return Result("done", _("It has a new link, and the old one is revoked."))
 
 
 class Adopt(Rotate):
-    """A link of our own in the place of one that was made elsewhere."""
+    """Replaces a link that was created elsewhere by one of our own."""
 
     name = "adopt"
     label = gettext_lazy("Adopt")
@@ -159,12 +145,13 @@ class Adopt(Rotate):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """It was made elsewhere."""
-        return "" if condition(embed) == Condition.UNMANAGED else _("It is managed here already.")
+        """Refuse an embed that is managed already."""
+        is_unmanaged = condition_of(embed) == Condition.UNMANAGED
+        return "" if is_unmanaged else _("It is managed here already.")
 
 
 class Revoke(Verb):
-    """The end of all links of an embed."""
+    """Revokes all links of an embed."""
 
     name = "revoke"
     label = gettext_lazy("Revoke")
@@ -176,40 +163,39 @@ class Revoke(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """There is something to revoke."""
+        """Refuse an embed that has nothing to revoke."""
         if has_unsettled_links(embed):
             return ""
-        if condition(embed) == Condition.REVOKED:
+        if condition_of(embed) == Condition.REVOKED:
             return _("It is revoked already.")
-        return _("It has no link.") if condition(embed) == Condition.NO_LINK else ""
+        return _("It has no link.") if condition_of(embed) == Condition.NO_LINK else ""
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """Here at once; at Kapso as soon as it answers."""
+    ) -> Result:
+        """Revoke the embed here at once, and at Kapso as soon as Kapso answers."""
         try:
             embed = lifecycle.revoke_embed(embed, actor=actor)
         except refusals.REFUSALS as error:
             if isinstance(error, lifecycle.LifecycleError):
                 raise
-            raise Unfinished(
-                _(
-                    "It does not open here any more, but Kapso has not confirmed its end, so its "
-                    "address may still work. Revoke it again, or let kapso_sync go on with it. "
-                    "(%(reason)s)"
-                )
-                % {"reason": refusals.cause(error)}
-            ) from None
+            text = _(
+                "It does not open here any more, but Kapso has not confirmed its end, so its "
+                "address may still work. Revoke it again, or let kapso_sync go on with it. "
+                "(%(reason)s)"
+            )
+            return Result("failed", text % {"reason": refusals.cause(error)})
         if links_of(embed).filter(state__in=AccessLink.UNCERTAIN).exists():
-            return _(
+            text = _(
                 "It is revoked. One link whose making is uncertain is still looked for: resolve it "
                 "in some minutes, or let kapso_sync do it."
             )
-        return _("It is revoked.")
+            return Result("done", text)
+        return Result("done", _("It is revoked."))
 
 
 class Extend(Verb):
-    """Another expiry."""
+    """Changes when an embed expires."""
 
     name = "extend"
     label = gettext_lazy("Change the expiry")
@@ -217,46 +203,47 @@ class Extend(Verb):
     form = ExpiryFields
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Always: where nothing of it lives, the expiry is kept for its next link."""
+        """Refuse nothing: an embed without a live link keeps the expiry for its next one."""
         return ""
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """An absolute time, so that twice is as good as once."""
+    ) -> Result:
+        """Set the expiry, which is an absolute time: setting it twice changes nothing."""
         embed = lifecycle.update_embed(embed, actor=actor, expires_at=values["expires_at"])
         if embed.expires_at is None:
-            return _("It never expires.")
-        return _("It expires at %(when)s.") % {"when": moment(embed.expires_at)}
+            return Result("done", _("It never expires."))
+        text = _("It expires at %(when)s.") % {"when": format_time(embed.expires_at)}
+        return Result("done", text)
 
 
 class Refresh(Verb):
-    """What Kapso says of it now."""
+    """Copies what Kapso now says about an embed."""
 
     name = "refresh"
     label = gettext_lazy("Refresh from Kapso")
     consequence = gettext_lazy("What Kapso has of it now is shown here. Nothing changes at Kapso.")
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Kapso has something to say."""
+        """Refuse an embed that Kapso cannot be asked about."""
         link = embed.current_link
-        if link is None or link.state == State.REVOKED:
+        if link is None or link.state == _State.REVOKED:
             return _("Kapso has no link of it that could be asked for.")
         return ""
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """One request."""
+    ) -> Result:
+        """Ask Kapso once."""
         embed = lifecycle.refresh_embed(embed, actor=actor)
         link = embed.current_link
-        if link is not None and link.state == State.REVOKED:
-            return _("It was revoked at Kapso, and is revoked here now.")
-        return _("It is up to date.")
+        if link is not None and link.state == _State.REVOKED:
+            return Result("done", _("It was revoked at Kapso, and is revoked here now."))
+        return Result("done", _("It is up to date."))
 
 
 class Resolve(Verb):
-    """What became of a link whose making is uncertain."""
+    """Finds out what became of uncertain links, and resumes revocations."""
 
     name = "resolve"
     label = gettext_lazy("Find out what became of it")
@@ -267,41 +254,41 @@ class Resolve(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Something is uncertain."""
-        if condition(embed) == Condition.WAITING or has_unsettled_links(embed):
+        """Refuse an embed whose links are all settled."""
+        if condition_of(embed) == Condition.WAITING or has_unsettled_links(embed):
             return ""
         return _("Nothing about it is uncertain.")
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """Each uncertain link, and each that waits to be revoked."""
-        unsettled = [link.pk for link in links_of(embed).unsettled()]
+    ) -> Result:
+        """Settle each link that is uncertain or waits to be revoked."""
+        unsettled = set(links_of(embed).unsettled().values_list("pk", flat=True))
         if not unsettled:
-            raise NothingToDo(_("Nothing about it is uncertain any more."))
+            return Result("nothing", _("Nothing about it is uncertain any more."))
         embed = lifecycle.resolve_embed(embed, actor=actor)
-        links = links_of(embed).filter(pk__in=unsettled)
-        states = [link.state for link in links]
-        for link in links:
-            if link.state == State.UNKNOWN and link.absent_at is None:
+        links = list(links_of(embed).filter(pk__in=unsettled))
+        unknown = [link for link in links if link.state == _State.UNKNOWN]
+        for link in unknown:
+            if link.absent_at is None:
                 text = _(
                     "Only the API key that was in use when it was asked for can say what became of "
                     "it. Put that key back, or look in Kapso for a name that ends in %(link)s."
                 )
-                raise Unfinished(text % {"link": link})
-        if State.UNKNOWN in states:
-            return _("Kapso's list does not have it. Look once more in five minutes to be sure.")
-        if State.REVOKED in states:
-            found = _("It was found at Kapso and is revoked.")
+                return Result("failed", text % {"link": link})
+        if unknown:
+            text = _("Kapso's list does not have it. Look once more in five minutes to be sure.")
+        elif any(link.state == _State.REVOKED for link in links):
+            text = _("It was found at Kapso and is revoked.")
         else:
-            found = _("It was never made.")
-        if embed.obstacle() is None:
-            return found
-        return found + " " + _("Rotate the link to get one that works.")
+            text = _("It was never made.")
+        if not unknown and embed.obstacle() is not None:
+            text += " " + _("Rotate the link to get one that works.")
+        return Result("done", text)
 
 
 class Delete(Verb):
-    """The end of the row of an embed that is over."""
+    """Deletes the row of an embed that has no live link."""
 
     name = "delete"
     label = gettext_lazy("Delete the record")
@@ -313,8 +300,8 @@ class Delete(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Nothing of it lives."""
-        if has_unsettled_links(embed) or condition(embed) not in (
+        """Refuse an embed that has a link that may still work."""
+        if has_unsettled_links(embed) or condition_of(embed) not in (
             Condition.REVOKED,
             Condition.NO_LINK,
         ):
@@ -323,47 +310,32 @@ class Delete(Verb):
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> str:
-        """The lifecycle looks once more whether nothing lives."""
+    ) -> Result:
+        """Delete the row. The lifecycle checks again that no link may still work."""
         lifecycle.delete_embed(embed, actor=actor)
-        return _("It is deleted.")
+        return Result("done", _("It is deleted."))
 
 
-#: In the order of their buttons.
+#: All verbs by name, in the order of their buttons.
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (Rotate(), Adopt(), Extend(), Refresh(), Resolve(), Revoke(), Delete())
 }
 
 
-@dataclass
-class Result:
-    """What became of one embed.
-
-    Attributes:
-        embed: which one; without a primary key if it is deleted.
-        outcome: `done`, `nothing` (there was nothing to do) or `failed`.
-        text: in words.
-    """
-
-    embed: InboxEmbed
-    outcome: str
-    text: str
-
-
 def is_id(text: str) -> bool:
-    """Say whether this can be a primary key: a database refuses a number that is too long."""
+    """Return whether the text can be a primary key; databases refuse a number that is too long."""
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 @dataclass(frozen=True)
 class Target:
-    """An embed as the administrator saw it when they decided.
+    """An embed as the administrator saw it when they decided; the form carries it as a string.
 
     Attributes:
-        embed_id: its primary key.
-        newest: its newest link's.
-        was_revoked: whether it was.
+        embed_id: the embed's primary key.
+        newest: the primary key of its newest link, or None.
+        was_revoked: whether the embed was revoked.
     """
 
     embed_id: int
@@ -375,17 +347,21 @@ class Target:
 
     @classmethod
     def of(cls, embed: InboxEmbed, newest: UUID | None) -> Target:
-        """Return an embed as it is shown now, with its newest link's primary key."""
+        """Return the target for an embed as it is shown now.
+
+        Args:
+            embed: the embed, with its current link.
+            newest: the primary key of its newest link, or None.
+        """
         link = embed.current_link
-        is_over = link is not None and link.state in (State.REVOKING, State.REVOKED)
-        return cls(embed.pk, newest, is_over)
+        return cls(embed.pk, newest, link is not None and link.state in AccessLink.OVER)
 
     @classmethod
-    def read(cls, text: str) -> Target:
-        """Read what a form holds.
+    def parse(cls, text: str) -> Target:
+        """Return the target that a form carries.
 
         Raises:
-            ValueError: somebody wrote it by hand.
+            ValueError: the text was written by hand.
         """
         embed_id, _separator, seen = text.partition(":")
         newest, _separator, was_revoked = seen.partition(":")
@@ -397,25 +373,23 @@ class Target:
 def carry_out(
     verb: Verb, embed: InboxEmbed, target: Target, actor: Any, values: Mapping[str, Any]
 ) -> Result:
-    """Do it to one embed, whatever may come.
+    """Apply a verb to one embed. Whatever Kapso or the database does, return what became of it.
 
     Args:
-        embed: as it is now, with its `condition`.
-        target: as it was when the administrator decided.
+        verb: the verb.
+        embed: the embed as it is now, read with its condition.
+        target: the embed as it was when the administrator decided.
+        actor: the administrator.
+        values: the cleaned data of the verb's form.
     """
-    name = InboxEmbed(pk=embed.pk, slug=embed.slug, name=embed.name)
     try:
         if obstacle := verb.obstacle(embed):
-            raise NothingToDo(obstacle)
-        return Result(name, "done", verb.run(embed, target=target, actor=actor, values=values))
-    except NothingToDo as reason:
-        return Result(name, "nothing", str(reason))
-    except Unfinished as state:
-        return Result(name, "failed", str(state))
+            return Result("nothing", obstacle)
+        return verb.run(embed, target=target, actor=actor, values=values)
     except InboxEmbed.DoesNotExist:
-        return Result(name, "nothing", _("It is not there any more."))
+        return Result("nothing", _("It is not there any more."))
     except refusals.REFUSALS as error:
-        return Result(name, "failed", refusals.texts(error))
+        return Result("failed", refusals.texts(error))
     except DatabaseError as error:
-        logger.exception("The database failed while the verb %s was done.", verb.name)
-        return Result(name, "failed", refusals.texts(error))
+        logger.exception("The database failed during the verb %s.", verb.name)
+        return Result("failed", refusals.texts(error))

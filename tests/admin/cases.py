@@ -1,4 +1,4 @@
-"""Embeds in every condition, what can go wrong at Kapso, and what has to hold after it."""
+"""Embeds in every condition, what can go wrong at Kapso, and what must hold after it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .conftest import url
 
 State = AccessLink.State
 
-#: The conditions in which an embed can be, each with what makes one.
+#: The conditions in which an embed can be; `make` makes one.
 CONDITIONS = (
-    # The first, since it takes a sync, and that settles what others wait for.
+    # First, because it requires a sync, which settles the links that others wait for.
     "unmanaged",
     "works",
     "expires soon",
@@ -39,7 +39,7 @@ CONDITIONS = (
 
 
 def make(condition: str, sandbox: Sandbox, slug: str = "sales", **given: Any) -> InboxEmbed:
-    """Return an embed in a condition, which it came into as it does in life."""
+    """Return an embed that came into a condition as embeds really do."""
     given = {"slug": slug, "name": f"The {slug} inbox", **given}
     if condition == "unmanaged":
         known = set(InboxEmbed.objects.values_list("pk", flat=True))
@@ -118,12 +118,12 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 def live(sandbox: Sandbox) -> list[str]:
-    """Return the ids of what is not revoked at Kapso."""
+    """Return the IDs of the embeds that are active at Kapso."""
     return [record["id"] for record in sandbox.project().active_embeds()]
 
 
 def assert_all_is_accounted_for(sandbox: Sandbox) -> None:
-    """Each live link at Kapso has a row in a state that says so."""
+    """Check that each live link at Kapso has a row in a live state."""
     rows = AccessLink.objects.filter(state__in=AccessLink.LIVE)
     known = {row.kapso_id for row in rows if row.kapso_id}
     references = {row.reference for row in rows}
@@ -132,7 +132,7 @@ def assert_all_is_accounted_for(sandbox: Sandbox) -> None:
 
 
 def targets(page: Any) -> list[str]:
-    """Return what the form of a confirmation holds."""
+    """Return the targets in the form of a confirmation."""
     return [str(row["target"]) for row in page.context["rows"] if not row["obstacle"]]
 
 
@@ -151,9 +151,9 @@ def confirmed(
 
 
 def results(response: Any) -> list[tuple[str, str]]:
-    """Return outcome and text of each row of a page of results."""
+    """Return the outcome and text of each row of a page of results."""
     assert response.status_code == 200
-    return [(result.outcome, result.text) for result in response.context["results"]]
+    return [(result.outcome, result.text) for _embed, result in response.context["results"]]
 
 
 def counted(sandbox: Sandbox, method: str) -> int:

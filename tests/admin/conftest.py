@@ -23,7 +23,7 @@ def url(name: str, *args: Any) -> str:
 
 @pytest.fixture
 def make_administrator(db: None) -> Callable[..., User]:
-    """Staff with these of Django's permissions for embeds, and others by their codename."""
+    """Make a staff user with these permissions: for embeds by verb, others by codename."""
 
     def make(username: str, *names: str, **fields: Any) -> User:
         user = User.objects.create_user(username, password="secret", is_staff=True, **fields)
@@ -38,26 +38,26 @@ def make_administrator(db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def administrator(make_administrator: Callable[..., User]) -> User:
-    """One who may manage every embed, and read no conversation."""
+    """Return a user who may manage every embed, but read no conversations."""
     return make_administrator("admin", *MANAGING)
 
 
 @pytest.fixture
 def admin(client: Client, administrator: User) -> Client:
-    """The administrator's browser."""
+    """Return the administrator's browser."""
     client.force_login(administrator)
     return client
 
 
 @pytest.fixture
 def number(kapso_sandbox: Sandbox) -> dict[str, Any]:
-    """A number of the project."""
+    """Return a phone number of the project."""
     return kapso_sandbox.project().phone_numbers[0]
 
 
 @pytest.fixture
 def filled_in(number: dict[str, Any]) -> dict[str, Any]:
-    """The form of a new embed, filled in."""
+    """Return the data of the form of a new embed, filled in."""
     return {
         "name": "Support inbox",
         "slug": "support",
@@ -75,7 +75,7 @@ def filled_in(number: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def change_form(admin: Client) -> Callable[..., dict[str, Any]]:
-    """The form of an embed as its page holds it, hidden initial values included."""
+    """Return a reader of the data in an embed's form, with its hidden initial values."""
 
     def read(embed: InboxEmbed, **changed: Any) -> dict[str, Any]:
         page = admin.get(url("change", embed.pk))

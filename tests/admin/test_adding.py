@@ -34,7 +34,7 @@ def errors(response: Any) -> dict[str, list[str]]:
     }
 
 
-def test_a_new_embed_is_made_at_kapso_and_shown_with_its_tag(
+def test_a_new_embed_is_created_at_kapso_and_shown_with_its_tag(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     response = admin.post(url("add"), filled_in, follow=True)
@@ -49,7 +49,7 @@ def test_a_new_embed_is_made_at_kapso_and_shown_with_its_tag(
     assert LogEntry.objects.get().object_id == str(embed.pk)
 
 
-def test_who_may_open_it_and_when_it_ends_are_taken_over(
+def test_the_groups_and_the_expiry_are_stored(
     admin: Client, filled_in: dict[str, Any], sales: Group
 ) -> None:
     admin.post(url("add"), filled_in | {"expiry": "30", "groups": [sales.pk]})
@@ -83,7 +83,7 @@ def test_the_form_proposes_this_sites_own_address(admin: Client, kapso_sandbox: 
         ("name", "Inbox #ki-0123456789", "reference"),
     ],
 )
-def test_wrong_input_is_told_at_its_field_and_kapso_is_not_asked(
+def test_wrong_input_is_reported_at_its_field_and_kapso_is_not_asked(
     admin: Client,
     filled_in: dict[str, Any],
     kapso_sandbox: Sandbox,
@@ -100,7 +100,7 @@ def test_wrong_input_is_told_at_its_field_and_kapso_is_not_asked(
     assert not InboxEmbed.objects.exists()
 
 
-def test_an_expiry_of_the_past_is_told_at_the_date(
+def test_an_expiry_in_the_past_is_reported_at_the_date(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     filled_in |= {"expiry": "date", "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
@@ -108,7 +108,7 @@ def test_an_expiry_of_the_past_is_told_at_the_date(
     assert kapso_sandbox.requests == []
 
 
-def test_what_kapso_refuses_is_told_at_its_field_and_leaves_nothing_behind(
+def test_what_kapso_refuses_is_reported_at_its_field_and_leaves_nothing_behind(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     body = {"errors": {"name": ["is too long"], "color": ["is unknown"]}}
@@ -122,7 +122,7 @@ def test_what_kapso_refuses_is_told_at_its_field_and_leaves_nothing_behind(
     assert admin.post(url("add"), filled_in).status_code == 302
 
 
-def test_a_number_of_another_project_is_told_with_those_that_the_key_sees(
+def test_for_a_number_of_another_project_the_form_lists_those_that_the_key_sees(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, number: dict[str, Any]
 ) -> None:
     response = admin.post(url("add"), filled_in | {"scope_id": "999999999999"})
@@ -132,7 +132,7 @@ def test_a_number_of_another_project_is_told_with_those_that_the_key_sees(
     assert not InboxEmbed.objects.exists()
 
 
-def test_a_form_that_comes_back_shows_what_was_picked_by_its_name(
+def test_a_form_that_is_shown_again_names_what_was_picked(
     admin: Client, filled_in: dict[str, Any], number: dict[str, Any]
 ) -> None:
     admin.get(url("lookup"), {"kind": "phone_number"})
@@ -151,7 +151,7 @@ def test_a_form_that_comes_back_shows_what_was_picked_by_its_name(
         ({"answer": Answer(200, {"data": {}})}, "Perhaps it was done"),
     ],
 )
-def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_made_twice(
+def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_created_twice(
     admin: Client,
     filled_in: dict[str, Any],
     kapso_sandbox: Sandbox,
@@ -169,7 +169,7 @@ def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_made_twice
     assert InboxEmbed.objects.exists() is uncertain
     if uncertain:
         assert AccessLink.objects.get().state == "unknown"
-        # The form that is sent again, because the page was loaded again, makes none.
+        # Sending the form again, by reloading the page, creates no second embed.
         again = admin.post(url("add"), filled_in, follow=True)
         assert posts(kapso_sandbox) == 1
         [text] = map(str, get_messages(again.wsgi_request))
@@ -177,7 +177,7 @@ def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_made_twice
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_fails_after_kapso_made_it_is_told_and_nothing_lives_on(
+def test_if_the_database_fails_after_kapso_created_the_embed_it_is_reported_and_nothing_stays_live(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     def fail(execute: Any, sql: str, *args: Any) -> Any:
@@ -200,7 +200,7 @@ def test_a_database_that_fails_after_kapso_made_it_is_told_and_nothing_lives_on(
     assert AccessLink.objects.get().state == AccessLink.State.REVOKED
 
 
-def test_a_database_that_fails_before_anything_is_told_and_the_form_keeps_what_was_typed(
+def test_if_the_database_fails_first_it_is_reported_and_the_form_keeps_what_was_typed(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     def fail(execute: Any, sql: str, *args: Any) -> Any:
@@ -216,7 +216,7 @@ def test_a_database_that_fails_before_anything_is_told_and_the_form_keeps_what_w
     assert not InboxEmbed.objects.exists()
 
 
-def test_a_button_that_is_pressed_twice_makes_one_embed(
+def test_a_button_that_is_pressed_twice_creates_one_embed(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     first, second = admin.post(url("add"), filled_in), admin.post(url("add"), filled_in)
@@ -230,14 +230,14 @@ def test_a_button_that_is_pressed_again_while_the_first_press_waits_is_told_to_w
 ) -> None:
     kapso_sandbox.fail_next(method="POST", drop="before")
     admin.post(url("add"), filled_in)
-    AccessLink.objects.update(state="creating")  # as it is until Kapso's answer comes
+    AccessLink.objects.update(state="creating")  # As it is until Kapso answers.
     again = admin.post(url("add"), filled_in)
     [text] = errors(again)["__all__"]
     assert "Try again in a moment." in text
     assert posts(kapso_sandbox) == 1
 
 
-def test_another_embed_of_the_same_slug_is_told_at_the_slug(
+def test_a_slug_of_another_embed_is_reported_at_the_slug(
     admin: Client, filled_in: dict[str, Any], embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     response = admin.post(url("add"), filled_in | {"slug": "sales"})
@@ -257,7 +257,7 @@ def test_it_works_in_a_project_with_atomic_requests(
 
 
 @pytest.mark.parametrize("origins", ["", "*"])
-def test_origins_that_open_it_to_the_whole_web_are_warned_of(
+def test_a_message_warns_of_origins_that_open_the_embed_to_the_whole_web(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, origins: str
 ) -> None:
     made = {"id": "1", "embed_url": "https://inbox.kapso.ai/embed/x"}
@@ -314,7 +314,7 @@ def test_another_form_of_the_same_slug_is_not_taken_for_a_second_press(
     assert posts(kapso_sandbox) == 1
 
 
-def test_an_embed_whose_making_failed_elsewhere_stays_where_kapso_refuses_it_again(
+def test_an_embed_whose_creation_failed_elsewhere_stays_when_kapso_refuses_it_again(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     before = make("no link", kapso_sandbox, "support")
@@ -327,7 +327,7 @@ def test_an_embed_whose_making_failed_elsewhere_stays_where_kapso_refuses_it_aga
 
 @in_default
 @pytest.mark.django_db(transaction=True, databases=["default", "replica"])
-def test_nothing_is_decided_by_what_a_replica_has_not_heard_of_yet(
+def test_nothing_is_decided_by_a_replica_that_lags_behind(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     with override_settings(DATABASE_ROUTERS=[f"{__name__}.StaleReplica"]):
@@ -344,11 +344,11 @@ def test_nothing_is_decided_by_what_a_replica_has_not_heard_of_yet(
             [(outcome, _text)] = results(admin.post(url("verb", verb), sent))
             assert outcome == "done"
     assert set(InboxEmbed.objects.values_list("slug", flat=True)) == {"support", "lost"}
-    assert len(live(kapso_sandbox)) == 1  # the one whose answer was lost
+    assert len(live(kapso_sandbox)) == 1  # The one whose answer was lost.
 
 
 class StaleReplica:
-    """Embeds are read from a replica that has not heard of anything yet."""
+    """Reads embeds from a replica that has received nothing yet."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica" if model._meta.app_label == "kapso_inbox" else "default"

@@ -1,4 +1,4 @@
-"""An administrator changes an embed: what changed goes to Kapso in one request, no more."""
+"""An administrator changes an embed: only what changed goes to Kapso, in one request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Form = Callable[..., dict[str, Any]]
 
 
 def sent(sandbox: Sandbox) -> list[Any]:
-    """What Kapso was sent since, as method and settings."""
+    """Return the method and settings of each request to Kapso."""
     return [(r.method, (r.json or {}).get("inbox_embed")) for r in sandbox.requests]
 
 
@@ -105,7 +105,7 @@ def test_an_expiry_in_days_is_sent_as_a_time(
     assert abs(expires_at - timezone.now() - timedelta(days=int(days))) < timedelta(minutes=1)
 
 
-def test_an_expiry_is_taken_away(admin: Client, change_form: Form, kapso_sandbox: Sandbox) -> None:
+def test_an_expiry_can_be_removed(admin: Client, change_form: Form, kapso_sandbox: Sandbox) -> None:
     embed = make("expires soon", kapso_sandbox)
     form = change_form(embed, expiry="never")
     kapso_sandbox.requests.clear()
@@ -114,7 +114,7 @@ def test_an_expiry_is_taken_away(admin: Client, change_form: Form, kapso_sandbox
     assert InboxEmbed.objects.get().expires_at is None
 
 
-def test_slug_and_groups_are_ours_alone(
+def test_slug_and_groups_are_changed_without_asking_kapso(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     support = Group.objects.create(name="Support")
@@ -130,7 +130,7 @@ def test_slug_and_groups_are_ours_alone(
 
 @pytest.mark.table
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_form_that_is_saved_as_it_came_changes_nothing(
+def test_a_form_that_is_saved_unchanged_changes_nothing(
     admin: Client, change_form: Form, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox, allowed_origins=["https://a.example"])
@@ -143,7 +143,7 @@ def test_a_form_that_is_saved_as_it_came_changes_nothing(
     assert not LogEntry.objects.exists()
 
 
-def test_an_expired_embed_is_renamed_without_a_word_on_its_expiry(
+def test_an_expired_embed_can_be_changed_without_a_new_expiry(
     admin: Client, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("expired", kapso_sandbox)
@@ -185,7 +185,7 @@ def test_two_administrators_do_not_change_each_others_fields_back(
 
 
 @pytest.mark.parametrize("field", ["default_mode", "language"])
-def test_a_value_of_kapsos_that_no_document_names_stays(
+def test_an_undocumented_value_of_kapso_is_kept(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox, field: str
 ) -> None:
     InboxEmbed.objects.update(**{field: "sepia"})
@@ -197,7 +197,7 @@ def test_a_value_of_kapsos_that_no_document_names_stays(
     assert list(patch) == ["name"]
 
 
-def test_another_value_than_kapsos_can_be_chosen_in_its_place(
+def test_an_undocumented_value_of_kapso_can_be_replaced(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.update(default_mode="sepia")
@@ -205,7 +205,7 @@ def test_another_value_than_kapsos_can_be_chosen_in_its_place(
     assert InboxEmbed.objects.get().default_mode == "dark"
 
 
-def test_what_stands_in_no_form_cannot_be_changed_by_hand(
+def test_what_is_not_in_the_form_cannot_be_changed_by_a_crafted_request(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     other = make("works", kapso_sandbox, "other")
@@ -241,7 +241,7 @@ def test_what_stands_in_no_form_cannot_be_changed_by_hand(
     assert kapso_sandbox.requests == []
 
 
-def test_a_form_without_its_hidden_values_is_taken_at_its_word(
+def test_a_form_without_its_hidden_values_changes_only_what_differs(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     form = change_form(embed, name="New")
@@ -270,7 +270,7 @@ def test_a_form_without_its_hidden_values_is_taken_at_its_word(
         {"initial-expires_at_0": "odd", "initial-groups": ["x"], "initial-default_mode": "odd"},
     ],
 )
-def test_whatever_is_typed_ends_no_page(
+def test_whatever_is_typed_the_page_answers(
     admin: Client,
     embed: InboxEmbed,
     change_form: Form,
@@ -287,7 +287,7 @@ def test_whatever_is_typed_ends_no_page(
 @pytest.mark.table
 @pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_kapso_answers_nothing_is_half_changed_and_what_was_typed_stays(
+def test_whatever_kapso_answers_nothing_is_half_changed_and_the_form_keeps_what_was_typed(
     admin: Client,
     change_form: Form,
     kapso_sandbox: Sandbox,
@@ -343,7 +343,7 @@ def test_the_form_says_what_happened(
     assert said in told(change(admin, embed, form))
 
 
-def test_what_kapso_refuses_of_a_field_is_told_at_it(
+def test_what_kapso_refuses_about_a_field_is_reported_at_it(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     form = change_form(embed, name="Odd")
@@ -355,7 +355,7 @@ def test_what_kapso_refuses_of_a_field_is_told_at_it(
     }
 
 
-def test_a_404_of_an_embed_whose_scope_no_document_names_ends_no_page(
+def test_a_404_for_an_embed_with_an_undocumented_scope_is_reported(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.update(scope_type="galaxy", scope_id="milky-way")
@@ -364,7 +364,7 @@ def test_a_404_of_an_embed_whose_scope_no_document_names_ends_no_page(
     assert "knows nothing" in told(change(admin, embed, form))
 
 
-def test_a_slug_that_is_taken_is_told_at_the_slug(
+def test_a_slug_that_is_taken_is_reported_at_the_slug(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     make("works", kapso_sandbox, "taken")
@@ -375,7 +375,7 @@ def test_a_slug_that_is_taken_is_told_at_the_slug(
     assert kapso_sandbox.requests == []
 
 
-def test_a_language_that_kapso_has_chosen_is_not_left_to_it_again(
+def test_kapsos_default_is_not_offered_once_kapso_has_chosen_a_language(
     admin: Client, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     def offered() -> list[str]:
@@ -396,7 +396,7 @@ def test_the_tag_to_copy_is_not_what_was_typed_and_refused(
     assert panel["tag"] == '{% load kapso_inbox %}{% kapso_inbox "sales" %}'
 
 
-def test_a_slug_that_is_taken_is_told_before_kapso_is_sent_another_name(
+def test_a_slug_that_is_taken_is_refused_before_kapso_is_sent_anything(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     make("works", kapso_sandbox, "taken")
@@ -407,7 +407,7 @@ def test_a_slug_that_is_taken_is_told_before_kapso_is_sent_another_name(
     assert there["default_mode"] == InboxEmbed.objects.get(slug="sales").default_mode
 
 
-def test_what_kapso_made_of_it_is_what_is_kept(
+def test_what_kapso_answers_is_what_is_stored(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     form = change_form(embed, default_mode="dark")
@@ -444,7 +444,7 @@ def test_what_has_no_link_keeps_its_settings_for_the_next_one(
     assert made["default_mode"] == "dark"
 
 
-def test_the_scope_is_shown_with_the_reason_why_it_stays(
+def test_the_scope_is_shown_with_the_reason_why_it_cannot_be_changed(
     admin: Client, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     text = admin.get(url("change", embed.pk)).text
@@ -453,13 +453,15 @@ def test_the_scope_is_shown_with_the_reason_why_it_stays(
     assert 'name="scope_type"' not in text
 
 
-def test_an_embed_that_is_gone_or_was_never_there(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_the_page_of_an_embed_that_does_not_exist_answers(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
     for odd in (0, 999, "x", "9" * 30, "_5F", "a/b", "1%00"):
         for method in (admin.get, admin.post):
             assert method(url("change", odd)).status_code in (302, 404)
 
 
-def test_who_may_only_look_sees_every_setting_and_changes_none(
+def test_a_user_who_may_only_view_sees_every_setting_and_changes_none(
     client: Client,
     embed: InboxEmbed,
     make_administrator: Callable[..., User],
@@ -477,7 +479,7 @@ def test_who_may_only_look_sees_every_setting_and_changes_none(
 def test_forms_of_two_sites_do_not_mix(
     admin: Client, kapso_sandbox: Sandbox, rf: Any, administrator: User, settings: Any
 ) -> None:
-    """One process serves several hosts at once; each form proposes its own."""
+    """Check that each form proposes its own host: one process may serve several."""
     from django.contrib import admin as django_admin
 
     settings.ALLOWED_HOSTS = ["*"]
@@ -493,14 +495,12 @@ def test_forms_of_two_sites_do_not_mix(
     ]
 
 
-@pytest.mark.skipif(
-    not django_settings.USE_TZ, reason="A site without zones has no time that comes twice."
-)
-def test_an_expiry_that_clocks_show_twice_may_be_sent_back_as_it_came(
+@pytest.mark.skipif(not django_settings.USE_TZ, reason="Without time zones, no time is ambiguous.")
+def test_an_ambiguous_expiry_may_be_sent_back_unchanged(
     admin: Client, change_form: Form, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     settings.TIME_ZONE = "America/New_York"
-    # Summer time ends: 1:30 is there at 5:30 and at 6:30 UTC.
+    # Summer time ends: it is 1:30 both at 5:30 and at 6:30 UTC.
     year = timezone.now().year + 1
     november = datetime(year, 11, 1, 5, 30, tzinfo=zone.utc)
     when = november + timedelta(days=(6 - november.weekday()) % 7)
@@ -513,7 +513,7 @@ def test_an_expiry_that_clocks_show_twice_may_be_sent_back_as_it_came(
     assert "expires_at" in errors(change(admin, embed, minutes_later))
 
 
-def test_a_copy_that_django_would_save_by_itself_is_not_made(
+def test_djangos_save_as_new_creates_nothing(
     admin: Client, embed: InboxEmbed, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
     other = make("works", kapso_sandbox, "other")

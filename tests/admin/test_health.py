@@ -1,4 +1,4 @@
-"""The health page: what kapso_doctor says, each finding with the button that mends it."""
+"""The health page: what kapso_doctor says, each finding with the button that fixes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
-from kapso_inbox.admin.health import MENDS
+from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def found(page: Any) -> dict[str, dict[str, str]]:
-    """Return code of a finding -> label of a button -> its address."""
+    """Return the addresses of the buttons: code of the finding -> label -> address."""
     assert page.status_code == 200
     rows = [*page.context["wrong"], *page.context["fine"]]
     return {_of(row)[0].code: {b["label"]: b["url"] for b in _of(row)[1]} for row in rows}
@@ -38,13 +38,13 @@ def _of(row: Any) -> tuple[Any, list[dict[str, str]]]:
 
 
 def age(**by: float) -> None:
-    """Let time pass since all that happened to the links."""
+    """Move everything that happened to the links into the past."""
     before = timezone.now() - timedelta(**by)
     AccessLink.objects.update(created_at=before, state_changed_at=before)
 
 
-#: condition -> the finding about it, and the verb whose button mends it.
-MENDED = {
+#: condition -> the finding about it, and the verb that fixes it.
+FIXED = {
     "unmanaged": ("link-unmanaged", "adopt"),
     "expires soon": ("link-expires-soon", "extend"),
     "expired": ("link-expired", "extend"),
@@ -56,19 +56,19 @@ MENDED = {
 }
 
 
-@pytest.mark.parametrize("condition", MENDED)
-def test_each_finding_has_a_button_that_leads_where_it_can_be_mended(
+@pytest.mark.parametrize("condition", FIXED)
+def test_each_finding_has_a_button_that_leads_to_its_fix(
     admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     make(condition, kapso_sandbox, allowed_origins=["https://crm.example.com"])
     age(hours=1)
-    code, verb = MENDED[condition]
+    code, verb = FIXED[condition]
     buttons = found(admin.get(url("health")))[code]
     address = buttons[str(VERBS[verb].label)]
     assert admin.get(address).context["possible"] == 1
 
 
-def test_a_revocation_that_waits_is_gone_on_with_and_the_link_that_works_stays(
+def test_a_stuck_revocation_is_resumed_and_the_link_that_works_stays(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("works, an older one waits", kapso_sandbox)
@@ -87,7 +87,7 @@ def test_a_revocation_that_waits_is_gone_on_with_and_the_link_that_works_stays(
 
 @pytest.mark.table
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_no_button_leads_to_where_nothing_can_be_done(
+def test_no_button_leads_to_a_page_where_nothing_can_be_done(
     admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     make(condition, kapso_sandbox)
@@ -102,14 +102,14 @@ def test_no_button_leads_to_where_nothing_can_be_done(
     assert pressed or condition in ("works", "secret lost")
 
 
-def test_a_lost_secret_is_mended_by_a_new_link(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_lost_secret_is_fixed_by_a_new_link(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox)
     AccessLink.objects.update(state="secret_lost", sealed_url="")
     buttons = found(admin.get(url("health")))["secret-lost"]
     assert admin.get(buttons["Rotate the link"]).context["possible"] == 1
 
 
-def test_a_missing_encryption_key_is_told(
+def test_a_missing_encryption_key_is_reported(
     admin: Client, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     make("works", kapso_sandbox)
@@ -129,14 +129,14 @@ def test_what_is_wrong_comes_before_what_is_fine(admin: Client, kapso_sandbox: S
     assert {_of(row)[0].level for row in page.context["fine"]} == {"info"}
 
 
-def test_origins_are_mended_in_the_form(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_origins_are_fixed_in_the_form(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("works", kapso_sandbox)
     assert found(admin.get(url("health")))["origins-none"] == {
         "Change its origins": url("change", embed.pk)
     }
 
 
-def test_the_first_embed_is_a_press_away(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_without_embeds_a_button_adds_the_first(admin: Client, kapso_sandbox: Sandbox) -> None:
     assert found(admin.get(url("health")))["no-embeds"] == {"Add an inbox": url("add")}
 
 
@@ -179,7 +179,7 @@ def test_looking_changes_nothing(admin: Client, kapso_sandbox: Sandbox) -> None:
     assert {request.method for request in kapso_sandbox.requests} == {"GET"}
 
 
-def test_each_sees_only_the_buttons_that_they_may_press(
+def test_users_see_only_the_buttons_that_they_may_press(
     client: Client, kapso_sandbox: Sandbox, make_administrator: Callable[..., User]
 ) -> None:
     make("unmanaged", kapso_sandbox)
@@ -192,17 +192,17 @@ def test_each_sees_only_the_buttons_that_they_may_press(
         assert found(client.get(url("health")))["link-unmanaged"].keys() == expected
 
 
-def test_every_code_that_has_a_button_is_one_of_the_doctors() -> None:
+def test_every_code_with_a_button_is_a_code_of_the_doctor() -> None:
     from pathlib import Path
 
     import kapso_inbox.diagnosis
 
     folder = Path(kapso_inbox.diagnosis.__file__).parent
     source = "".join(path.read_text() for path in folder.glob("*.py"))
-    assert not [code for code in MENDS if f'"{code}"' not in source]
+    assert not [code for code in FIXES if f'"{code}"' not in source]
 
 
-# Comparing with Kapso
+# The sync
 
 
 def press_sync(client: Client, project: str = "default") -> tuple[Any, str]:
@@ -210,9 +210,7 @@ def press_sync(client: Client, project: str = "default") -> tuple[Any, str]:
     return response, " ".join(map(str, get_messages(response.wsgi_request))) + response.text
 
 
-def test_a_sync_is_offered_where_none_runs_and_done_by_a_button(
-    admin: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_a_button_syncs_where_no_sync_runs(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox)
     age(days=2)
     assert found(admin.get(url("health")))["sync-not-running"] == {
@@ -233,13 +231,13 @@ def test_a_sync_is_offered_where_none_runs_and_done_by_a_button(
 @pytest.mark.table
 @pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_sync_ends_no_page_and_loses_nothing(
+def test_whatever_kapso_does_a_sync_answers_and_loses_nothing(
     admin: Client, kapso_sandbox: Sandbox, fault: str, times: int
 ) -> None:
     make("waits to be made", kapso_sandbox)
     make("waits to be revoked", kapso_sandbox, "other")
     if fault == "404" and times > 1:
-        kapso_sandbox.project().embeds.clear()  # what Kapso keeps saying under this key is true
+        kapso_sandbox.project().embeds.clear()  # Then the repeated 404 is true.
     kapso_sandbox.fail_next(**FAULTS[fault], times=times)
     response, told = press_sync(admin)
     assert response.status_code == 200
@@ -256,7 +254,7 @@ def test_a_sync_ends_no_page_and_loses_nothing(
         {"ENCRYPTION_KEYS": {}, "RENEW_BEFORE": 10**6},
     ],
 )
-def test_a_sync_with_settings_that_are_not_in_order_says_so(
+def test_a_sync_reports_settings_that_are_not_valid(
     admin: Client, kapso_sandbox: Sandbox, settings: Any, broken: dict[str, Any]
 ) -> None:
     make("expires soon", kapso_sandbox)
@@ -267,7 +265,9 @@ def test_a_sync_with_settings_that_are_not_in_order_says_so(
     assert len(live(kapso_sandbox)) == 1
 
 
-def test_a_sync_is_no_link_and_of_no_other_project(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_sync_requires_a_post_and_a_configured_project(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
     assert admin.get(url("sync"), {"project": "default"}).status_code == 404
     for project in ("", "other", "\x00"):
         assert admin.post(url("sync"), {"project": project}).status_code == 404
@@ -283,5 +283,5 @@ def test_a_sync_from_another_site_is_refused(administrator: User, kapso_sandbox:
     assert kapso_sandbox.requests == []
 
 
-def test_everyone_who_manages_has_a_right_of_their_own() -> None:
+def test_every_verb_requires_a_permission_of_django() -> None:
     assert {verb.permission for verb in VERBS.values()} <= set(MANAGING)

@@ -1,4 +1,4 @@
-"""The list of embeds: what it says of each, at one price, and without Kapso."""
+"""The list of embeds: what it shows of each, at a constant cost, and without Kapso."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 
 def many(count: int, *groups: Group) -> None:
-    """Embeds of all conditions, each with two links and the groups."""
+    """Create embeds in all conditions, each with two links and these groups."""
     states = list(AccessLink.State)
     numbers = range(count)
     embeds = InboxEmbed.objects.bulk_create(
@@ -71,7 +71,7 @@ def test_ten_embeds_and_a_thousand_cost_the_same(
         {"groups__id__exact": sales.pk},
         {"o": "4"},
     ]
-    queries(admin)  # what is asked once for a connection or a process
+    queries(admin)  # Some queries run once for a connection or a process.
     few = [queries(admin, **query) for query in asked]
     InboxEmbed.objects.update(current_link=None)
     AccessLink.objects.update(state="revoked")
@@ -82,7 +82,7 @@ def test_ten_embeds_and_a_thousand_cost_the_same(
     assert kapso_sandbox.requests == []
 
 
-def test_it_says_how_each_is_doing_in_words_and_colour(
+def test_it_shows_the_state_of_each_in_words_and_colour(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embeds = {
@@ -114,7 +114,7 @@ def test_it_says_how_each_is_doing_in_words_and_colour(
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_it_is_narrowed_to_a_state(admin: Client, kapso_sandbox: Sandbox, condition: str) -> None:
+def test_it_is_filtered_by_state(admin: Client, kapso_sandbox: Sandbox, condition: str) -> None:
     embed = make(condition, kapso_sandbox)
     (found,) = admin.get(url("changelist")).context["cl"].result_list
     for value in ("works", "expires_soon", "expired", "revoked", "waiting", "unmanaged", "no_link"):
@@ -122,7 +122,7 @@ def test_it_is_narrowed_to_a_state(admin: Client, kapso_sandbox: Sandbox, condit
         assert list(rows) == ([embed] if found.condition == value else [])
 
 
-def test_an_unknown_state_and_odd_filters_end_no_page(
+def test_an_unknown_state_and_odd_filters_are_answered(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     make("works", kapso_sandbox)
@@ -142,7 +142,7 @@ def test_an_unknown_state_and_odd_filters_end_no_page(
         assert response.status_code in (200, 400)
 
 
-def test_the_sealed_address_cannot_be_asked_for_letter_by_letter(
+def test_the_sealed_address_cannot_be_guessed_by_filters(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     make("works", kapso_sandbox)
@@ -211,21 +211,19 @@ def test_it_works_with_kapso_down_and_without_an_encryption_key(
     assert kapso_sandbox.requests == []
 
 
-def test_what_kapso_has_no_document_for_is_shown_as_it_is(
-    admin: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_an_undocumented_scope_is_shown_unchanged(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("works", kapso_sandbox)
     InboxEmbed.objects.update(scope_type="galaxy", scope_id="milky-way", scope_name="")
     assert "galaxy: milky-way" in admin.get(url("changelist")).text
     assert "galaxy: milky-way" in admin.get(url("change", embed.pk)).text
 
 
-def test_it_can_be_narrowed_by_time(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_it_can_be_filtered_by_time(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("works", kapso_sandbox)
     make("works", kapso_sandbox, "old")
     InboxEmbed.objects.filter(slug="old").update(created_at=timezone.now() - timedelta(days=800))
     hierarchy = admin.get(url("changelist")).context["cl"].date_hierarchy
-    # MariaDB as installed knows no time zones.
+    # MariaDB as installed has no time zone tables.
     assert hierarchy == ("created_at" if connection.features.has_zoneinfo_database else None)
     if hierarchy:
         year = {"created_at__year": here_and_now().year}
@@ -233,7 +231,7 @@ def test_it_can_be_narrowed_by_time(admin: Client, kapso_sandbox: Sandbox) -> No
 
 
 @pytest.mark.parametrize(("query", "is_there"), [({}, False), ({"q": "second"}, True)])
-def test_the_dates_of_very_many_are_not_looked_at(
+def test_the_date_hierarchy_is_left_out_of_a_very_long_list(
     admin: Client,
     kapso_sandbox: Sandbox,
     monkeypatch: pytest.MonkeyPatch,
@@ -242,16 +240,14 @@ def test_the_dates_of_very_many_are_not_looked_at(
 ) -> None:
     make("works", kapso_sandbox)
     make("works", kapso_sandbox, "second")
-    monkeypatch.setattr("kapso_inbox.admin.embeds.HIERARCHY_OF", 1)
+    monkeypatch.setattr("kapso_inbox.admin.embeds.DATE_HIERARCHY_LIMIT", 1)
     with CaptureQueriesContext(connection) as asked:
         admin.get(url("changelist"), query)
     can_be_had = connection.features.has_zoneinfo_database
     assert any("MIN(" in one["sql"] for one in asked) == (is_there and can_be_had)
 
 
-def test_what_is_only_counted_is_counted_once_and_in_one_table(
-    admin: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_embeds_are_counted_once_and_in_one_table(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox)
     with CaptureQueriesContext(connection) as asked:
         admin.get(url("changelist"))
@@ -267,10 +263,10 @@ def test_it_can_be_ordered_by_state(admin: Client, kapso_sandbox: Sandbox) -> No
         assert [row.slug for row in rows] == expected
 
 
-def test_a_model_admin_of_the_hosts_own_needs_no_page_of_ours(
+def test_a_model_admin_of_the_host_needs_none_of_our_pages(
     admin: Client,
 ) -> None:
-    """Django finds the template of our list's buttons by the model, whosever list it is."""
+    """Check our list's template, which Django finds by the model under any ModelAdmin."""
     site = AdminSite()
     site.register(InboxEmbed)
 

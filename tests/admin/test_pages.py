@@ -1,11 +1,13 @@
-"""The other pages of the admin: preview, search, deletion; and the secret on none of them."""
+"""The admin's preview, search and deletion; and that no page shows the secret."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings as django_settings
@@ -17,8 +19,9 @@ from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 
+from kapso_inbox import lifecycle
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import rotate_embed
+from kapso_inbox.lifecycle import delete_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
@@ -43,7 +46,7 @@ pytestmark = pytest.mark.django_db
         ("works, an older one waits", "Being revoked. "),
     ],
 )
-def test_the_panel_says_what_became_of_a_link_that_is_not_the_current_one(
+def test_the_panel_says_what_became_of_a_link_other_than_the_current(
     admin: Client, kapso_sandbox: Sandbox, condition: str, told: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
@@ -71,13 +74,13 @@ def test_a_preview_is_a_launch_like_any_other(
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" in page.text
     assert "/kapso-inbox/sales/launch/" in page.text
-    assert not LaunchAttempt.objects.exists()  # a page shows a frame; the frame opens it
+    assert not LaunchAttempt.objects.exists()  # The page only shows a frame, which opens it.
     launched = admin.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
     assert launched.status_code == 302
     assert LaunchAttempt.objects.get().user == administrator
 
 
-def test_an_embeds_groups_hold_back_its_preview_also_from_a_superuser(
+def test_an_embeds_groups_restrict_its_preview_even_for_a_superuser(
     client: Client,
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
@@ -109,7 +112,7 @@ def test_every_condition_has_a_preview_with_its_verbs(
 
 
 @pytest.mark.parametrize("odd", ["0", "x", "9" * 30, "a/b", "_5F"])
-def test_a_preview_of_nothing_is_not_found(admin: Client, odd: str) -> None:
+def test_the_preview_of_an_embed_that_does_not_exist_is_not_found(admin: Client, odd: str) -> None:
     assert admin.get(url("preview", odd)).status_code == 404
 
 
@@ -149,7 +152,9 @@ def test_numbers_customers_and_people_are_found_by_name(
         {"kind": "user", "project": "other"},
     ],
 )
-def test_there_is_no_other_list(admin: Client, kapso_sandbox: Sandbox, odd: dict[str, Any]) -> None:
+def test_a_search_in_an_unknown_list_is_refused(
+    admin: Client, kapso_sandbox: Sandbox, odd: dict[str, Any]
+) -> None:
     status, found = search(admin, **odd)
     assert (status, list(found)) == (400, ["error"])
     assert kapso_sandbox.requests == []
@@ -157,7 +162,9 @@ def test_there_is_no_other_list(admin: Client, kapso_sandbox: Sandbox, odd: dict
 
 @pytest.mark.table
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_search_says_what_kapso_said(admin: Client, kapso_sandbox: Sandbox, fault: str) -> None:
+def test_whatever_kapso_does_a_search_answers(
+    admin: Client, kapso_sandbox: Sandbox, fault: str
+) -> None:
     cache.clear()
     kapso_sandbox.fail_next(**FAULTS[fault], times=99)
     status, found = search(admin, kind="customer")
@@ -166,7 +173,7 @@ def test_a_search_says_what_kapso_said(admin: Client, kapso_sandbox: Sandbox, fa
     cache.clear()
 
 
-def test_a_search_with_settings_that_are_not_in_order_says_so(
+def test_a_search_reports_settings_that_are_not_valid(
     admin: Client, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     cache.clear()
@@ -180,7 +187,7 @@ def test_a_search_with_settings_that_are_not_in_order_says_so(
 # Deletion
 
 
-def test_a_revoked_embed_is_deleted_by_djangos_page_with_its_record(
+def test_djangos_page_deletes_a_revoked_embed_and_records_it(
     admin: Client, administrator: User, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
@@ -199,7 +206,7 @@ def test_a_revoked_embed_is_deleted_by_djangos_page_with_its_record(
 
 @pytest.mark.table
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_nothing_that_may_live_at_kapso_is_deleted(
+def test_an_embed_that_may_work_at_kapso_is_not_deleted(
     admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
@@ -216,7 +223,7 @@ def test_nothing_that_may_live_at_kapso_is_deleted(
     assert_all_is_accounted_for(kapso_sandbox)
 
 
-def test_a_link_that_was_begun_since_the_page_keeps_the_embed(
+def test_a_link_begun_since_the_page_was_shown_prevents_the_deletion(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
@@ -227,45 +234,60 @@ def test_a_link_that_was_begun_since_the_page_keeps_the_embed(
     assert InboxEmbed.objects.get().obstacle() is None
 
 
-def test_a_link_that_is_begun_while_it_is_being_deleted_keeps_the_embed(
-    admin: Client, kapso_sandbox: Sandbox
+def test_a_link_begun_during_the_deletion_prevents_it(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed = make("revoked", kapso_sandbox)
 
-    def begin(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("INSERT") and "django_admin_log" in sql:  # after all was looked at
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE kapso_inbox_accesslink SET state = 'creating'")
-        return execute(sql, params, many, context)
+    def begin_and_delete(embed: InboxEmbed, *, actor: Any) -> None:
+        AccessLink.objects.update(state="creating")
+        delete_embed(embed, actor=actor)
 
-    with connection.execute_wrapper(begin):
-        response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    monkeypatch.setattr(lifecycle, "delete_embed", begin_and_delete)
+    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
     assert response.redirect_chain[0][0] == url("change", embed.pk)
     assert "may still work at Kapso" in response.text
     assert InboxEmbed.objects.exists()
     assert not LogEntry.objects.exists()
 
 
-def test_an_embed_that_somebody_deletes_first_is_said_not_to_be_there(
+def test_deleting_an_embed_that_somebody_else_deleted_first_says_so(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = make("revoked", kapso_sandbox)
+
+    def delete_second(embed: InboxEmbed, *, actor: Any) -> None:
+        delete_embed(embed)
+        delete_embed(embed, actor=actor)
+
+    monkeypatch.setattr(lifecycle, "delete_embed", delete_second)
+    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    assert response.redirect_chain[0][0] == url("changelist")
+    assert "It is not there any more." in response.text
+    assert not LogEntry.objects.exists()
+
+
+def test_a_deletion_is_answered_as_django_answers_it(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embed = make("revoked", kapso_sandbox)
+    filters = {"_changelist_filters": "state=revoked"}
+    address = f"{url('delete', embed.pk)}?{urlencode(filters)}"
+    response = admin.post(address, {"post": "yes"}, follow=True)
+    assert response.redirect_chain == [(f"{url('changelist')}?state=revoked", 302)]
+    assert f"The inbox embed “{embed}” was deleted successfully." in response.text
+    other = make("revoked", kapso_sandbox, "other")
+    response = admin.post(url("delete", other.pk), {"_popup": "1", "_to_field": "id"})
+    assert response.templates[0].name == "admin/popup_response.html"
+    assert str(other.pk) in response.text
+    assert not InboxEmbed.objects.exists()
+
+
+def test_a_deletion_requires_a_confirmation_and_a_field_that_may_be_named(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
-    gone: list[bool] = []
-
-    def delete(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        found = execute(sql, params, many, context)
-        if sql.startswith("INSERT") and "django_admin_log" in sql and not gone:
-            gone.append(True)
-            with connection.cursor() as cursor:
-                cursor.execute("UPDATE kapso_inbox_inboxembed SET current_link_id = NULL")
-                cursor.execute("DELETE FROM kapso_inbox_accesslink")
-                cursor.execute("DELETE FROM kapso_inbox_inboxembed")
-        return found
-
-    with connection.execute_wrapper(delete):
-        response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
-    assert response.redirect_chain[0][0] == url("changelist")
-    assert "It is not there any more." in response.text
+    assert admin.post(url("delete", embed.pk)).status_code == 200
+    assert admin.post(url("delete", embed.pk), {"_to_field": "name"}).status_code == 400
+    assert InboxEmbed.objects.exists()
 
 
 # The secret
@@ -273,7 +295,7 @@ def test_an_embed_that_somebody_deletes_first_is_said_not_to_be_there(
 
 @pytest.fixture
 def secrets(kapso_sandbox: Sandbox) -> Callable[[], list[str]]:
-    """All that must not be found, of Kapso's links, of the rows and of the settings."""
+    """Return a collector of all secrets: of Kapso's links, of the rows and of the settings."""
 
     def collect() -> list[str]:
         links = kapso_sandbox.project().links()
@@ -367,7 +389,7 @@ def test_there_is_no_way_to_ask_for_the_address() -> None:
     assert not {"show", "reveal", "url", "secret"} & VERBS.keys()
 
 
-def test_the_models_under_a_model_admin_of_the_hosts_own(
+def test_the_models_work_under_a_model_admin_of_the_host(
     administrator: User, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     settings.ROOT_URLCONF = "tests.admin.urls_of_plain_admins"
@@ -407,3 +429,20 @@ def test_an_admin_of_another_name_has_all_pages(
     sent = {"confirmed": "yes", "target": f"{embed.pk}:{embed.current_link_id}"}
     page = admin.post(f"{start}verbs/rotate/", sent)
     assert f'"{start}{embed.pk}/change/"' in page.text
+
+
+def test_what_a_host_overrides_holds_on_every_page(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = "tests.admin.urls_of_a_subclass"
+    embed = make("works", kapso_sandbox)
+    gone = make("revoked", kapso_sandbox, "gone")
+    start = "/admin/kapso_inbox/inboxembed/"
+    for path in ("", f"{embed.pk}/change/", f"{embed.pk}/preview/", f"verbs/rotate/?id={embed.pk}"):
+        assert "The host's own words" in unescape(admin.get(start + path).text)
+    assert admin.get(f"{start}verbs/revoke/?id={embed.pk}").status_code == 403
+    assert admin.get(f"{start}health/").status_code == 200
+    assert "/verbs/revoke/" not in admin.get(f"{start}{embed.pk}/change/").text
+    assert admin.post(f"{start}{gone.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert InboxEmbed.objects.filter(pk=gone.pk).exists()
+    assert admin.get(f"{start}own/").text == "A page of the host"

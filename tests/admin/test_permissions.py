@@ -1,4 +1,4 @@
-"""Add, change, delete, view and open are five rights, and each page and button asks for its own."""
+"""Each page and button requires its own permission: add, change, delete, view or open."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ Allowed = Callable[[frozenset[str]], bool]
 
 
 def looks(has: frozenset[str]) -> bool:
-    """As in all of Django's admin, who may change something may look at it."""
+    """Return whether embeds may be viewed: in Django's admin, change includes view."""
     return bool(has & {"view", "change"})
 
 
 @dataclass(frozen=True)
 class Page:
-    """One way to ask for an address.
+    """A request to one address.
 
     Attributes:
-        name: of the address.
-        allowed: whom it answers.
+        name: the name of the address.
+        allowed: whether a user with these permissions gets an answer.
         method: `get` or `post`.
-        condition: of the embed that it is about; "" where it is about none.
-        data: what is sent.
-        args: what stands in the address before the embed.
+        condition: the condition of the embed that it is about.
+        data: the data that is sent.
+        args: the arguments of the address.
     """
 
     name: str
@@ -141,7 +141,7 @@ RIGHTS = [
 
 
 def is_refused(response: Any) -> bool:
-    """Whether it answers nothing but that: Django's admin also sends home whom it refuses."""
+    """Return whether a response only refuses; Django's admin may redirect to its index to do so."""
     if response.status_code == 302:
         to = response["Location"]
         return bool(to.startswith(reverse("admin:login")) or to == reverse("admin:index"))
@@ -156,23 +156,23 @@ def state() -> list[Any]:
     ]
 
 
-def test_every_address_of_the_admin_stands_in_the_table() -> None:
+def test_every_address_of_the_admin_is_in_the_table() -> None:
     addresses = django_admin.site._registry[InboxEmbed].get_urls()
     prefix = "kapso_inbox_inboxembed_"
     names = {str(pattern.name).removeprefix(prefix) for pattern in addresses if pattern.name}
     assert names == {page.name for page in PAGES}
-    # Django's own redirect of the old address of an embed to its new one.
+    # Django redirects the address that it once used for the change page.
     assert [str(p.pattern) for p in addresses if not p.name] == ["<path:object_id>/"]
     verbs = {page.args(InboxEmbed())[0] for page in PAGES if page.name == "verb"}
     assert verbs == VERBS.keys()
 
 
-@pytest.mark.no_cover  # hundreds of times where other tests have been
+@pytest.mark.no_cover  # Other tests cover the same lines.
 @pytest.mark.parametrize("has", RIGHTS)
 @pytest.mark.parametrize(
     "page", [pytest.param(page, id=f"{page.method} {page.name}") for page in PAGES]
 )
-def test_each_page_answers_who_may_ask_for_it_and_nobody_else(
+def test_each_page_answers_users_with_its_permission_and_nobody_else(
     client: Client,
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
@@ -203,7 +203,7 @@ def test_each_page_answers_who_may_ask_for_it_and_nobody_else(
 
 @pytest.mark.parametrize("fault", [{"delay": 0.1}, {"drop": "after"}], ids=["slow", "lost"])
 @pytest.mark.parametrize("has", [frozenset({"add"}), frozenset({"delete"})])
-def test_who_may_only_add_is_not_sent_where_they_may_not_go(
+def test_a_user_who_may_only_add_is_not_redirected_to_a_forbidden_page(
     client: Client,
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
@@ -220,7 +220,7 @@ def test_who_may_only_add_is_not_sent_where_they_may_not_go(
 
 
 @pytest.mark.parametrize("has", RIGHTS)
-def test_the_list_offers_the_verbs_that_one_may_and_takes_no_other(
+def test_the_list_offers_and_accepts_only_permitted_verbs(
     client: Client,
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
@@ -252,7 +252,7 @@ def targets_or_none(answer: Any) -> list[str] | None:
 
 
 @pytest.mark.parametrize("has", RIGHTS)
-def test_an_embeds_own_page_offers_only_the_buttons_that_one_may_press(
+def test_the_page_of_an_embed_offers_only_permitted_verbs(
     client: Client,
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
@@ -272,7 +272,7 @@ def test_an_embeds_own_page_offers_only_the_buttons_that_one_may_press(
 
 
 class HidesOne(AccessPolicy):
-    """Nobody reaches the embed `hidden`."""
+    """Holds back the embed `hidden` from everybody."""
 
     def within_reach(self, user: Any, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:
         return embeds.exclude(slug="hidden")
@@ -319,9 +319,9 @@ def test_an_embed_out_of_reach_is_out_of_reach_on_every_page(
 
 
 @pytest.mark.usefixtures("hides_one")
-def test_an_embed_out_of_reach_stands_in_no_list(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_an_embed_out_of_reach_is_in_no_list(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox, "seen")
-    # The newest, and so the one that Kapso is asked for where the API key is tried.
+    # The newest, so its link is the one with which the API key is tried at Kapso.
     embed = make("works", kapso_sandbox, "hidden", name="Their secret customer")
     for page in (
         admin.get(url("changelist")),
@@ -342,13 +342,13 @@ def test_an_embed_out_of_reach_stands_in_no_list(admin: Client, kapso_sandbox: S
 
 
 class HidesTheirs(AccessPolicy):
-    """Embeds whose slug begins with `their` are out of reach."""
+    """Holds back the embeds whose slug begins with `their`."""
 
     def visible(self, user: Any, embeds: QuerySet[InboxEmbed]) -> Any:
         return super().visible(user, embeds).exclude(slug__startswith="their")
 
 
-def test_many_broken_embeds_of_others_hide_none_that_one_may_see(
+def test_many_broken_embeds_of_others_hide_none_that_the_user_may_see(
     admin: Client, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     policy = f"{__name__}.HidesTheirs"
@@ -367,7 +367,7 @@ def test_many_broken_embeds_of_others_hide_none_that_one_may_see(
 
 
 @pytest.mark.usefixtures("hides_one")
-def test_who_does_not_reach_all_cannot_sync_a_whole_project(
+def test_a_user_who_does_not_reach_all_embeds_cannot_sync_a_project(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.create(slug="seen", name="Seen")
@@ -376,14 +376,14 @@ def test_who_does_not_reach_all_cannot_sync_a_whole_project(
 
 
 class LooksOnly(AccessPolicy):
-    """The embed `locked` can be looked at, and changed by nobody."""
+    """Lets nobody change the embed `locked`, which can be viewed."""
 
     def manageable(self, user: Any, embeds: QuerySet[InboxEmbed], action: str) -> Any:
         allowed = super().manageable(user, embeds, action)
         return allowed if action == "view" else allowed.exclude(slug="locked")
 
 
-def test_an_embed_that_one_may_only_look_at_is_told_apart_where_a_verb_is_asked_for(
+def test_a_verb_is_not_applied_to_an_embed_that_the_user_may_only_view(
     admin: Client, kapso_sandbox: Sandbox, settings: Any
 ) -> None:
     policy = f"{__name__}.LooksOnly"
@@ -396,7 +396,7 @@ def test_an_embed_that_one_may_only_look_at_is_told_apart_where_a_verb_is_asked_
     assert obstacles == {"locked": "You may look at it, not change it.", "free": ""}
     by_hand = {"confirmed": "yes", "target": [f"{locked.pk}:", *targets(page)]}
     told = admin.post(url("verb", "revoke"), by_hand).context["results"]
-    assert [(one.embed.slug, one.outcome) for one in told] == [
+    assert [(embed.slug, result.outcome) for embed, result in told] == [
         ("locked", "nothing"),
         ("free", "done"),
     ]
@@ -404,7 +404,7 @@ def test_an_embed_that_one_may_only_look_at_is_told_apart_where_a_verb_is_asked_
 
 
 @pytest.mark.usefixtures("hides_one")
-def test_an_embed_out_of_reach_whose_making_failed_is_neither_taken_over_nor_deleted(
+def test_a_failed_embed_out_of_reach_is_neither_taken_over_nor_deleted(
     admin: Client, kapso_sandbox: Sandbox, filled_in: dict[str, Any]
 ) -> None:
     theirs = make("no link", kapso_sandbox, "hidden", name="Their secret customer")

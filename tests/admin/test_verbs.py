@@ -1,4 +1,4 @@
-"""What an administrator does to embeds with a verb: rotate, adopt, extend, and the rest."""
+"""What an administrator does to embeds: rotate, adopt, extend, and the other verbs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import conf
-from kapso_inbox.admin import verb_views as verb_pages
+from kapso_inbox.admin import verb_views
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -41,8 +41,8 @@ from .conftest import url
 
 pytestmark = [pytest.mark.django_db, pytest.mark.table]
 
-#: verb -> condition -> what is said, and how many links live at Kapso afterwards; `None` where it
-#: cannot be done, with the reason.
+#: verb -> condition -> the result's text, and how many links are live at Kapso afterwards; if the
+#: verb cannot be applied, the reason and None.
 EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
     "rotate": {
         "works": ("new link, and the old one is revoked", 1),
@@ -108,7 +108,7 @@ def test_the_table_has_every_verb() -> None:
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("verb", VERBS)
-def test_each_verb_does_or_explains_itself_in_each_condition(
+def test_each_verb_works_or_says_why_not_in_each_condition(
     admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str
 ) -> None:
     told, lives = EXPECTED[verb][condition]
@@ -122,7 +122,7 @@ def test_each_verb_does_or_explains_itself_in_each_condition(
     if lives is None:
         assert told in asked.context["rows"][0]["obstacle"]
         assert sent["target"] == []
-        # Written by hand, it does no more.
+        # A crafted request does no more.
         by_hand = admin.post(url("verb", verb), {**sent, "target": f"{embed.pk}:"})
         [(outcome, text)] = results(by_hand)
         assert (outcome, told in text) == ("nothing", True)
@@ -137,7 +137,7 @@ def test_each_verb_does_or_explains_itself_in_each_condition(
 
 
 @pytest.mark.parametrize("fault", ["no connection", "500", "429"])
-def test_a_rotation_that_leaves_the_old_link_says_how_to_go_on_and_not_to_rotate_again(
+def test_a_rotation_that_leaves_the_old_link_says_how_to_continue_and_not_to_rotate_again(
     admin: Client, kapso_sandbox: Sandbox, fault: str
 ) -> None:
     embed = make("works", kapso_sandbox)
@@ -153,7 +153,7 @@ def test_a_rotation_that_leaves_the_old_link_says_how_to_go_on_and_not_to_rotate
     assert len(live(kapso_sandbox)) == 1
 
 
-@pytest.mark.no_cover  # hundreds of times where other tests have been
+@pytest.mark.no_cover  # Other tests cover the same lines.
 @pytest.mark.parametrize("times", [1, 99])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
@@ -170,14 +170,14 @@ def test_a_rotation_that_leaves_the_old_link_says_how_to_go_on_and_not_to_rotate
         ("delete", "revoked"),
     ],
 )
-def test_whatever_kapso_answers_it_is_told_and_nothing_live_is_lost(
+def test_whatever_kapso_answers_the_result_says_so_and_nothing_live_is_lost(
     admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str, fault: str, times: int
 ) -> None:
     embed = make(condition, kapso_sandbox)
     worked = embed.obstacle() is None
     kapso_sandbox.requests.clear()
     if fault == "404" and times > 1:
-        kapso_sandbox.project().embeds.clear()  # what Kapso keeps saying under this key is true
+        kapso_sandbox.project().embeds.clear()  # Then the repeated 404 is true.
     kapso_sandbox.fail_next(**FAULTS[fault], times=times)
     sent, done = confirmed(admin, verb, embed)
     [(outcome, text)] = results(done)
@@ -188,7 +188,7 @@ def test_whatever_kapso_answers_it_is_told_and_nothing_live_is_lost(
     assert posts == (verb in ("rotate", "adopt"))
     if verb in ("rotate", "extend", "refresh") and worked:
         assert InboxEmbed.objects.get().obstacle() is None
-    # The page is loaded again, and Kapso is well again.
+    # The page is reloaded, and Kapso works again.
     kapso_sandbox._faults.clear()
     assert admin.post(url("verb", verb), sent).status_code == 200
     assert counted(kapso_sandbox, "POST") == posts
@@ -197,7 +197,7 @@ def test_whatever_kapso_answers_it_is_told_and_nothing_live_is_lost(
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_rotation_tells_apart_what_was_made_and_what_was_not_revoked(
+def test_a_rotation_distinguishes_a_link_not_created_from_one_not_revoked(
     admin: Client, kapso_sandbox: Sandbox, fault: str, method: str
 ) -> None:
     embed = make("works", kapso_sandbox)
@@ -219,7 +219,7 @@ def test_a_rotation_tells_apart_what_was_made_and_what_was_not_revoked(
     ("verb", "condition"),
     [("rotate", "works"), ("adopt", "unmanaged"), ("rotate", "no link"), ("rotate", "revoked")],
 )
-def test_a_page_of_results_that_is_loaded_again_makes_no_second_link(
+def test_reloading_the_results_creates_no_second_link(
     admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
@@ -256,7 +256,9 @@ def test_a_link_that_somebody_else_began_stops_a_rotation(
     assert counted(kapso_sandbox, "POST") == 2
 
 
-def test_a_verb_in_the_list_asks_and_does_it_to_each(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_an_action_of_the_list_asks_first_and_then_applies_to_each(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
     embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
     gone = make("revoked", kapso_sandbox, "d")
     chosen = {"action": "revoke", "_selected_action": [e.pk for e in (*embeds[:2], gone)]}
@@ -267,14 +269,14 @@ def test_a_verb_in_the_list_asks_and_does_it_to_each(admin: Client, kapso_sandbo
     sent = {"confirmed": "yes", "target": targets(asked)}
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(429, {}, {"Retry-After": "9"}))
     done = admin.post(url("verb", "revoke"), sent)
-    assert [result.embed.slug for result in done.context["results"]] == ["a", "b"]
+    assert [embed.slug for embed, _result in done.context["results"]] == ["a", "b"]
     (_a, slow), (b, text) = results(done)
     assert "no more requests in this minute" in slow
     assert (b, text) == ("done", "It is revoked.")
     assert len(live(kapso_sandbox)) == 2
 
 
-def test_all_pages_of_the_list_are_at_most_a_hundred_embeds(
+def test_a_verb_is_applied_to_at_most_a_hundred_embeds(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embeds = [InboxEmbed(slug=f"s{number}", name=f"S {number}") for number in range(101)]
@@ -306,9 +308,7 @@ def test_all_pages_of_the_list_are_at_most_a_hundred_embeds(
         "1_0:",
     ],
 )
-def test_targets_that_somebody_wrote_by_hand_do_nothing(
-    admin: Client, kapso_sandbox: Sandbox, target: str
-) -> None:
+def test_crafted_targets_do_nothing(admin: Client, kapso_sandbox: Sandbox, target: str) -> None:
     make("works", kapso_sandbox)
     kapso_sandbox.requests.clear()
     for verb in VERBS:
@@ -321,7 +321,7 @@ def test_targets_that_somebody_wrote_by_hand_do_nothing(
 
 
 @pytest.mark.parametrize("chosen", ["", "x", "-1", "9" * 18, "9" * 30, "9" * 5000, "1\x00", "²"])
-def test_ids_that_somebody_wrote_by_hand_are_not_found(admin: Client, chosen: str) -> None:
+def test_crafted_ids_are_not_found(admin: Client, chosen: str) -> None:
     for verb in VERBS:
         assert admin.get(url("verb", verb), {"id": chosen}).status_code == 404
         by_hand = admin.post(url("verb", verb), {"_selected_action": chosen})
@@ -335,7 +335,7 @@ def test_no_target_and_no_such_verb(admin: Client, kapso_sandbox: Sandbox) -> No
     assert kapso_sandbox.requests == []
 
 
-def test_the_same_target_written_twice_is_one(admin: Client, kapso_sandbox: Sandbox) -> None:
+def test_a_target_that_is_sent_twice_counts_once(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("works", kapso_sandbox)
     target = str(targets(admin.get(url("verb", "rotate"), {"id": embed.pk}))[0])
     sent = {"confirmed": "yes", "target": [target, target]}
@@ -348,20 +348,20 @@ def _slow(*_args: Any, **_kwargs: Any) -> None:
     time.sleep(0.3)
 
 
-def test_where_there_is_no_more_time_a_button_goes_on_with_the_rest(
+def test_when_time_runs_out_a_button_continues_with_the_rest(
     admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb_pages, "TIME", 0.2)
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", 0.2)
     embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
     link_rotated.connect(_slow)
     try:
         _sent, done = confirmed(admin, "rotate", *embeds)
-        done_by = [[result.embed.slug for result in done.context["results"]]]
+        done_by = [[embed.slug for embed, _result in done.context["results"]]]
         while rest := done.context["rest"]:
             assert f'value="{rest[0]}"' in done.text
             sent = {"confirmed": "yes", "target": [str(target) for target in rest]}
             done = admin.post(url("verb", "rotate"), sent)
-            done_by.append([result.embed.slug for result in done.context["results"]])
+            done_by.append([embed.slug for embed, _result in done.context["results"]])
     finally:
         link_rotated.disconnect(_slow)
     assert done_by == [["a"], ["b"], ["c"]]
@@ -369,10 +369,10 @@ def test_where_there_is_no_more_time_a_button_goes_on_with_the_rest(
     assert counted(kapso_sandbox, "POST") == 6
 
 
-def test_the_rest_gets_the_very_date_that_was_given(
+def test_the_rest_gets_the_same_date(
     admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verb_pages, "TIME", -1)
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", -1)
     embed = make("works", kapso_sandbox)
     date = {"expiry": "date", "expires_at_0": "2999-12-30", "expires_at_1": "10:20:30"}
     _sent, done = confirmed(admin, "extend", embed, **date)
@@ -409,7 +409,7 @@ def test_an_expired_embed_opens_again_once_it_is_extended(
     assert (patched.method, patched.json) == ("PATCH", {"inbox_embed": {"expires_at": None}})
 
 
-def test_what_was_made_is_found_only_after_some_minutes_to_be_missing(
+def test_only_after_some_minutes_is_a_missing_link_known_to_have_failed(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("waits to be made", kapso_sandbox)
@@ -422,7 +422,7 @@ def test_what_was_made_is_found_only_after_some_minutes_to_be_missing(
     assert AccessLink.objects.get().state == "failed"
 
 
-def test_an_embed_that_works_is_not_said_to_need_a_new_link(
+def test_resolving_an_embed_that_works_does_not_ask_for_a_new_link(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("works, an older one waits", kapso_sandbox)
@@ -432,9 +432,7 @@ def test_an_embed_that_works_is_not_said_to_need_a_new_link(
     assert "Rotate" not in text
 
 
-def test_a_deletion_that_was_refused_stands_in_no_history(
-    admin: Client, kapso_sandbox: Sandbox
-) -> None:
+def test_a_refused_deletion_is_not_in_the_history(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("revoked", kapso_sandbox)
     page = admin.get(url("verb", "delete"), {"id": embed.pk})
     rotate_embed(embed)
@@ -447,9 +445,7 @@ def test_a_deletion_that_was_refused_stands_in_no_history(
     assert not LogEntry.objects.exists()
 
 
-def test_a_deletion_leaves_its_record(
-    admin: Client, administrator: User, kapso_sandbox: Sandbox
-) -> None:
+def test_a_deletion_is_recorded(admin: Client, administrator: User, kapso_sandbox: Sandbox) -> None:
     embed = make("revoked", kapso_sandbox)
     _sent, done = confirmed(admin, "delete", embed)
     assert results(done) == [("done", "It is deleted.")]
@@ -459,7 +455,7 @@ def test_a_deletion_leaves_its_record(
     assert InboxChange.objects.filter(action="deleted", username="admin").count() == 1
 
 
-def test_what_was_done_stands_in_the_history_and_in_the_record(
+def test_what_was_done_is_in_the_history_and_in_the_audit_trail(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("works", kapso_sandbox)
@@ -479,7 +475,7 @@ def test_what_was_done_stands_in_the_history_and_in_the_record(
     ],
 )
 @pytest.mark.parametrize("verb", VERBS)
-def test_settings_that_are_not_in_order_are_told_and_end_no_page(
+def test_settings_that_are_not_valid_are_reported(
     admin: Client,
     kapso_sandbox: Sandbox,
     settings: Any,
@@ -498,7 +494,7 @@ def test_settings_that_are_not_in_order_are_told_and_end_no_page(
     assert_all_is_accounted_for(kapso_sandbox)
 
 
-def test_an_embed_of_a_project_that_is_not_configured_any_more(
+def test_an_embed_of_a_project_that_is_no_longer_configured(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("works", kapso_sandbox)
@@ -511,7 +507,7 @@ def test_an_embed_of_a_project_that_is_not_configured_any_more(
 
 
 @pytest.mark.parametrize("condition", ["works", "secret lost", "works, an older one waits"])
-def test_a_rotation_does_not_bring_back_what_somebody_revoked_since_the_page(
+def test_a_rotation_does_not_bring_back_an_embed_revoked_since_the_page_was_shown(
     admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
@@ -521,11 +517,11 @@ def test_a_rotation_does_not_bring_back_what_somebody_revoked_since_the_page(
     [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
     assert (outcome, text) == ("nothing", "It was revoked. Rotating its link brings it back.")
     assert live(kapso_sandbox) == []
-    _sent, again = confirmed(admin, "rotate", embed)  # who sees it revoked, may
+    _sent, again = confirmed(admin, "rotate", embed)  # Now the page shows that it is revoked.
     assert results(again)[0][0] == "done"
 
 
-def test_a_database_that_fails_at_one_embed_is_told_there_and_the_rest_goes_on(
+def test_if_the_database_fails_for_one_embed_the_others_are_still_done(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
@@ -548,7 +544,7 @@ def test_a_database_that_fails_at_one_embed_is_told_there_and_the_rest_goes_on(
     assert_all_is_accounted_for(kapso_sandbox)
 
 
-def test_the_confirmation_of_an_expiry_can_be_filled_in_by_calendar_and_by_ear(
+def test_the_confirmation_of_an_expiry_has_a_calendar_and_accessible_names(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("works", kapso_sandbox)
@@ -565,7 +561,7 @@ def test_the_confirmation_of_an_expiry_can_be_filled_in_by_calendar_and_by_ear(
     assert f'id="{described}"' in refused.text
 
 
-def test_an_embed_that_was_revoked_after_its_end_gets_another_expiry_and_then_a_link(
+def test_an_embed_revoked_after_it_expired_gets_another_expiry_and_then_a_link(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("expired", kapso_sandbox)

@@ -1,4 +1,4 @@
-"""An administrator's work in Django's admin, in Chromium: no UUID, no manual, no secret."""
+"""An administrator's work in Django's admin, in Chromium: without a UUID or a secret."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 ROW = "[data-conversation]"
-# What the search for a number or a customer found
+# A choice that the search for a number or a customer found.
 OPTION = "#id_scope_id_list [role=option]"
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 LIST = "/admin/kapso_inbox/inboxembed/"
@@ -44,18 +44,18 @@ PAGES = {
 
 @pytest.fixture
 def own_demo(tmp_path: Path) -> Iterator[Demo]:
-    """A demo whose embeds this test changes."""
+    """Run a demo whose embeds this test changes."""
     with running_demo(tmp_path) as running:
         yield running
 
 
 def alive(demo: Demo) -> list[dict[str, object]]:
-    """What lives at Kapso."""
+    """Return the embeds that are active at Kapso."""
     return [embed for embed in demo.embeds() if embed["status"] == "active"]
 
 
 def act_on_all(page: Page, demo: Demo, label: str) -> None:
-    """Select every row of the list, and confirm an action; both pages of it are accessible."""
+    """Select every row of the list, and confirm an action. Check that both pages are accessible."""
     page.goto(f"{demo.url}{LIST}")
     page.locator("#action-toggle").check()
     page.get_by_label("Action:").select_option(label=label)
@@ -82,7 +82,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     page = new_page()
     enter(page, own_demo, "admin")
 
-    # On many: the two of the seed are revoked, at a second try, then deleted.
+    # Many at once: the seed's two are revoked, at the second try, then deleted.
     refusal = {"status": 422, "body": {"error": "Not today"}}
     fault = {"method": "DELETE", "times": 2, "answer": refusal}
     own_demo.at_kapso("POST", "/_sandbox/faults", json=fault)
@@ -97,7 +97,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     page.get_by_role("link", name="Back to the list").click()
     expect(page.get_by_text("0 inbox embeds")).to_be_visible()
 
-    # A new one, with the keyboard alone, and the number by its name.
+    # Add an embed by keyboard alone, and pick the number by its name.
     page.goto(f"{own_demo.url}{LIST}add/")
     page.keyboard.type("Front desk")
     press_until(page, "Tab", "#id_slug")
@@ -125,7 +125,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     assert first["scope_type"] == "phone_number"
     preview = page.url
 
-    # Rotated, and neither a reload nor the back button makes a second link.
+    # Rotate it: neither a reload nor the back button creates a second link.
     page.get_by_role("link", name="Rotate the link").click()
     page.get_by_role("button", name="Rotate the link").click()
     expect(page.get_by_text("It has a new link, and the old one is revoked.")).to_be_visible()
@@ -143,7 +143,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     expect(inbox.locator(ROW).first).to_be_visible()
     assert len(own_demo.embeds()) == made
 
-    # Revoked: the frame says so, the list, the health page, and the record.
+    # Revoke it: the frame, the list, the health page and the audit trail say so.
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("It is revoked.")).to_be_visible()
@@ -168,7 +168,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
         assert not any(token in page.content() for token in tokens)
 
 
-def test_a_save_button_that_is_pressed_twice_makes_one_embed(
+def test_a_save_button_that_is_pressed_twice_creates_one_embed(
     own_demo: Demo, new_page: NewPage
 ) -> None:
     page = new_page()
@@ -181,14 +181,16 @@ def test_a_save_button_that_is_pressed_twice_makes_one_embed(
     page.get_by_role("button", name="Save", exact=True).dblclick()
     expect(page.get_by_text("“Twice” is there.")).to_be_visible()
     assert len(own_demo.embeds()) == before + 1
-    # Back to the form, and sent again.
+    # Go back to the form, and send it again.
     page.go_back()
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_load_state()
     assert len(own_demo.embeds()) == before + 1
 
 
-def test_unwise_origins_are_said_while_they_are_typed(demo: Demo, sign_in: SignIn) -> None:
+def test_warnings_of_unwise_origins_appear_while_they_are_typed(
+    demo: Demo, sign_in: SignIn
+) -> None:
     page = sign_in("admin")
     page.goto(f"{demo.url}{LIST}add/")
     for origins, told in (
@@ -238,9 +240,7 @@ def test_every_page_is_accessible_and_keeps_its_look(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_a_form_is_answered_with_is_accessible(
-    demo: Demo, sign_in: SignIn, theme: str
-) -> None:
+def test_results_and_form_errors_are_accessible(demo: Demo, sign_in: SignIn, theme: str) -> None:
     page = sign_in("admin", color_scheme=theme)
 
     def look(what: str) -> None:
@@ -254,7 +254,7 @@ def test_what_a_form_is_answered_with_is_accessible(
     look("a record that cannot be deleted")
     for address, field in ((f"{LIST}add/", "Name:"), (f"{LIST}1/change/", "Name:")):
         page.goto(f"{demo.url}{address}")
-        # What a browser would not send.
+        # Send what a browser would refuse to send.
         page.locator("form[novalidate], #inboxembed_form").first.evaluate(
             "form => { form.noValidate = true }"
         )

@@ -3,20 +3,20 @@
   "use strict";
 
   const ENOUGH = 20; // How many choices end a search.
-  const ROUNDS = 3; // How often a search that finds little goes on unasked: each costs requests.
+  const ROUNDS = 3; // How many pages a search that finds little reads by itself: each costs requests.
   const PAUSE = 200; // Milliseconds without a key after which a search begins.
 
   function make(tag, className, properties) {
     return Object.assign(document.createElement(tag), { className }, properties);
   }
 
-  // Classes, because what a theme says of `display` is stronger than the attribute.
+  // A class as well, because a theme's rule for `display` is stronger than the attribute.
   function show(element, visible) {
     element.classList.add("kapso-hideable");
     element.hidden = !visible;
   }
 
-  // select2, which django-jazzmin lays over every select, tells of a change only through jQuery.
+  // select2, which django-jazzmin puts on every select, reports a change only through jQuery.
   function onChange(element, handler) {
     element.addEventListener("change", handler);
     if (window.jQuery) window.jQuery(element).on("change", handler);
@@ -32,9 +32,9 @@
   // ---------------------------------------------------------------- picking from Kapso's lists
 
   /* An ARIA 1.2 combobox. The label, the help text and the errors belong to the input they were
-   * written for, which becomes the search; a hidden one takes over its name. Without a pick, what
-   * is typed is sent: an id that is pasted works, and any other text is refused in words by the
-   * form instead of being lost here. */
+   * written for, which becomes the search; a hidden one takes over its name. Without a pick, the
+   * typed text is sent: a pasted id works, and the form explains why it refuses any other text,
+   * which would otherwise be lost here. */
   function picker(input) {
     const data = input.dataset;
     const form = input.form;
@@ -58,8 +58,8 @@
     let byHand = true; // As the server rendered it: an id in a plain input.
     let options = []; // The choices shown, in the order of the list's items.
     let active = -1;
-    let next = null; // The page to go on with.
-    let fresh = false; // Whether this list is asked of Kapso anew, past what is kept.
+    let next = null; // The next page to read.
+    let fresh = false; // Whether Kapso is asked for this list again, bypassing the cache.
     let timer;
     let request;
 
@@ -138,7 +138,7 @@
     }
 
     function complain(text) {
-      // An alert that is written again is read again, with every key.
+      // Screen readers read an alert again each time it is written, so at every key.
       if (error.textContent !== text) error.textContent = text;
     }
 
@@ -218,7 +218,7 @@
     }
 
     function add(choices) {
-      // Kapso's pages shift while they are read: what moved to the next one comes twice.
+      // Kapso's pages shift while they are read: a choice that moved to the next page comes twice.
       const known = new Set(options.map((option) => option.id));
       choices.forEach((choice) => {
         if (known.has(choice.id)) return;
@@ -298,18 +298,18 @@
     input.addEventListener("focus", () => {
       if (picked && !byHand) input.select();
     });
-    // The focus stays in the input, which has the keys.
+    // The focus stays in the input, which handles the keys.
     list.addEventListener("mousedown", (event) => event.preventDefault());
     list.addEventListener("click", (event) => {
       take([...list.children].indexOf(event.target.closest("li")));
     });
-    // By the click and not by the lost focus: the list takes up room, and what is beneath would
-    // move away from under the pointer between its press and its release. While it is captured: an
-    // item that removes itself is still inside.
+    // Close on a click, not on the loss of focus: the list takes up room, and what is below it would
+    // move away from the pointer between press and release. Use the capture phase, in which an item
+    // that removes itself is still inside.
     const outside = (event) => isOpen() && !root.contains(event.target) && close();
     document.addEventListener("click", outside, true);
 
-    // What was picked is of one kind and project, and is no more when these are others.
+    // A pick belongs to one kind and project, and is dropped when either changes.
     let belongs = isNeeded() ? `${kind()} ${project()}` : "";
     onChange(form, () => {
       const now = `${kind()} ${project()}`;
@@ -359,11 +359,11 @@
   async function copy(element) {
     const isControl = "value" in element;
     try {
-      // Absent where the page came by http.
+      // The clipboard is not available on a page loaded over http.
       await navigator.clipboard.writeText(isControl ? element.value : element.textContent.trim());
       return true;
     } catch (reason) {
-      // Where this too is refused, the text is at least marked for the keyboard's own copy.
+      // If this is refused, too, the text is at least selected, to be copied by keyboard.
       if (isControl) element.select();
       else window.getSelection().selectAllChildren(element);
       return document.execCommand("copy");
@@ -442,7 +442,7 @@
       });
     });
     window.addEventListener("pageshow", (event) => {
-      if (!event.persisted) return; // Back again, as the page was when it was left.
+      if (!event.persisted) return; // Restored by the Back button, as it was when it was left.
       form.removeAttribute("aria-busy");
       disabled.splice(0).forEach((one) => (one.disabled = false));
     });

@@ -1,0 +1,88 @@
+"""How an embed and its links are described in words.
+
+Functions that need an embed's condition take one that `InboxEmbedQuerySet.with_condition` read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.timesince import timeuntil
+from django.utils.translation import gettext as _
+
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed, ScopeType
+
+
+def condition_of(embed: InboxEmbed) -> Condition:
+    """Return the condition of the embed."""
+    return Condition(embed.condition)  # type: ignore[attr-defined]
+
+
+def has_unsettled_links(embed: InboxEmbed) -> bool:
+    """Return whether a link of the embed other than its current one is unsettled."""
+    return bool(embed.has_unsettled_links)  # type: ignore[attr-defined]
+
+
+def format_time(when: datetime | None) -> str:
+    """Return a time in the reader's time zone and language; "" for None."""
+    if when is None:
+        return ""
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    return date_format(local, "SHORT_DATETIME_FORMAT")
+
+
+def describe_scope(embed: InboxEmbed) -> str:
+    """Return whose conversations the embed shows: a number or a customer by name."""
+    scope = ScopeType(embed.scope_type).label if embed.scope_type in ScopeType.values else ""
+    name = embed.scope_name or embed.scope_id
+    shown = f"{scope or embed.scope_type}: {name}" if name else str(scope)
+    if embed.assigned_user_id:
+        assigned = embed.assigned_user_name or embed.assigned_user_id
+        shown = _("%(shown)s, only what is assigned to %(name)s") % {
+            "shown": shown,
+            "name": assigned,
+        }
+    return shown
+
+
+def describe_state(embed: InboxEmbed) -> str:
+    """Return the embed's condition, with what else there is to know about its links."""
+    condition = condition_of(embed)
+    text = str(condition.label)
+    if condition == Condition.EXPIRES_SOON and embed.expires_at:
+        text = _("Expires in %(time)s") % {"time": timeuntil(embed.expires_at, depth=1)}
+    if has_unsettled_links(embed) and condition != Condition.WAITING:
+        text = _("%(state)s; another link waits for Kapso") % {"state": text}
+    return text
+
+
+def describe_readers(embed: InboxEmbed) -> str:
+    """Return who may open the embed."""
+    if embed.personal_to:
+        return _("only the user with the id %(id)s") % {"id": embed.personal_to}
+    names = [group.name for group in embed.groups.all()]
+    if embed.restricted and not names:
+        return _("nobody: its groups were deleted")
+    return ", ".join(names) or _("all with the permission")
+
+
+def describe_links(embed: InboxEmbed) -> Iterator[str]:
+    """Yield why the embed's links are in their states: its current link, then its newest other one.
+
+    The other one counts only while it is unsettled, or if the embed has no current link: why the
+    creation of a link failed is recorded on that link, which never became the current one.
+    """
+    current = embed.current_link
+    if current is not None and current.reason:
+        yield current.reason
+    if current is not None and not has_unsettled_links(embed):
+        return
+    others = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
+    if current is not None:
+        others = others.unsettled().exclude(pk=current.pk)
+    newest = others.order_by("-created_at", "-pk").first()
+    if newest is not None:
+        yield f"{newest}: {newest.get_state_display()}. {newest.reason}".strip()

@@ -1,0 +1,83 @@
+"""A ModelAdmin whose permissions and querysets are those of the access policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import router
+from django.db.models import Prefetch
+from django.http import HttpRequest
+
+from kapso_inbox.access import get_policy
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.transactions import database
+
+if TYPE_CHECKING:
+    EmbedModelAdmin = admin.ModelAdmin[InboxEmbed]
+else:
+    EmbedModelAdmin = admin.ModelAdmin
+
+
+class PolicyModelAdmin(EmbedModelAdmin):
+    """A ModelAdmin for embeds that asks the access policy who may see and do what.
+
+    Where no single embed is meant, Django's permissions decide.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> InboxEmbedQuerySet:
+        """Return the embeds that the user may see."""
+        embeds: Any = super().get_queryset(request).using(self._database(request))
+        visible = get_policy().visible(request.user, embeds)
+        groups = Prefetch("groups", Group.objects.using(embeds.db))
+        return visible.select_related("current_link").prefetch_related(groups)
+
+    def get_manageable(self, request: HttpRequest, permission: str) -> InboxEmbedQuerySet:
+        """Return the embeds that the user may manage.
+
+        Args:
+            request: the current request.
+            permission: `change` or `delete`.
+        """
+        return get_policy().manageable(request.user, self._embeds(request), permission)
+
+    def get_permissions(self, request: HttpRequest, embed: InboxEmbed | None = None) -> set[str]:
+        """Return which of `add`, `change` and `delete` the user may do.
+
+        Args:
+            request: the current request.
+            embed: the embed that `change` and `delete` are about; None = embeds in general.
+        """
+        permissions = {
+            "add": self.has_add_permission(request),
+            "change": self.has_change_permission(request, embed),
+            "delete": self.has_delete_permission(request, embed),
+        }
+        return {name for name, is_granted in permissions.items() if is_granted}
+
+    def has_view_permission(self, request: HttpRequest, obj: InboxEmbed | None = None) -> bool:
+        """Return whether the user may see embeds, or this one."""
+        if obj is None:
+            return bool(super().has_view_permission(request))
+        one = self._embeds(request).filter(pk=obj.pk)
+        return bool(get_policy().visible(request.user, one).exists())
+
+    def has_change_permission(self, request: HttpRequest, obj: InboxEmbed | None = None) -> bool:
+        """Return whether the user may change embeds, or this one."""
+        if obj is None:
+            return super().has_change_permission(request)
+        return self.get_manageable(request, "change").filter(pk=obj.pk).exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: InboxEmbed | None = None) -> bool:
+        """Return whether the user may delete embeds, or this one."""
+        if obj is None:
+            return super().has_delete_permission(request)
+        return self.get_manageable(request, "delete").filter(pk=obj.pk).exists()
+
+    def _embeds(self, request: HttpRequest) -> InboxEmbedQuerySet:
+        return InboxEmbed.objects.using(self._database(request))
+
+    def _database(self, request: HttpRequest) -> str:
+        """Return the database to read: a replica may not have what a POST is about to change."""
+        return database() if request.method == "POST" else router.db_for_read(InboxEmbed)
