@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Contact(NamedTuple):
-    """A person who writes to the business; ``phone`` is E.164."""
+    """A person who writes to the business, with the telephone number in E.164."""
 
     name: str
     phone: str
@@ -31,9 +31,11 @@ class Number(NamedTuple):
 class Dialogue(NamedTuple):
     """A conversation.
 
-    ``script`` has a message on each line: ``<`` from the contact, ``>`` from the business, before
-    it ``I`` for an image, ``A`` a voice note, ``D`` a document, ``T`` a template. ``ticks`` is the
-    status of what the business wrote and nobody answered; ``assigned`` the local part of an e-mail.
+    Attributes:
+        script: one message a line, `<` from the contact and `>` from the business. Before it, `I`
+            stands for an image, `A` a voice note, `D` a document, `T` a template.
+        assigned: the local part of an agent's e-mail address.
+        ticks: the status of the business's messages that nobody has answered.
     """
 
     contact: str
@@ -48,7 +50,7 @@ class Dialogue(NamedTuple):
 
 
 class Business(NamedTuple):
-    """All that one project is made of."""
+    """Everything that one project consists of."""
 
     name: str
     prefix: str
@@ -58,6 +60,7 @@ class Business(NamedTuple):
     dialogues: tuple[Dialogue, ...]
 
 
+#: The people of the first project, who are also in the records of the example CRM.
 CONTACTS: tuple[Contact, ...] = (
     Contact(
         "Lucía Ferrer",
@@ -252,7 +255,6 @@ CONTACTS: tuple[Contact, ...] = (
         "vip",
     ),
 )
-"""The people of the first project; the example CRM has the same ones among its records."""
 
 _HOUR, _DAY = 60, 24 * 60
 
