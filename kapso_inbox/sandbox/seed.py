@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .embeds import to_iso
-from .seed_data import BUSINESSES, CONTACTS, Business, Contact, Dialogue, Number
+from .seed_aurora_contacts import CONTACTS
+from .seed_data import BUSINESSES
+from .seed_types import Business, Contact, Dialogue, Number
 from .wire import JsonDict
 
 __all__ = ["CONTACTS", "Contact", "Seed", "seed_for"]
