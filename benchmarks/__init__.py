@@ -1,1 +1,1 @@
-"""Commands that measure. Run one from the checkout's root: `python -m benchmarks.sync`."""
+"""Benchmarks. Run each from the root of the checkout, such as `python -m benchmarks.sync`."""

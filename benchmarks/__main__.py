@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: all of them, one after another, each with its command.
+"""`python -m benchmarks`: run all benchmarks one after another, and print each one's command.
 
-`DATABASE_URL` has to name a PostgreSQL server for `benchmarks.workers`; the others run on SQLite.
+`benchmarks.workers` requires a PostgreSQL server in `DATABASE_URL`; the others run on SQLite.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ COMMANDS = ("startup", "launch", "lists", "api", "sync", "page", "workers")
 
 
 def main() -> None:
-    """Run them, and end with 1 where one did not end well."""
+    """Run all benchmarks, and exit with 1 if one failed."""
     failed = []
     for name in COMMANDS:
         print(f"\n## python -m benchmarks.{name}\n", flush=True)
@@ -27,7 +27,7 @@ def main() -> None:
         if done.returncode:
             failed.append(name)
     if failed:
-        raise SystemExit(f"These did not end well: {', '.join(failed)}")
+        raise SystemExit(f"These failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""`python -m benchmarks.api`: what the REST API costs, beside the plainest thing that does it.
+"""`python -m benchmarks.api`: what the REST API costs, compared with the simplest alternative.
 
-Beside the list, one embed and a launch stands plain REST framework over the same rows (`plain.py`);
-beside a creation stands a bare `requests.post` of the same body to the same Kapso: a sandbox behind
-real HTTP, in a process of its own. Both sides are asked in turns, signed in by the same session; a
-time is the median, and a ratio the median of the rounds' own. How lists grow is in `lists.py`.
+The list, one embed and a launch are compared with plain REST framework over the same rows
+(`plain.py`), and a creation with a bare `requests.post` of the same body to the same Kapso, a
+sandbox behind real HTTP in its own process. Both sides take turns, signed in by the same session.
+A time is the median, and a ratio the median of the ratios of all rounds. `lists.py` measures how
+lists grow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100, help="at least 6")
     options = parser.parse_args()
     if options.rounds < 6:
-        parser.error("so few rounds say nothing")
+        parser.error("fewer than 6 rounds say too little")
     api = ["rest_framework", "drf_spectacular"]
     with sandbox() as kapso, own_database(kapso, apps=api, urls="benchmarks.plain"):
         site = _Site(kapso["BASE_URL"])
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 class _Site:
-    """A CRM whose user may do everything, and the sandbox that it talks to."""
+    """A CRM with a user who may do everything, and the sandbox that it uses."""
 
     def __init__(self, base_url: str) -> None:
         import requests
@@ -69,33 +70,33 @@ class _Site:
         self._base_url = base_url
 
     def get(self, address: str) -> Any:
-        """Return what stands at an address of this site."""
-        return _sound(self._client.get(address), 200)
+        """Return the JSON at an address of this site."""
+        return _json_of(self._client.get(address), 200)
 
     def post(self, address: str, body: dict[str, str]) -> Any:
-        """Make something."""
-        return _sound(self._client.post(address, body, content_type="application/json"), 201)
+        """Create an object, and return the answer's JSON."""
+        return _json_of(self._client.post(address, body, content_type="application/json"), 201)
 
     def post_to_kapso(self, body: Any) -> Any:
-        """Make an embed at the sandbox as one does without a library, but for a pool."""
+        """Create an embed at the sandbox with nothing but `requests` and a pool."""
         url = f"{self._base_url}/inbox_embeds"
-        return _sound(self._pool.post(url, json=body, timeout=10), 201)
+        return _json_of(self._pool.post(url, json=body, timeout=10), 201)
 
     def requests(self) -> list[Any]:
-        """Return the requests that the sandbox had so far."""
+        """Return all requests that the sandbox has received."""
         url = f"{self._base_url.removesuffix('/platform/v1')}/_sandbox/requests"
-        requests: list[Any] = _sound(self._pool.get(url, timeout=10), 200)["data"]
+        requests: list[Any] = _json_of(self._pool.get(url, timeout=10), 200)["data"]
         return requests
 
     def requests_of(self, do: Callable[[], Any]) -> int:
-        """Count the requests to Kapso of doing it."""
+        """Return how many requests to Kapso an action takes."""
         before = len(self.requests())
         do()
         return len(self.requests()) - before
 
 
 def _pairs(site: _Site) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
-    """Return what is done on both sides; each is sure to do the same."""
+    """Return the actions of both sides by name, after checking that their answers agree."""
     new = (f"new-{number}" for number in itertools.count())
 
     def create() -> Any:
@@ -125,9 +126,9 @@ def _pairs(site: _Site) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]
     return pairs
 
 
-def _sound(response: Any, status: int) -> Any:
+def _json_of(response: Any, status: int) -> Any:
     if response.status_code != status:
-        raise SystemExit(f"{response.status_code} in place of {status}: {response.content!r}")
+        raise SystemExit(f"{response.status_code} instead of {status}: {response.content!r}")
     return response.json()
 
 

@@ -1,7 +1,7 @@
-"""What one writes first, beside which the tag and the launch are measured.
+"""The views that a developer would write first, to compare with the tag and the launch.
 
-A page for who is signed in, with the address out of a plain column: no permission, no group, no
-encryption, no record of who opened it, and the secret in the page's source.
+Their page is for anyone who is signed in, and takes the address from a plain column: no permission,
+no group, no encryption, no record of who opened it, and the secret in the page's source.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ _tag = _page('{% kapso_inbox "sales" %}')
 
 @login_required
 def without(request: HttpRequest) -> HttpResponse:
-    """The page without an inbox."""
+    """Return the page without an inbox."""
     return HttpResponse(_without.render({}, request))
 
 
 @login_required
 def by_hand(request: HttpRequest, slug: str) -> HttpResponse:
-    """The page with an iframe as Kapso documents it."""
+    """Return the page with an iframe as Kapso documents it."""
     url = get_object_or_404(PlainInbox, slug=slug).url
     return HttpResponse(_by_hand.render({"url": url}, request))
 
 
 @login_required
 def tag(request: HttpRequest) -> HttpResponse:
-    """The page with our tag."""
+    """Return the page with the app's tag."""
     return HttpResponse(_tag.render({}, request))
 
 
 @login_required
 def redirect(request: HttpRequest, slug: str) -> HttpResponse:
-    """A launch without anything: one query, and a redirect."""
+    """Launch without any check: one query, and a redirect."""
     return HttpResponseRedirect(get_object_or_404(PlainInbox, slug=slug).url)
 
 
@@ -66,7 +66,7 @@ def redirect(request: HttpRequest, slug: str) -> HttpResponse:
 @permission_required("kapso_inbox.open_inboxembed", raise_exception=True)
 @transaction.non_atomic_requests
 def guarded(request: HttpRequest, slug: str) -> HttpResponse:
-    """A launch that checks and records what ours does, where all is well, and reads no secret."""
+    """Launch with the app's checks and record for an inbox that opens, but read no secret."""
     user = request.user
     inboxes = InboxEmbed.objects.select_related("current_link")
     theirs = Q(groups=None) | Q(groups__in=user.groups.all())

@@ -1,4 +1,4 @@
-"""Many embeds, each with a link and a group, written past the lifecycle and without Kapso."""
+"""Write many embeds, each with a link and a group, directly to the database and without Kapso."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def fill(number: int, groups: list[Any]) -> None:
-    """Add embeds until there are so many, in another order by name than by age.
+    """Add embeds until there are enough. Their order by name differs from their order by age.
 
     Args:
-        number: how many there shall be.
+        number: how many embeds there are afterwards.
         groups: each embed is for one of them, in turns.
     """
     from django.db import connection
@@ -46,7 +46,7 @@ def fill(number: int, groups: list[Any]) -> None:
     through.objects.bulk_create(rows, batch_size=1000)
     link = AccessLink.objects.filter(embed=OuterRef("pk")).values("pk")
     InboxEmbed.objects.filter(current_link=None).update(current_link=Subquery(link[:1]))
-    with connection.cursor() as cursor:  # what a database does by itself before long
+    with connection.cursor() as cursor:  # a database soon does this by itself
         analyze = {"mysql": "ANALYZE TABLE", "postgresql": "VACUUM ANALYZE"}
         for model in (InboxEmbed, AccessLink, through):
             cursor.execute(f"{analyze.get(connection.vendor, 'ANALYZE')} {model._meta.db_table}")

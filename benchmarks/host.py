@@ -1,4 +1,4 @@
-"""The host that is measured: settings as of a new Django project, a database, a browser."""
+"""The host that is measured: a new project's settings, a database, and somebody's requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 KEY = "the-key-of-this-benchmark"
 ENCRYPTION_KEYS = {"k": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}
 
-#: Nowhere: for what never asks Kapso.
+#: An address without a server, for benchmarks that never call Kapso.
 NOWHERE = {"BASE_URL": "http://127.0.0.1:9/platform/v1"}
 
-#: What the iframe of a page on this site says of itself, in Chromium.
+#: The headers that Chromium sends for an iframe of a page on this site.
 FRAME = {
     "Sec-Fetch-Dest": "iframe",
     "Sec-Fetch-Mode": "navigate",
@@ -32,14 +32,14 @@ def configure(
     urls: str = "benchmarks.by_hand",
     **more: Any,
 ) -> None:
-    """Set up Django as `startproject` does it, with this app and what stands beside it here.
+    """Set up Django as `startproject` does, with this app and these benchmarks.
 
     Args:
-        kapso: where the sandbox is, as `KAPSO_INBOX` takes it.
-        database: of `DATABASES`.
-        apps: more of them.
+        kapso: the entries of `KAPSO_INBOX` that point to the sandbox.
+        database: the entry of `DATABASES`.
+        apps: more apps.
         urls: the URLconf.
-        more: settings.
+        more: more settings.
     """
     import django
     from django.conf import settings
@@ -93,10 +93,10 @@ def configure(
 
 @contextmanager
 def own_database(kapso: Mapping[str, Any], **more: Any) -> Iterator[None]:
-    """Set up the host with an empty database that is gone afterwards.
+    """Set up the host with an empty database that is deleted afterwards.
 
-    It is a SQLite file, in the mode that is advised for a server (WAL), or a test database beside
-    that of DATABASE_URL. Connections stay open, as in production.
+    It is a SQLite file in WAL mode, which is advised for a server, or a test database on the server
+    of `DATABASE_URL`. Connections stay open, as in production.
 
     Args:
         kapso: as for `configure`.
@@ -114,7 +114,7 @@ def own_database(kapso: Mapping[str, Any], **more: Any) -> Iterator[None]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
             }
         else:
-            # One for each process: two benchmarks do not meet.
+            # One for each process, so that two benchmarks can run at once.
             database["TEST"] = {"NAME": f"kapso_inbox_benchmark_{os.getpid()}"}
         configure(kapso, database, **more)
         from django.test.utils import setup_databases, teardown_databases
@@ -127,14 +127,14 @@ def own_database(kapso: Mapping[str, Any], **more: Any) -> Iterator[None]:
 
 
 def database_name() -> str:
-    """Say what the tables of a benchmark are headed by: which database it was."""
+    """Return the name of the database system, for the headings of tables."""
     from django.db import connection
 
     return connection.display_name
 
 
 def signed_in(*permissions: str, **fields: Any) -> tuple[Any, str]:
-    """Make a user with these permissions of ours; return them and their session's key."""
+    """Create a user with these permissions of the app; return the user and the session's key."""
     from django.contrib.auth.models import Permission, User
     from django.test import Client
 
@@ -148,7 +148,7 @@ def signed_in(*permissions: str, **fields: Any) -> tuple[Any, str]:
 
 
 class Browser:
-    """Asks the host as somebody who is signed in, by WSGI and without a socket."""
+    """Sends requests as a user who is signed in, through WSGI and without a socket."""
 
     def __init__(self, session: str) -> None:
         from django.core.wsgi import get_wsgi_application
@@ -157,10 +157,10 @@ class Browser:
         self._cookie = f"sessionid={session}"
 
     def get(self, path: str, status: int, headers: Mapping[str, str] = {}) -> bytes:
-        """Return what is answered.
+        """Return the body of the answer.
 
         Raises:
-            SystemExit: it has another status.
+            SystemExit: the answer has another status.
         """
         from django.test import RequestFactory
 
@@ -170,5 +170,5 @@ class Browser:
         body = b"".join(response)
         response.close()
         if not answered[0].startswith(str(status)):
-            raise SystemExit(f"{path}: {answered[0]} in place of {status}: {body[:500]!r}")
+            raise SystemExit(f"{path}: {answered[0]} instead of {status}: {body[:500]!r}")
         return body

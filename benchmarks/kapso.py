@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, so that it takes no time from the one that is measured."""
+"""Run the sandbox in its own process, so that it takes no time from the one that is measured."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .tools import child, until_over
 
 @contextmanager
 def sandbox() -> Iterator[dict[str, Any]]:
-    """Serve a sandbox over real HTTP; gives the part of `KAPSO_INBOX` that leads there."""
+    """Serve a sandbox over real HTTP; yield the entries of `KAPSO_INBOX` that point to it."""
     with child("benchmarks.kapso") as kapso:
         yield kapso
 
 
 def main() -> None:
-    """Serve it until the benchmark is over."""
+    """Serve the sandbox until the benchmark is over."""
     from kapso_inbox.sandbox.engine import Sandbox
     from kapso_inbox.sandbox.server import SandboxServer
 

@@ -1,9 +1,9 @@
 """`python -m benchmarks.launch`: what the tag adds to a page, and what a launch costs.
 
-A page with `{% kapso_inbox "sales" %}` stands beside the same page without it and beside one that
-somebody wrote by hand; a launch beside a view that does nothing but find an address and redirect
-to it (`by_hand.py`). All are asked in turns, by WSGI, by somebody who is signed in; a time is a
-median, and a ratio the median of the rounds' own. The link was verified lately, as it was for all
+A page with `{% kapso_inbox "sales" %}` is compared with the same page without it and with one that
+is written by hand; a launch with a view that only finds an address and redirects to it
+(`by_hand.py`). All take turns, through WSGI, for a user who is signed in. A time is a median, and a
+ratio the median of the ratios of all rounds. The link was verified recently, as it is for all
 launches but one in `VERIFY_AFTER` seconds.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--launches", type=int, default=5000, help="for the memory")
     options = parser.parse_args()
     if options.rounds < 10:
-        parser.error("so few rounds say nothing")
+        parser.error("fewer than 10 rounds say too little")
     with sandbox() as kapso, own_database(kapso):
         browser = _fill()
         launch = partial(browser.get, "/kapso-inbox/sales/launch/", 302, FRAME)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _fill() -> Browser:
-    """Make an inbox of each kind, and somebody who may open it."""
+    """Create an inbox of each kind and a user who may open them; return that user's browser."""
     from kapso_inbox.lifecycle import create_embed
 
     from .models import PlainInbox
@@ -76,7 +76,7 @@ def _compare(sides: dict[str, Callable[[], Any]], rounds: int) -> None:
 
 
 def _print_memory(launch: Callable[[], Any], launches: int) -> None:
-    """Print what the process held at most after ever more launches."""
+    """Print the peak memory of the process after more and more launches."""
     rows = []
     done = 0
     for number in (launches // 10, launches // 2, launches):

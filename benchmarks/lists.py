@@ -1,8 +1,9 @@
-"""`python -m benchmarks.lists`: pages of embeds in the admin and in the API, as there are more.
+"""`python -m benchmarks.lists`: how long pages of the admin and the API take with more embeds.
 
-At 100, 10,000 and 100,000 embeds, each with a link and a group. Beside the API's stand the same
-pages in plain REST framework (`plain.py`), and what a database takes to count the rows, as every
-such page does. All are asked in turns; times are medians, and growth is beside 100 embeds.
+There are 100, 10,000 and 100,000 embeds, each with a link and a group. The API's pages are compared
+with the same pages in plain REST framework (`plain.py`), and with the time that the database takes
+to count the rows, which every such page does. All take turns; times are medians, and growth is
+relative to 100 embeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of who writes it by hand."""
+"""The table for the views in `by_hand.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class PlainInbox(models.Model):
-    """An inbox's secret address, in a column that everybody can read who reads the database."""
+    """An inbox's secret address, in plain text for anyone who can read the database."""
 
     slug = models.SlugField(unique=True)
     url = models.URLField(max_length=500)

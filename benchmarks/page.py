@@ -1,17 +1,17 @@
-"""`python -m benchmarks.page`: what the inbox adds to a page, beside the iframe Kapso documents.
+"""`python -m benchmarks.page`: what the inbox adds to a page, compared with Kapso's iframe.
 
-One page of a CRM: without an inbox (none), with Kapso's `<iframe src="<secret address>">` (bare),
-and with our component, plain (ours) and with views, settings and a theme to follow (full). Chromium
-loads them in turns: with nothing cached, once more with what that left in the cache, and with
-nothing cached and a main thread four times as slow. The CRM and the sandbox's inbox are two sites
-behind real HTTP on this machine, in a process of their own.
+It measures one page of a CRM: without an inbox (none), with the iframe that Kapso documents,
+`<iframe src="<secret address>">` (bare), and with the app's component, plain (ours) and with views,
+settings and a theme to follow (full). Chromium loads them in turns: with an empty cache, again with
+the cache that this filled, and with an empty cache and a main thread four times as slow. The CRM
+and the sandbox's inbox are two sites behind real HTTP on this machine, in their own process.
 
-Each table has medians, and then differences: the median of those within a round, and in brackets
-their quartiles. What differs between a bare iframe and that of the round before is noise. Paints,
-and when the frame has loaded, are milliseconds since the navigation began; the main thread's time
-is what the page's own spends computing, the frame having another. Bytes are those that came over
-the network, headers and all; the page is not compressed, our static files are. Needs playwright,
-and Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
+Each table has medians, and then differences: the median of the differences within a round, and
+their quartiles in brackets. The difference between a bare iframe and the one of the round before is
+noise. Paints, and the load of the frame, are in milliseconds since the navigation began. The main
+thread's time is the time that the page's own thread computes; the frame has another. Bytes are
+those that came over the network, headers included; the app's static files are compressed, the page
+is not. It requires playwright, and Chromium: `CHROMIUM`, or one on the PATH, or playwright's own.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tests.browser import chromium
 from .host import KEY, configure, signed_in
 from .tools import child, table, until_over
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # playwright is optional
     from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 FILES = ("kapso_inbox.js", "kapso_inbox.css")
 FOR_EVER = "max-age=31536000, immutable"
 
-#: Name -> what stands in the place that the page has for the inbox.
+#: Name -> the content of the page's place for the inbox.
 INBOXES = {
     "none": "",
     "bare": '<iframe src="{{ secret_url }}" width="100%" height="100%" frameborder="0"></iframe>',
@@ -46,7 +46,7 @@ INBOXES = {
         '{% kapso_inbox "sales" views=1 settings=1 theme_source="html[data-theme]" mode="light" %}'
     ),
 }
-#: Each with a cache of its own: title of a load -> how many times as slow its processor is.
+#: Each has its own cache: title of a load -> how many times as slow the processor is.
 PROFILES = ({"nothing cached": 1, "cached": 1}, {"nothing cached, CPU 4 times as slow": 4})
 FIGURES = (
     "first paint, ms",
@@ -82,10 +82,10 @@ STYLES = """body { margin: 1rem; font: 1rem/1.5 sans-serif }
 td { padding: .25rem 1rem; border-bottom: 1px solid #ddd }
 """
 
-#: What a frame's load leads to, in the page, is done when two more frames were painted.
+#: After two more paints, the page has done everything that the load of the iframe causes.
 UNTIL_PAINTED = """() => new Promise((done) =>
     requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
-#: Chromium tells when it was on the screen, which can be later than that.
+#: Chromium reports a paint when it is on the screen, which can be later than that.
 PAINT_IS_KNOWN = "() => performance.getEntriesByName('first-contentful-paint').length"
 TIMES = "() => Object.fromEntries(performance.getEntries().map((e) => [e.name, e.startTime]))"
 COMPONENTS = """() => [...document.querySelectorAll("kapso-inbox")].map(
@@ -102,7 +102,7 @@ def main() -> None:
         _serve()
         return
     if options.rounds < 5:
-        parser.error("so few rounds say nothing")
+        parser.error("fewer than 5 rounds say too little")
     with child("benchmarks.page", "--site") as site, _chromium() as browser:
         measured = _measure(browser, site, options.rounds)
     for title, pages in measured.items():
@@ -137,13 +137,13 @@ def _serve() -> None:
             disable_nagle_algorithm = True
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-                """Say nothing."""
+                """Print nothing."""
 
         server = ThreadedWSGIServer(("127.0.0.1", 0), Handler)
-        # Of another site than the inbox, so that a browser gives each a process of its own.
+        # Not the site of the inbox, so that a browser gives each its own process.
         origin = f"http://localhost:{server.server_port}"
-        embed, cookie = _fill(origin)
-        server.set_app(_application(embed.reveal_url()))
+        link, cookie = _fill(origin)
+        server.set_app(_application(link.reveal_url()))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         until_over({"origin": origin, "cookie": cookie})
         server.shutdown()
@@ -151,7 +151,7 @@ def _serve() -> None:
 
 
 def _fill(origin: str) -> tuple[Any, str]:
-    """Make an embed and somebody who may open it; returns its link and their session's key."""
+    """Create an embed and a user who may open it; return its link and the session's key."""
     from kapso_inbox.lifecycle import create_embed
 
     embed = create_embed(slug="sales", name="Sales", allowed_origins=[origin])
@@ -181,7 +181,7 @@ def _application(secret_url: str) -> Any:
         return HttpResponse(STYLES, "text/css", headers={"Cache-Control": FOR_EVER})
 
     class Static(StaticFilesHandler):
-        """Static files as in production: compressed, and kept for ever."""
+        """Serves static files as in production: compressed, and cached for a year."""
 
         def serve(self, request: HttpRequest) -> Any:
             found: Any = super().serve(request)
@@ -219,12 +219,12 @@ def _chromium() -> Iterator[Browser]:
         browser.close()
 
 
-#: Figure -> what it was in each round.
+#: Figure -> its value in each round.
 Rounds = dict[str, list[float]]
 
 
 def _measure(browser: Browser, site: dict[str, str], rounds: int) -> dict[str, dict[str, Rounds]]:
-    """Load all pages in turns, each round beginning with another one."""
+    """Load all pages in every round, in a rotating order."""
     measured: dict[str, dict[str, Rounds]] = {
         title: {name: {figure: [] for figure in FIGURES} for name in INBOXES}
         for profile in PROFILES
@@ -239,8 +239,8 @@ def _measure(browser: Browser, site: dict[str, str], rounds: int) -> dict[str, d
                 for title, slower in profile.items():
                     figures = _load(context, site["origin"], name, slower)
                     if title == "cached" and figures["requests, page"] != 1:
-                        raise SystemExit(f"{name}: not only the page itself was asked for again")
-                    if number >= 0:  # what is only slow the first time is none of it
+                        raise SystemExit(f"{name}: more than the page itself was requested again")
+                    if number >= 0:  # the first round is a warm-up
                         for figure, value in figures.items():
                             measured[title][name][figure].append(value)
                 context.close()
@@ -255,12 +255,12 @@ def _signed_in(browser: Browser, site: dict[str, str]) -> BrowserContext:
 
 
 def _load(context: BrowserContext, origin: str, name: str, slower: int) -> dict[str, float]:
-    """Load a page and its inbox, see that it is there, and return what that took."""
+    """Load a page and its inbox, check that the inbox is shown, and return the figures."""
     page = context.new_page()
     requests: list[Request] = []
     page.on("request", lambda request: requests.append(request))
     devtools = context.new_cdp_session(page)
-    # By the thread's own clock: what other programs do meanwhile is none of it.
+    # The thread's own clock leaves out the work of other programs.
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
     page.goto(f"{origin}/customers/{name}/", wait_until="load")
@@ -280,7 +280,7 @@ def _load(context: BrowserContext, origin: str, name: str, slower: int) -> dict[
     if name != "none":
         figures["inbox loaded, ms"] = times["inbox"]
     for where in ("page", "frame"):
-        # What the cache holds is "requested", too, and takes no bytes.
+        # A resource from the cache counts as a request that takes no bytes.
         taken = [
             sizes["responseHeadersSize"] + sizes["responseBodySize"]
             for sizes in (
@@ -296,10 +296,10 @@ def _load(context: BrowserContext, origin: str, name: str, slower: int) -> dict[
 
 
 def _check(page: Page, name: str) -> None:
-    """Make sure that what is measured is what it says.
+    """Check that the page shows what it should.
 
     Raises:
-        SystemExit: the frame shows no conversations, or our component does not work.
+        SystemExit: the frame shows no conversations, or the component does not work.
     """
     frames = page.frames[1:]
     rows = [frame.locator("[data-testid=conversations] [data-conversation]") for frame in frames]
@@ -327,7 +327,7 @@ def _print_table(title: str, pages: dict[str, Rounds]) -> None:
 
 
 def _difference(some: list[float], others: list[float]) -> str:
-    """Return the median of what some have more than others, and its quartiles if they differ."""
+    """Return the median of the differences by round, and their quartiles if they differ."""
     low, middle, high = quantiles((a - b for a, b in zip(some, others, strict=False)), n=4)
     return f"{middle:+,.1f}" + (f" ({low:+.1f} {high:+.1f})" if low != high else "")
 

@@ -1,7 +1,7 @@
-"""What one writes first, for the same rows: the other side of `python -m benchmarks.api`.
+"""The API that a developer would write first, to compare with in `python -m benchmarks.api`.
 
-Plain REST framework, without a mistake: related rows are read along, and a page has 50. It asks for
-no permission, knows no condition of an embed, and lets no policy say who sees what.
+It is plain REST framework without mistakes: related rows are prefetched, and a page has 50 embeds.
+It requires no permission, knows no condition of an embed, and has no policy on who sees what.
 """
 
 from __future__ import annotations

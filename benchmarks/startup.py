@@ -1,8 +1,8 @@
 """`python -m benchmarks.startup`: what the app adds to the start-up of a process.
 
-A Django project of `startproject`'s kind is set up in a fresh process, its URLconf loaded and its
-WSGI application made: with this app and its addresses, and without, in turns. Memory is what the
-process held at most by then (`ru_maxrss`).
+A Django project like that of `startproject` is set up in a new process, its URLconf loaded and its
+WSGI application created, in turns with this app and its addresses and without. Memory is the peak
+of the process by then (`ru_maxrss`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
         _start(options.side)
         return
     if options.rounds < 3:
-        parser.error("so few rounds say nothing")
+        parser.error("fewer than 3 rounds say too little")
     rows = []
     for name, kind in PAIRS.items():
         sides: dict[str, list[tuple[float, float]]] = {f"{kind}+ours": [], kind: []}
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _run(side: str) -> tuple[float, float]:
-    """Start a process; return its milliseconds and megabytes."""
+    """Start a process; return the milliseconds and megabytes that it took."""
     command = [sys.executable, "-m", "benchmarks.startup", f"--side={side}"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     ms, megabytes = json.loads(done.stdout)
@@ -62,7 +62,7 @@ def _run(side: str) -> tuple[float, float]:
 
 
 def _start(side: str) -> None:
-    """Set up Django as that side has it, and print what it took."""
+    """Set up Django for one side, and print the milliseconds and megabytes."""
     kind, _, ours = side.partition("+")
     started = time.perf_counter()
 
@@ -95,7 +95,7 @@ def _start(side: str) -> None:
     host = sys.modules["host"] = ModuleType("host")
     host.urlpatterns = [path("admin/", admin.site.urls)]  # type: ignore[attr-defined]
     if kind == "api":
-        import drf_spectacular.views  # noqa: F401 (as its addresses do)
+        import drf_spectacular.views  # noqa: F401 (a host's own addresses would load both)
         import rest_framework.generics  # noqa: F401
     if ours:
         host.urlpatterns.append(path("kapso-inbox/", include("kapso_inbox.urls")))

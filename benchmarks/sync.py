@@ -1,8 +1,8 @@
-"""`python -m benchmarks.sync`: what mirroring Kapso's list costs, beside a naive loop.
+"""`python -m benchmarks.sync`: what mirroring Kapso's list costs, compared with a naive loop.
 
-A sandbox with so many embeds answers over real HTTP; each measurement is a process of its own,
-with a SQLite file of its own. The list is mirrored twice: first all of it is new, then all of it
-changed. The naive loop is what one writes first: `update_or_create` for each embed of `list()`.
+A sandbox with many embeds answers over real HTTP. Each measurement has its own process and its own
+SQLite file. The list is mirrored twice: first all of it is new, then all of it has changed. The
+naive loop is what a developer would write first: `update_or_create` for each embed of `list()`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     """Measure both ways for each number of embeds, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--embeds", type=int, nargs="+", default=[1000, 10_000])
-    parser.add_argument("--naive", type=int, default=1000, help="up to so many in the naive loop")
+    parser.add_argument("--naive", type=int, default=1000, help="the most for the naive loop")
     parser.add_argument("--worker", choices=["sync", "naive"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _run(way: str, number: int) -> dict[str, Any]:
-    """Let a process of its own mirror so many embeds, and change them all between its rounds."""
+    """Mirror that many embeds in a new process, and change them all between its two rounds."""
     from kapso_inbox.sandbox.engine import Sandbox
     from kapso_inbox.sandbox.server import SandboxServer
 
@@ -120,7 +120,7 @@ def _measure(way: str) -> dict[str, Any]:
 
 
 def _timed(mirror: Any, traced: bool) -> dict[str, Any]:
-    """Time, queries and requests, and in a second run the peak of what Python holds, in bytes."""
+    """Return seconds, queries and requests, and from a second run Python's peak memory in bytes."""
     from django.db import connection
 
     from kapso_inbox.kapso.transport import Transport
@@ -146,7 +146,7 @@ def _timed(mirror: Any, traced: bool) -> dict[str, Any]:
     finally:
         Transport.request = send  # type: ignore[method-assign]
     peak = 0
-    if traced:  # in a run of its own: tracing slows down what it measures
+    if traced:  # in a second run, because tracing slows it down
         tracemalloc.start()
         mirror()
         _, peak = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: children, turns, counts and tables."""
+"""Tools for the benchmarks: child processes, rounds, counts and tables."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 @contextmanager
 def child(module: str, *arguments: str) -> Iterator[dict[str, Any]]:
-    """Run a module in a process of its own; gives the line of JSON that it prints first.
+    """Run a module in a new process, and yield the line of JSON that it prints first.
 
-    It is to end when its standard input does (`until_over`).
+    The module must end when its standard input does, which `until_over` waits for.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -33,19 +33,19 @@ def child(module: str, *arguments: str) -> Iterator[dict[str, Any]]:
 
 
 def until_over(told: Mapping[str, Any]) -> None:
-    """Tell the parent of a `child`, and wait until it needs this process no more."""
+    """Print a line of JSON for the parent of a `child`, and wait until the parent is done."""
     print(json.dumps(told), flush=True)
     sys.stdin.read()
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a child that starts as in production: from compiled modules."""
+    """Return the environment for a child that loads compiled modules, as in production."""
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return {**inherited, **variables}
 
 
 def in_turns(sides: Sequence[Callable[[], Any]], rounds: int) -> list[list[float]]:
-    """Do each once in every round, beginning with another one; return the times, in ms."""
+    """Call each side once in every round, in a rotating order; return the times of each in ms."""
     times: list[list[float]] = [[] for _ in sides]
     places = list(range(len(sides)))
     for number in range(rounds):
@@ -58,18 +58,18 @@ def in_turns(sides: Sequence[Callable[[], Any]], rounds: int) -> list[list[float
 
 
 def ratio(some: Sequence[float], others: Sequence[float]) -> float:
-    """Return how many times as long some take: the median of the rounds, each by itself.
+    """Return how many times as long the first takes as the second: the median over all rounds.
 
-    What else the machine does meets both sides of a round, and cancels out.
+    Other work of the machine affects both sides of a round, and cancels out.
     """
     return median(a / b for a, b in zip(some, others, strict=True))
 
 
 def queries(do: Callable[[], Any]) -> int:
-    """Count the queries of doing it, transactions themselves left out, once it was done before."""
+    """Return how many queries a call takes, without `BEGIN` and the like, when it is repeated."""
     from django.db import connection
 
-    do()  # what is only done the first time is none of it
+    do()  # leaves out what only the first call does
     count = 0
 
     def counted(execute: Any, sql: str, *rest: Any) -> Any:
@@ -83,6 +83,6 @@ def queries(do: Callable[[], Any]) -> int:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table in Markdown, as it stands in docs/costs.md."""
+    """Print a table in Markdown, as in docs/costs.md."""
     for cells in (headings, ["---"] * len(headings), *rows):
         print("|", " | ".join(map(str, cells)), "|", flush=True)

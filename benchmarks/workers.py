@@ -1,9 +1,9 @@
 """`DATABASE_URL=postgres://… python -m benchmarks.workers`: launches a second under gunicorn.
 
-From one worker on, beside the bare view that looks an address up and redirects to it, in the same
-server and in turns. It takes what is in benchmarks/requirements.txt. Eight threads of this process
-ask, each with a connection a request, as long as is said; server, load and database share the
-machine, so more workers than cores do not pay off here.
+With one, two and four workers, launches are compared with the bare view that looks up an address
+and redirects to it, in turns on the same server. It requires benchmarks/requirements.txt. Eight
+threads of this process send requests, each on a new connection. Server, load and database share the
+machine, so more workers than cores bring nothing here.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ ROUNDS = 3
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn, at most 30")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of each turn, at most 30"
+    )
     options = parser.parse_args()
     if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        parser.error("DATABASE_URL has to name a PostgreSQL server.")
+        parser.error("DATABASE_URL must name a PostgreSQL server.")
     if find_spec("gunicorn") is None:
         parser.error("gunicorn is missing: pip install -r benchmarks/requirements.txt")
     if not 0 < options.seconds <= 30:
-        parser.error("--seconds is from 0 to 30.")
+        parser.error("--seconds must be more than 0 and at most 30.")
     with sandbox() as kapso, own_database(kapso):
         session = _fill()
         rows = []
@@ -59,7 +61,7 @@ def main() -> None:
 
 
 def _fill() -> str:
-    """Make an inbox of each kind and somebody who may open it; return their session."""
+    """Create an inbox of each kind and a user who may open them; return that user's session."""
     from kapso_inbox.lifecycle import create_embed
 
     from .models import PlainInbox
@@ -72,7 +74,7 @@ def _fill() -> str:
 
 @contextmanager
 def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[int]:
-    """Serve the host with so many workers; gives the port on loopback."""
+    """Serve the host with this many workers, and yield the port on loopback."""
     from django.db import connection
 
     with socket.socket() as probe:
@@ -104,7 +106,7 @@ def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[int]:
 
 
 def _rate(port: int, path: str, session: str, seconds: float) -> float:
-    """Return how many redirects a second are answered."""
+    """Return how many redirects the server sends in a second."""
     until = time.monotonic() + seconds
 
     def ask() -> int:
@@ -117,7 +119,7 @@ def _rate(port: int, path: str, session: str, seconds: float) -> float:
             answer.read()
             connection.close()
             if answer.status != 302:
-                raise SystemExit(f"{path}: {answer.status} in place of 302")
+                raise SystemExit(f"{path}: {answer.status} instead of 302")
             done += 1
         return done
 

@@ -1,4 +1,4 @@
-"""The host as gunicorn serves it, with what `benchmarks.workers` tells it in the environment."""
+"""The host for gunicorn, configured by `benchmarks.workers` through the environment."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Secrets at rest: AES-256-GCM under one of several keys, bound to the row they belong to.
+"""Encrypt stored secrets with AES-256-GCM, under one of several keys and bound to their row.
 
-An envelope is `v1.<key id>.<base64url(nonce + ciphertext)>`, with a fresh 12-byte nonce. Its
-context (which app, field and row) is authenticated: moved to another row, it does not open.
+An envelope is `v1.<key id>.<base64url(nonce + ciphertext)>`, with a new 12-byte nonce. Its context
+(app, field and row) is authenticated: an envelope that is moved to another row does not open.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from .exceptions import ConfigurationError, KapsoInboxError
 
+# cryptography is imported where it is used. In a process that has loaded Django it takes 7 ms and
+# 6.4 MB (cryptography 50), more than three times the memory that the rest of the app adds to a
+# start-up (docs/costs.md), and most processes of a host open no secret.
 if TYPE_CHECKING:
-    # At run time not at import: it takes longer to load than all the rest of this app.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION = "v1"
@@ -25,15 +27,15 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 class EncryptionError(KapsoInboxError):
-    """A secret cannot be stored or revealed. Never holds a key, plaintext or ciphertext."""
+    """A secret cannot be stored or revealed. It never contains a key, plaintext or ciphertext."""
 
 
 class KeyConfigurationError(EncryptionError, ConfigurationError):
-    """The keys themselves cannot be used: none, a malformed id, not 32 bytes."""
+    """The configured keys cannot be used: there is none, or an id or a key is malformed."""
 
 
 class UnknownKeyError(EncryptionError):
-    """The key that an envelope names is not among the configured ones. Put it back.
+    """The key that an envelope names is not configured. Configure it again.
 
     Attributes:
         key_id: the id that the envelope names.
@@ -48,15 +50,15 @@ class UnknownKeyError(EncryptionError):
 
 
 class UnreadableSecretError(EncryptionError):
-    """An envelope does not open: altered, cut, another row's, or its key id names another key."""
+    """An envelope does not open: altered, cut, another row's, or sealed with another key."""
 
 
 class Keyring:
-    """The keys of an installation.
+    """The encryption keys of an installation.
 
     Args:
-        keys: key id -> url-safe base64 of 32 bytes, with or without padding. The first encrypts,
-            all decrypt.
+        keys: key id -> url-safe base64 of 32 bytes, with or without padding. The first key
+            encrypts, and all of them decrypt.
 
     Raises:
         KeyConfigurationError: there is no key, or one is malformed.
@@ -66,7 +68,7 @@ class Keyring:
         if not keys:
             raise KeyConfigurationError("There is no encryption key.")
         if not isinstance(keys, Mapping):
-            raise KeyConfigurationError("The encryption keys are no dictionary.")
+            raise KeyConfigurationError("The encryption keys are not a dictionary.")
         self._keys = {key_id: _decode_key(key_id, key) for key_id, key in keys.items()}
         self.current = next(iter(self._keys))
 
@@ -75,23 +77,23 @@ class Keyring:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The ids of all keys, the first of them the one that encrypts."""
+        """The ids of all keys. The first one encrypts."""
         return tuple(self._keys)
 
     def encrypt(self, plaintext: str, *, context: str) -> str:
-        """Return an envelope that only opens for the same context.
+        """Encrypt a secret; return an envelope that opens only for the same context.
 
         Args:
             plaintext: the secret.
-            context: what it belongs to; stored nowhere, given again to `decrypt`.
+            context: what it belongs to. It is not stored: `decrypt` needs it again.
 
         Raises:
-            EncryptionError: the secret is no valid Unicode.
+            EncryptionError: the secret is not valid Unicode.
         """
         try:
             secret = plaintext.encode()
-        except UnicodeEncodeError:  # it holds the plaintext
-            raise EncryptionError("The secret is no valid Unicode.") from None
+        except UnicodeEncodeError:  # it contains the plaintext
+            raise EncryptionError("The secret is not valid Unicode.") from None
         nonce = os.urandom(_NONCE_BYTES)
         sealed = _cipher(self._keys[self.current]).encrypt(nonce, secret, context.encode())
         return prefix_of(self.current) + _encode(nonce + sealed)
@@ -99,9 +101,13 @@ class Keyring:
     def decrypt(self, envelope: str, *, context: str) -> str:
         """Return the secret in an envelope.
 
+        Args:
+            envelope: what `encrypt` returned.
+            context: what it was encrypted for.
+
         Raises:
-            UnknownKeyError: its key is not configured (any more).
-            UnreadableSecretError: it is no envelope, or does not open for this context.
+            UnknownKeyError: its key is not configured, or no longer.
+            UnreadableSecretError: it is not an envelope, or does not open for this context.
         """
         from cryptography.exceptions import InvalidTag
 
@@ -121,34 +127,34 @@ class Keyring:
 
 
 def generate_key() -> str:
-    """Return a new random key as `Keyring` takes it."""
+    """Return a new random key for a `Keyring`."""
     return _encode(os.urandom(_KEY_BYTES))
 
 
 def key_id_of(envelope: str) -> str:
-    """Return the id of the key that an envelope says it is under, configured or not.
+    """Return the id of the key that an envelope names, configured or not.
 
     Raises:
-        UnreadableSecretError: it is no envelope.
+        UnreadableSecretError: it is not an envelope.
     """
     return _parts(envelope)[0]
 
 
 def prefix_of(key_id: str) -> str:
-    """Return what every envelope under the key of that id begins with."""
+    """Return the beginning of every envelope under the key with that id."""
     return f"{_VERSION}.{key_id}."
 
 
 def _parts(envelope: str) -> tuple[str, str]:
-    """The key id of an envelope and its encoded rest.
+    """Return the key id of an envelope and its encoded rest.
 
     Raises:
-        UnreadableSecretError: it is no envelope of a version that we know.
+        UnreadableSecretError: it is not an envelope of a known version.
     """
     version, _, rest = envelope.partition(".")
     key_id, _, encoded = rest.partition(".")
     if version != _VERSION or not _KEY_ID.fullmatch(key_id):
-        raise UnreadableSecretError("This is no envelope of a known version.")
+        raise UnreadableSecretError("This is not an envelope of a known version.")
     return key_id, encoded
 
 
@@ -163,11 +169,11 @@ def _encode(raw: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    """The bytes of `_encode`.
+    """Return the bytes that `_encode` made this text from.
 
     Raises:
-        ValueError: it is nothing that `_encode` gives, be it only by the last character's spare
-            bits.
+        ValueError: `_encode` does not make this text, even if only the spare bits of the last
+            character differ.
     """
     raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     if _encode(raw) != text:

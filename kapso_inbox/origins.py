@@ -1,4 +1,4 @@
-"""Web origins: which pages may frame an inbox, where one may live, what an entry stands for."""
+"""Check and compare web origins: of pages that frame an inbox, and of inboxes themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 @dataclass(frozen=True)
 class Origin:
-    """Where pages live, as far as it is known; "" is unknown."""
+    """The origin of some pages. An unknown part is ""."""
 
     host: str
     scheme: str = ""
@@ -35,7 +35,7 @@ class Origin:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name is this machine itself, by name or by address."""
+    """Return whether a host name or IP address means this machine."""
     if host == "localhost":
         return True
     try:
@@ -45,51 +45,51 @@ def is_loopback(host: str) -> bool:
 
 
 def is_allowed_origin(text: str) -> bool:
-    """Say whether Kapso takes this as one of an embed's `allowed_origins`.
+    """Return whether Kapso accepts this as one of an embed's `allowed_origins`.
 
-    That is an origin without a path (`https://crm.example.com`, `http://localhost:8000`), a host
-    with or without a wildcard for its subdomains (`*.example.com`), or `*` for any page.
+    Kapso accepts an origin without a path (`https://crm.example.com`, `http://localhost:8000`), a
+    host with or without a wildcard for its subdomains (`*.example.com`), and `*` for any site.
     """
     return text == "*" or bool(_ALLOWED_ORIGIN.fullmatch(text))
 
 
 def is_inbox_origin(text: str) -> bool:
-    """Say whether an inbox may live there: an exact https origin, or http on this machine."""
+    """Return whether inboxes may have this origin: exact, and https, or http on this machine."""
     return bool(text) and origin_of(text) == text
 
 
 def origin_of(url: str) -> str:
-    """Return `scheme://host[:port]` of an address that an inbox may have, otherwise "".
+    """Return `scheme://host[:port]` of an address, or "" if an inbox must not have this address.
 
-    Such an address is https (or http on this machine) and bears no user name.
+    An inbox's address must be https (or http on this machine), without a user name or a wildcard.
     """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         if "[" in parts.netloc:
-            ipaddress.IPv6Address(host)  # urlsplit takes "[x]" for "x" (Python 3.10)
+            ipaddress.IPv6Address(host)  # in Python 3.10, urlsplit reads "[x]" as "x"
     except ValueError:
         return ""
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
     if not host or not secure or "@" in parts.netloc or re.search(r"[^!-~]|[\\;,'\"*]", url):
         return ""
     if re.search(r"[^/]\[|\](?![:/?#]|$)", url):
-        return ""  # urlsplit takes "[::1].evil.example" for "[::1]" (3.11)
+        return ""  # in Python 3.11, urlsplit reads "[::1].evil.example" as "[::1]"
     host = f"[{host}]" if ":" in host else host
     default = {"https": 443, "http": 80}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, default) else "")
 
 
 def is_local(host: str) -> bool:
-    """Say whether a host is the machine of whoever asks, names below "localhost" included."""
+    """Return whether a host is loopback, names below "localhost" included."""
     host = host.strip("[]").lower()
     return is_loopback(host) or host.endswith(".localhost")
 
 
 def read(text: str) -> Origin | None:
-    """Read an origin; None where it is none, or one with a wildcard.
+    """Return the origin in a text, or None if it is not an origin or has a wildcard.
 
-    Its port is unknown only where there is no scheme to tell it.
+    The port is unknown only if the text has neither a port nor a scheme with a default port.
     """
     match = _SOURCE.fullmatch(text)
     if match is None or "*" in text:
@@ -100,22 +100,22 @@ def read(text: str) -> Origin | None:
 
 
 def covers(source: str, origin: Origin) -> bool:
-    """Say whether an entry of `allowed_origins` or a source of a CSP means this origin.
+    """Return whether an entry of `allowed_origins`, or a source in a CSP, matches this origin.
 
-    What is not known of the origin is taken to fit. A path is taken to fit, too: after a redirect
-    browsers do not look at it (CSP level 3, 6.7.2.8).
+    An unknown part of the origin matches. So does any path, because browsers ignore it after a
+    redirect (CSP level 3, 6.7.2.8).
     """
     if source == "*":
         return True
     if re.fullmatch(r"[a-z][a-z0-9+.-]*:", source, re.IGNORECASE):
-        return _schemes_fit(source[:-1].lower(), origin.scheme)
+        return _scheme_matches(source[:-1].lower(), origin.scheme)
     match = _SOURCE.fullmatch(source)
     if match is None or "'" in source:
         return False
     host, scheme = match["host"].lower(), (match["scheme"] or "").lower()
     if not (origin.host.endswith(host[1:]) if host.startswith("*.") else origin.host == host):
         return False
-    if scheme and not _schemes_fit(scheme, origin.scheme):
+    if scheme and not _scheme_matches(scheme, origin.scheme):
         return False
     if not origin.port or match["port"] == "*":
         return True
@@ -129,6 +129,6 @@ def host_of(source: str) -> str:
     return match["host"].lower() if match else ""
 
 
-def _schemes_fit(asked: str, known: str) -> bool:
-    # What is allowed over http is allowed over https (CSP level 3, 6.7.2.8).
-    return not known or asked == known or (asked, known) == ("http", "https")
+def _scheme_matches(source: str, origin: str) -> bool:
+    # A source with http also matches https (CSP level 3, 6.7.2.8).
+    return not origin or source == origin or (source, origin) == ("http", "https")

@@ -1,13 +1,13 @@
-"""Text that does not show itself."""
+"""Text that its `repr` does not reveal."""
 
 from __future__ import annotations
 
 
 class Secret(str):
-    """A key or a secret address. It is its text wherever it is used, but for its `repr`.
+    """A key or a secret address, as a string whose `repr` hides it.
 
-    Error pages and debuggers show the `repr` of local variables, and containers that of what they
-    hold. Text made out of it (a slice, a concatenation) is ordinary text again.
+    Error pages and debuggers show the `repr` of local variables, and containers the `repr` of their
+    items. Text that is made from it (a slice, a concatenation) is an ordinary string again.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Secrets at rest: what opens, what does not, and what is never said."""
+"""Stored secrets: what opens, what does not, and what is never revealed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def keyring() -> Keyring:
     return Keyring({"new": NEW, "old": OLD})
 
 
-def test_a_secret_comes_back(keyring: Keyring) -> None:
+def test_a_secret_can_be_decrypted(keyring: Keyring) -> None:
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
     assert keyring.decrypt(envelope, context=CONTEXT) == SECRET
 
@@ -44,7 +44,7 @@ def test_a_secret_comes_back(keyring: Keyring) -> None:
     max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(st.text("a%é€😀\0\n ", max_size=20), st.text("a.:é", max_size=8))
-def test_every_secret_comes_back_for_every_context(secret: str, context: str) -> None:
+def test_every_secret_can_be_decrypted_for_its_context_only(secret: str, context: str) -> None:
     keyring = Keyring({"k": NEW})
     envelope = keyring.encrypt(secret, context=context)
     assert keyring.decrypt(envelope, context=context) == secret
@@ -52,7 +52,7 @@ def test_every_secret_comes_back_for_every_context(secret: str, context: str) ->
         keyring.decrypt(envelope, context=f"{context}x")
 
 
-def test_an_envelope_tells_version_and_key_and_then_a_nonce_the_secret_and_a_tag(
+def test_an_envelope_is_a_version_a_key_id_and_then_nonce_secret_and_tag(
     keyring: Keyring,
 ) -> None:
     version, key_id, encoded = keyring.encrypt(SECRET, context=CONTEXT).split(".")
@@ -82,7 +82,7 @@ def test_the_first_key_encrypts_and_all_decrypt(keyring: Keyring) -> None:
     assert keyring.decrypt(before, context=CONTEXT) == SECRET
 
 
-def test_an_envelope_says_which_key_it_is_under_even_one_that_is_gone(keyring: Keyring) -> None:
+def test_an_envelope_names_its_key_even_if_that_is_not_configured(keyring: Keyring) -> None:
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
     assert key_id_of(envelope) == "new"
     assert envelope.startswith(prefix_of("new"))
@@ -91,7 +91,7 @@ def test_an_envelope_says_which_key_it_is_under_even_one_that_is_gone(keyring: K
 
 
 @pytest.mark.parametrize("text", ["", "v1", "v1.", "v1.a b.x", "v2.new.x", SECRET])
-def test_what_is_no_envelope_is_under_no_key_and_is_not_repeated(text: str) -> None:
+def test_a_text_that_is_not_an_envelope_has_no_key_and_is_not_repeated(text: str) -> None:
     with pytest.raises(UnreadableSecretError) as caught:
         key_id_of(text)
     assert SECRET not in shown(caught.value)
@@ -104,7 +104,7 @@ def test_a_secret_does_not_open_for_another_context(keyring: Keyring, context: s
         keyring.decrypt(envelope, context=context)
 
 
-def test_a_change_of_any_character_is_noticed(keyring: Keyring) -> None:
+def test_an_envelope_with_one_changed_character_does_not_open(keyring: Keyring) -> None:
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
     for place, character in enumerate(envelope):
         for other in "AB-_+/=. é\n\0":
@@ -114,7 +114,7 @@ def test_a_change_of_any_character_is_noticed(keyring: Keyring) -> None:
                     keyring.decrypt(altered, context=CONTEXT)
 
 
-def test_what_is_cut_or_lengthened_does_not_open(keyring: Keyring) -> None:
+def test_an_envelope_that_is_cut_or_lengthened_does_not_open(keyring: Keyring) -> None:
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
     cut = [envelope[:end] for end in range(len(envelope))]
     for altered in [*cut, envelope + "A", envelope + "=", envelope + "\n", envelope + ".x"]:
@@ -125,7 +125,7 @@ def test_what_is_cut_or_lengthened_does_not_open(keyring: Keyring) -> None:
 @pytest.mark.parametrize(
     "envelope", ["", ".", "..", "v1", "v1.", "v1..", "v1.new", "v1.new.", SECRET, "v1.a b.x", "é"]
 )
-def test_what_is_no_envelope_does_not_open(keyring: Keyring, envelope: str) -> None:
+def test_a_text_that_is_not_an_envelope_does_not_open(keyring: Keyring, envelope: str) -> None:
     with pytest.raises(UnreadableSecretError):
         keyring.decrypt(envelope, context=CONTEXT)
 
@@ -149,7 +149,7 @@ def test_a_key_that_changed_under_its_id_does_not_open(keyring: Keyring) -> None
         Keyring({"new": generate_key()}).decrypt(envelope, context=CONTEXT)
 
 
-def test_a_key_that_is_gone_is_named(keyring: Keyring) -> None:
+def test_the_error_names_a_key_that_is_not_configured(keyring: Keyring) -> None:
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
     with pytest.raises(UnknownKeyError, match="'new'") as caught:
         Keyring({"old": OLD}).decrypt(envelope, context=CONTEXT)
@@ -159,12 +159,12 @@ def test_a_key_that_is_gone_is_named(keyring: Keyring) -> None:
 
 
 @pytest.mark.parametrize("padding", ["", "=", "\n", "=\n"])
-def test_a_key_is_taken_with_and_without_padding(padding: str) -> None:
+def test_a_key_is_accepted_with_and_without_padding(padding: str) -> None:
     envelope = Keyring({"k": NEW}).encrypt(SECRET, context=CONTEXT)
     assert Keyring({"k": NEW + padding}).decrypt(envelope, context=CONTEXT) == SECRET
 
 
-def test_a_generated_key_is_32_bytes_and_never_the_same() -> None:
+def test_a_generated_key_is_32_bytes_and_always_new() -> None:
     keys = {generate_key() for _ in range(50)}
     assert len(keys) == 50
     for key in keys:
@@ -173,21 +173,21 @@ def test_a_generated_key_is_32_bytes_and_never_the_same() -> None:
 
 
 @pytest.mark.parametrize("keys", [{}, None, [], "", (), 0])
-def test_no_key_is_a_mistake(keys: Any) -> None:
+def test_at_least_one_key_is_required(keys: Any) -> None:
     with pytest.raises(KeyConfigurationError, match="no encryption key"):
         Keyring(keys)
 
 
 @pytest.mark.parametrize("keys", [NEW, [NEW], 7, {NEW}, object()])
-def test_keys_that_are_no_dictionary_are_a_mistake(keys: Any) -> None:
+def test_keys_must_be_a_dictionary(keys: Any) -> None:
     with pytest.raises(KeyConfigurationError) as caught:
         Keyring(keys)
     assert NEW not in shown(caught.value)
 
 
 @pytest.mark.parametrize("key_id", ["", "a.b", "a b", "a\n", "é", "a" * 33, 7, None, NEW, ("a",)])
-def test_a_malformed_id_is_a_mistake_and_not_repeated(key_id: Any) -> None:
-    """For it may be the key, where the two were given the wrong way round."""
+def test_a_malformed_id_is_an_error_that_does_not_repeat_it(key_id: Any) -> None:
+    """It may be the key, if the two were swapped."""
     with pytest.raises(KeyConfigurationError, match="id must be") as caught:
         Keyring({"good": OLD, key_id: NEW})
     assert NEW not in shown(caught.value)
@@ -214,7 +214,7 @@ def test_a_malformed_id_is_a_mistake_and_not_repeated(key_id: Any) -> None:
         [NEW],
     ],
 )
-def test_a_malformed_key_is_a_mistake_told_by_its_id_only(key: Any) -> None:
+def test_a_malformed_key_is_an_error_that_gives_only_its_id(key: Any) -> None:
     with pytest.raises(KeyConfigurationError, match="'k-1'") as caught:
         Keyring({"good": OLD, "k-1": key})
     text = shown(caught.value)
@@ -224,13 +224,13 @@ def test_a_malformed_key_is_a_mistake_told_by_its_id_only(key: Any) -> None:
 
 
 def shown(error: BaseException) -> str:
-    """All that a log could show of an error."""
+    """Return everything about an error that a log could show."""
     lines = traceback.format_exception(error)
     # Without the lines of source, which are this module's own.
     return "".join([str(error), repr(error), repr(error.args), lines[-1]])
 
 
-def test_nothing_shows_a_key_or_a_secret(keyring: Keyring) -> None:
+def test_no_repr_and_no_error_shows_a_key_or_a_secret(keyring: Keyring) -> None:
     assert repr(keyring) == "<Keyring new, old>"
     assert str(keyring) == "<Keyring new, old>"
     envelope = keyring.encrypt(SECRET, context=CONTEXT)
@@ -242,7 +242,7 @@ def test_nothing_shows_a_key_or_a_secret(keyring: Keyring) -> None:
             assert secret not in text
 
 
-def test_a_secret_that_is_no_unicode_is_refused_without_saying_it(keyring: Keyring) -> None:
+def test_a_secret_that_is_not_unicode_is_refused_without_being_shown(keyring: Keyring) -> None:
     with pytest.raises(EncryptionError) as caught:
         keyring.encrypt(SECRET + "\ud800", context=CONTEXT)
     assert "secret-token" not in shown(caught.value)

@@ -1,4 +1,4 @@
-"""Which pages may frame an inbox, and where one may live."""
+"""Which sites may frame an inbox, and which origins an inbox may have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kapso_inbox.origins import is_allowed_origin, is_inbox_origin, is_loopback,
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1", "127.255.0.9", "::1", "0:0:0:0:0:0:0:1"]
 )
-def test_this_machine_is_loopback(host: str) -> None:
+def test_names_of_this_machine_are_loopback(host: str) -> None:
     assert is_loopback(host)
 
 
@@ -129,7 +129,7 @@ def test_anything_else_may_not_be_allowed(text: str) -> None:
     assert not is_allowed_origin(text)
 
 
-def test_a_long_text_is_judged_quickly() -> None:
+def test_a_long_text_is_checked_quickly() -> None:
     started = time.monotonic()
     for part in ("a", "a.", "a-", "*.", "_"):
         assert not is_allowed_origin(part * 50_000 + "!")
@@ -149,7 +149,7 @@ def test_a_long_text_is_judged_quickly() -> None:
         "http://[::1]:8000",
     ],
 )
-def test_an_inbox_may_live_at_an_exact_origin(text: str) -> None:
+def test_an_inbox_may_have_an_exact_origin(text: str) -> None:
     assert is_inbox_origin(text)
     assert origin_of(f"{text}/embed/token?mode=dark#x") == text
 
@@ -188,7 +188,7 @@ def test_an_inbox_may_live_at_an_exact_origin(text: str) -> None:
         "null",
     ],
 )
-def test_an_inbox_may_live_nowhere_else(text: str) -> None:
+def test_an_inbox_may_not_have_anything_else(text: str) -> None:
     assert not is_inbox_origin(text)
 
 
@@ -215,7 +215,9 @@ def test_an_inbox_may_live_nowhere_else(text: str) -> None:
         ("https://inbox%2ekapso%2eai/", "https://inbox%2ekapso%2eai"),
     ],
 )
-def test_the_origin_of_an_address_is_where_a_browser_would_go(url: str, origin: str) -> None:
+def test_the_origin_of_an_address_is_the_one_that_a_browser_connects_to(
+    url: str, origin: str
+) -> None:
     assert origin_of(url) == origin
 
 

@@ -1,4 +1,4 @@
-"""What a host's start-up, and a page with an inbox in it, leave unloaded."""
+"""Libraries that neither a host's start-up nor a page with an inbox loads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-#: What is only loaded by who asks Kapso, opens a secret, reads a phone number or serves the API.
+#: Only a process that calls Kapso, opens a secret, reads a phone number or serves the API needs
+#: one of these.
 HEAVY = {"requests", "urllib3", "cryptography", "phonenumbers", "rest_framework"}
 
 #: A host without the API, whose URLconf is `host`.
@@ -54,17 +55,18 @@ found = {message.id for message in run_checks(include_deployment_checks=True)}
 assert "security.W001" in found or "security.W004" in found
 assert not {one for one in found if one.startswith("kapso_inbox.E")}, found
 """,
-    "the client's errors": """
-from kapso_inbox.kapso import KapsoError, NotFoundError
+    "the Python API and the client": """
+import kapso_inbox.lifecycle, kapso_inbox.sync
+from kapso_inbox.kapso import KapsoClient, KapsoError, NotFoundError
 assert issubclass(NotFoundError, KapsoError)
 """,
-    "the setting of a project": """
+    "the settings of a project": """
 from kapso_inbox import conf
 assert conf.project().alias == "default"
 """,
 }
 
-#: What does need one of them, so that this test could tell.
+#: Code that needs one of them. It shows that the test would notice one.
 NEEDS = {
     "cryptography": """
 from kapso_inbox import conf
@@ -82,7 +84,7 @@ conf.project().client()
 
 
 def loaded_by(script: str) -> set[str]:
-    """Run a script in a host of its own; return what it has loaded of the heavy."""
+    """Run a script in a new host process; return which of `HEAVY` it has loaded."""
     lines = f"{HOST}\n{script}\nprint(*({HEAVY} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", lines],
@@ -101,6 +103,6 @@ def test_a_host_loads_nothing_heavy_before_it_is_needed(step: str) -> None:
 
 
 @pytest.mark.parametrize("library", NEEDS)
-def test_what_is_heavy_is_loaded_once_it_is_needed(library: str) -> None:
-    pytest.importorskip(library, reason="It takes an extra that this host has not.")
+def test_a_heavy_library_is_loaded_once_it_is_needed(library: str) -> None:
+    pytest.importorskip(library, reason="The extra that it belongs to is not installed.")
     assert library in loaded_by(NEEDS[library])

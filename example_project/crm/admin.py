@@ -1,4 +1,4 @@
-"""The CRM's own tables in the admin; the inbox brings its own."""
+"""The CRM's own tables in the admin. The inbox registers its own."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ admin.site.site_title = "Alameda CRM"
 
 @admin.register(User)
 class CrmUserAdmin(UserModelAdmin):
-    """Django's own, with the theme."""
+    """Django's user admin, with the theme."""
 
     fieldsets = (*(UserAdmin.fieldsets or ()), ("Appearance", {"fields": ("theme",)}))
 
 
 @admin.register(Team)
 class TeamAdmin(TeamModelAdmin):
-    """Teams and the inbox each works in."""
+    """Teams, and the inbox that each works in."""
 
     list_display = ["name", "group", "inbox"]
     prepopulated_fields = {"slug": ["name"]}
@@ -50,11 +50,11 @@ class ContactAdmin(ContactModelAdmin):
 
 
 if apps.is_installed("unfold"):
-    # As django-unfold asks of every app's pages: its own class beside theirs, for its look.
+    # django-unfold requires its own class as a base of every ModelAdmin.
     from unfold.admin import ModelAdmin as UnfoldModelAdmin  # type: ignore[import-untyped]
 
     admin.site.unregister(InboxEmbed)
 
     @admin.register(InboxEmbed)
     class UnfoldInboxEmbedAdmin(InboxEmbedAdmin, UnfoldModelAdmin):  # type: ignore[misc]
-        """The inbox's own, in unfold's look."""
+        """The inbox's admin with unfold's styles."""

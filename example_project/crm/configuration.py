@@ -1,4 +1,4 @@
-"""Where the CRM's settings come from: the environment, then two files."""
+"""Read the CRM's settings from the environment and two files."""
 
 import os
 from pathlib import Path
@@ -7,20 +7,22 @@ import environ  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DATA_DIR = ROOT / ".demo"
-# What `manage.py demo` generates where nothing sets it
+# `manage.py demo` generates those that are not set.
 SECRETS = ("SECRET_KEY", "KAPSO_INBOX_ENCRYPTION_KEYS")
 
 
 def read(data_dir: Path) -> environ.Env:
-    """The environment, then ``example_project/.env`` (yours), then ``<data_dir>/.env`` (written by
-    ``manage.py demo``); the first that names a variable wins.
+    """Return the variables of the environment and of two files.
 
-    The files fill a copy of the environment and not the environment itself, so that what one
-    demo's file holds is not inherited by the processes of another.
+    The first that sets a variable wins: the environment, `example_project/.env` (yours), then
+    `<data_dir>/.env` (written by `manage.py demo`).
+
+    The files fill a copy of the environment, so that the processes of one demo do not inherit the
+    values in another demo's file.
     """
 
     class Sources(environ.Env):  # type: ignore[misc]
-        # An empty secret would only hide the file's.
+        # An empty secret would hide the one in the file.
         ENVIRON = {k: v for k, v in os.environ.items() if v or k not in SECRETS}
 
     for path in (ROOT / ".env", data_dir / ".env"):

@@ -1,4 +1,4 @@
-"""What every page of the CRM shows."""
+"""The context of every page of the CRM."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from crm.models import Team, User
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """The theme, and for a signed-in user what else the side bar has."""
+    """Return the theme and, for a signed-in user, the content of the side bar."""
     user = getattr(request, "user", None)
     if not isinstance(user, User):
         return {"theme": User.Theme.SYSTEM, "sandbox": settings.SANDBOX}

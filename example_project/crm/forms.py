@@ -16,7 +16,7 @@ else:
 
 
 class ContactForm(ContactModelForm):
-    """What an agent changes while talking."""
+    """The fields that an agent changes during a conversation."""
 
     class Meta:
         model = Contact

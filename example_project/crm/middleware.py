@@ -9,10 +9,10 @@ GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 def content_security_policy(get_response: GetResponse) -> GetResponse:
-    """Send a strict policy with every page that does not bring its own.
+    """Send a strict policy with every page that has no policy of its own.
 
-    ``frame-src`` names both hops of a launch: this site, and the inbox it redirects to. Django
-    6.0 has this built in (``SECURE_CSP``); the example runs on 5.2 too.
+    `frame-src` names both addresses of a launch: this site, and the inbox that it redirects to.
+    Django 6.0 has this built in (`SECURE_CSP`); the example runs on 5.2 too.
     """
     policy = "; ".join(
         (

@@ -1,4 +1,4 @@
-"""People, their teams, and the contacts they look after."""
+"""Users, their teams, and the teams' contacts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 
-# As many as crm.css has colours for
+# The number of colours in crm.css.
 TINTS = 6
 
 
@@ -15,7 +15,7 @@ class User(AbstractUser):
     """Somebody who works in the CRM."""
 
     class Theme(models.TextChoices):
-        """The words are Kapso's own for the inbox's theme, so one value serves both."""
+        """The themes, with Kapso's own names, so that one value serves the CRM and the inbox."""
 
         SYSTEM = "system", "System"
         LIGHT = "light", "Light"
@@ -33,16 +33,16 @@ class User(AbstractUser):
 
     @property
     def tint(self) -> int:
-        """The avatar's colour, of ``TINTS``."""
+        """The number of the avatar's colour, below `TINTS`."""
         return self.pk % TINTS
 
     def teams(self) -> models.QuerySet[Team]:
-        """The teams this person works in."""
+        """Return the teams that this user works in."""
         return Team.objects.filter(group__user=self)
 
 
 class Team(models.Model):
-    """A team, the group that makes somebody its member, and the inbox it works in."""
+    """A team, the group of its members, and the inbox that it works in."""
 
     name = models.CharField(max_length=80)
     slug = models.SlugField(unique=True)
@@ -56,7 +56,7 @@ class Team(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        """The team's page."""
+        """Return the address of the team's page."""
         return reverse("team", args=[self.slug])
 
 
@@ -96,7 +96,7 @@ class Contact(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        """The contact's page."""
+        """Return the address of the contact's page."""
         return reverse("contact", args=[self.pk])
 
     @property
@@ -106,11 +106,11 @@ class Contact(models.Model):
 
     @property
     def tint(self) -> int:
-        """The avatar's colour, of ``TINTS``."""
+        """The number of the avatar's colour, below `TINTS`."""
         return self.pk % TINTS
 
 
 def initials(name: str) -> str:
-    """The first letters of the first and the last word, in capitals."""
+    """Return the first letters of the first and the last word, in capitals."""
     words = name.split()
     return "".join(word[0] for word in (words[:1] + words[1:][-1:])).upper()

@@ -1,4 +1,4 @@
-"""Who can sign in to the demo. The seed refuses to make them without DEBUG."""
+"""The accounts of the demo. `manage.py seed` refuses to create them without DEBUG."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from django.utils.crypto import salted_hmac
 
 from crm.models import User
 
-SANDBOX_PASSWORD = "demo"  # noqa: S105 -- public on purpose: it opens made-up conversations
+SANDBOX_PASSWORD = "demo"  # noqa: S105 -- public, because it opens made-up conversations
 
 
 class Account(NamedTuple):
-    """One demo log-in. ``teams`` are slugs."""
+    """An account of the demo. `teams` are slugs."""
 
     username: str
     first_name: str
@@ -37,7 +37,10 @@ ACCOUNTS = (
 
 
 def password(*, sandbox: bool, secret_key: str) -> str:
-    """The password of every account: on Kapso, where conversations are real, this CRM's own."""
+    """Return the password of every account.
+
+    On Kapso, where conversations are real, each installation has its own.
+    """
     if sandbox:
         return SANDBOX_PASSWORD
     return salted_hmac("crm.people", "password", secret=secret_key).hexdigest()[:16]

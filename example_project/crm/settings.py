@@ -1,6 +1,6 @@
 """Settings of the example CRM.
 
-Importable with nothing configured: without ``KAPSO_API_KEY`` it runs on the sandbox.
+They work without any configuration: without `KAPSO_API_KEY` the CRM runs on the sandbox.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ if env.str("CRM_DATA_DIR", default=""):
     env = configuration.read(DATA_DIR)
 
 DEBUG = env.bool("DEBUG", default=True)
-# A random one serves for as long as the process lives; `manage.py demo` writes one that stays.
+# A random one works as long as the process runs; `manage.py demo` writes a permanent one.
 SECRET_KEY = env.str("SECRET_KEY", default="") or get_random_secret_key()
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
@@ -43,7 +43,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "crm.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    # The inbox, and what stands in its place, in each reader's language.
+    # Shows the inbox, and the pages in its place, in each reader's language.
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -52,8 +52,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
-# One of the themes that many teams give the admin ("unfold", "jazzmin"), to see the inbox's pages
-# under it. They come before the admin, and run scripts that the CRM's own policy would not allow.
+# A theme for the admin ("unfold", "jazzmin"), to see the inbox's pages in it. It must come before
+# the admin, and runs scripts that the CRM's own policy would block.
 ADMIN_THEME = env.str("CRM_ADMIN_THEME", default="")
 if ADMIN_THEME:
     INSTALLED_APPS.insert(0, ADMIN_THEME)
@@ -65,7 +65,7 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
-                # The launch of an inbox is decided by request; the template tag asks for it.
+                # The template tag needs the request to decide who may open an inbox.
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -78,7 +78,7 @@ TEMPLATES = [
 ROOT_URLCONF = "crm.urls"
 WSGI_APPLICATION = "crm.wsgi.application"
 
-# One file for each side: an inbox of the sandbox is none at Kapso.
+# The sandbox and Kapso have a file each: the sandbox's inboxes do not exist at Kapso.
 SQLITE = DATA_DIR / ("sandbox.sqlite3" if SANDBOX else "kapso.sqlite3")
 DATABASE_URL = env.str("DATABASE_URL", default="")
 DATABASES = {
@@ -102,7 +102,7 @@ STATIC_ROOT = DATA_DIR / "static"
 
 # -- The inbox ------------------------------------------------------------------------------------
 
-# Where people open this CRM: Kapso shows an inbox only inside the origins it was told of.
+# Where people open this CRM. Kapso lets only these origins frame an inbox.
 CRM_ORIGINS = env.list("CRM_ORIGINS", default=["http://localhost:8000", "http://127.0.0.1:8000"])
 
 KAPSO_INBOX = {
@@ -113,9 +113,9 @@ KAPSO_INBOX = {
     "INBOX_ORIGINS": env.list("KAPSO_INBOX_ORIGINS", default=[])
     or (["http://127.0.0.1:8802"] if SANDBOX else ["https://inbox.kapso.ai"]),
     "ALLOWED_ORIGINS": CRM_ORIGINS,
-    # Each agent's own theme goes with them into the inbox.
+    # The inbox has the same theme as the CRM for each agent.
     "USER_PARAMS": "crm.inbox.user_params",
-    # Where a contact's number is from that is written without its country.
+    # The country of contacts' numbers that are written without one.
     "PHONE_REGION": "US",
     "VERIFY_AFTER": env.int("KAPSO_INBOX_VERIFY_AFTER", default=300),
 }

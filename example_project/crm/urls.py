@@ -1,4 +1,4 @@
-"""Addresses of the CRM."""
+"""The addresses of the CRM."""
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
@@ -22,7 +22,7 @@ urlpatterns = [
     path("sign-in/", views.SignIn.as_view(), name="login"),
     path("sign-out/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    # Asked for by pages that name no icon of their own, such as the admin's.
+    # Browsers request it for pages that name no icon, such as the admin's.
     path("favicon.ico", RedirectView.as_view(url=static("crm/favicon.svg"))),
     path("kapso-inbox/", include("kapso_inbox.urls")),
     path("api/kapso-inbox/", include("kapso_inbox.api.urls")),

@@ -22,12 +22,12 @@ CONTACTS_A_PAGE = 12
 
 
 class SignIn(LoginView):
-    """The sign-in page; on the sandbox it offers the demo's log-ins."""
+    """The sign-in page. On the sandbox it offers the demo's accounts."""
 
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the log-ins that anybody may know."""
+        """Add the accounts, which are public on the sandbox."""
         if settings.DEBUG and settings.SANDBOX:
             kwargs |= {"accounts": people.ACCOUNTS, "password": people.SANDBOX_PASSWORD}
         return super().get_context_data(**kwargs)
@@ -35,7 +35,7 @@ class SignIn(LoginView):
 
 @login_required
 def contacts(request: HttpRequest) -> HttpResponse:
-    """Everybody the teams talk to: searched, narrowed to a stage, in pages."""
+    """Show the contacts in pages, searched and filtered by stage."""
     query = request.GET.get("q", "").strip()
     found = Contact.objects.filter(_matches(query)) if query else Contact.objects.all()
     counts = dict(found.order_by().values_list("stage").annotate(Count("pk")))
@@ -76,7 +76,7 @@ def contacts(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def contact(request: HttpRequest, pk: int) -> HttpResponse:
-    """One contact, beside their conversations in the team's inbox."""
+    """Show a contact next to their conversations in the team's inbox."""
     person = get_object_or_404(Contact.objects.select_related("team", "owner"), pk=pk)
     form = ContactForm(request.POST or None, instance=person, label_suffix="")
     if request.method == "POST" and form.is_valid():
@@ -90,20 +90,20 @@ def contact(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 def inbox(request: HttpRequest) -> HttpResponse:
-    """The inbox of the user's first team."""
+    """Show the inbox of the user's first team."""
     team = _user(request).teams().first()
     return render(request, "crm/inbox.html", {"section": "inbox", "team": team})
 
 
 @login_required
 def my_inbox(request: HttpRequest) -> HttpResponse:
-    """What is assigned to the user themselves; the inbox finds out who they are at Kapso."""
+    """Show the user's own conversations. The inbox finds the user's account at Kapso."""
     return render(request, "crm/my_inbox.html", {"section": "inbox"})
 
 
 @login_required
 def team(request: HttpRequest, slug: str) -> HttpResponse:
-    """A team's page. Everybody may look at it; whether its inbox opens, the inbox decides."""
+    """Show a team. Every user may see the page; the inbox itself checks who may open it."""
     shown = get_object_or_404(Team.objects.annotate(Count("contacts")), slug=slug)
     members = User.objects.filter(groups=shown.group).order_by("first_name", "pk")
     return render(request, "crm/team.html", {"section": "team", "team": shown, "members": members})
@@ -112,7 +112,7 @@ def team(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
-    """Store the theme on the user, and go back to where they were."""
+    """Store the user's theme, and return to the page they came from."""
     form = ThemeForm(request.POST, instance=_user(request))
     if form.is_valid():
         form.save()
@@ -124,19 +124,19 @@ def theme(request: HttpRequest) -> HttpResponse:
 
 
 def _user(request: HttpRequest) -> User:
-    """The signed-in user: every view here that asks requires one."""
+    """Return the signed-in user. Every view that calls this requires one."""
     return cast(User, request.user)
 
 
 def _matches(query: str) -> Q:
-    """A name, a company, or a number however it is written."""
+    """Return the condition for a name, a company, or a number in any notation."""
     matches = Q(name__icontains=query) | Q(company__icontains=query)
     digits = re.findall(r"[0-9]", query)
     return matches | Q(phone__regex="[^0-9]*".join(digits)) if digits else matches
 
 
 def _query(**values: str) -> str:
-    """``?a=b`` of what has a value, or nothing."""
+    """Return `?a=b` for the values that are not blank; `?` if all are."""
     query = QueryDict(mutable=True)
     query.update({name: value for name, value in values.items() if value})
     return f"?{query.urlencode()}" if query else "?"

@@ -1,4 +1,4 @@
-"""All that speaks HTTP to Kapso: the client, what it returns and what it raises."""
+"""The HTTP client for Kapso, with the objects that it returns and the errors that it raises."""
 
 from .client import BASE_URL, KapsoClient
 from .errors import (

@@ -1,4 +1,4 @@
-"""Kapso's platform API, as far as this app speaks to it. Knows no Django model and no setting."""
+"""The part of Kapso's Platform API that this app uses. It knows no Django model and no setting."""
 
 from __future__ import annotations
 
@@ -12,38 +12,41 @@ from .errors import UncertainError
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
 
 if TYPE_CHECKING:
-    from .transport import Answer, Received, Transport
+    # It loads requests: see `KapsoClient`.
+    from .transport import ApiResponse, Received, Transport
 
 BASE_URL = "https://api.kapso.ai/platform/v1"
-#: What is asked for; Kapso may cap it lower, which `meta` then says.
+#: How many objects a page is asked for. Kapso may send fewer, and `meta` then says so.
 PER_PAGE = 100
 
 T = TypeVar("T")
 
 
 class KapsoClient:
-    """A Kapso project, by its API key.
+    """A client for one Kapso project.
+
+    A call that fails raises a `KapsoError`, whose subclass says what to do.
 
     Args:
         api_key: the project's API key, sent as `X-API-Key`.
         base_url: the API's address.
-        options: `timeout`, `deadline`, `patience`, `proxies`, `ca_bundle`, as `Transport` takes
-            them.
+        options: `timeout`, `deadline`, `patience`, `proxies`, `ca_bundle` and `tries`: see
+            `Transport`.
 
     Attributes:
-        inbox_embeds: create, read, change and revoke embeds.
+        inbox_embeds: creates, reads, changes and revokes embeds.
         phone_numbers: `GET /whatsapp/phone_numbers`.
         customers: `GET /customers`.
         users: `GET /users`, the team members.
 
     Raises:
-        ConfigurationError: the key or the address cannot be used.
-
-    Every call raises a `KapsoError`; its subclass says what to do.
+        ConfigurationError: the key, the address or the certificates cannot be used.
     """
 
     def __init__(self, api_key: str, base_url: str = BASE_URL, **options: Any) -> None:
-        # Not at import: requests is only loaded in a process that really talks to Kapso.
+        # Not at import, because it loads requests (2.34), which most processes of a host never
+        # need: 60 ms by `python -X importtime -c "import requests"`, and in a process that has
+        # loaded Django another 30 ms and 5 MB.
         from .transport import Transport
 
         transport = Transport(api_key, base_url, **options)
@@ -60,12 +63,12 @@ class KapsoClient:
 
     @property
     def received(self) -> Received | None:
-        """What the headers of the last answer said, a refusal's too; None where none arrived."""
+        """The headers of the last answer, an error's included, or None if no answer arrived."""
         return self._transport.received
 
 
 class Listing(Generic[T]):
-    """A list of Kapso's, page by page."""
+    """One of Kapso's lists, read page by page."""
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class Listing(Generic[T]):
     def list(self, **filters: str) -> Iterator[T]:
         """Iterate over every object of every page.
 
-        A loop that ends without an exception has seen the whole list.
+        If the loop ends without an exception, it has seen the whole list.
 
         Args:
             filters: query parameters of the endpoint; blank ones are left out.
@@ -95,18 +98,18 @@ class Listing(Generic[T]):
             yield from page
 
     def pages(self, **filters: str) -> Iterator[Sequence[T]]:
-        """Iterate over the pages, each a list. As `list`, for those who work in bulk."""
+        """Iterate over the pages, each a list of objects. Otherwise the same as `list`."""
         number = 1
         previous: Sequence[Any] | None = None
         while True:
             objects, total = self._get(number, filters)
-            # By the ids: other values can change between two answers.
+            # Pages are compared by ids: other values can change between two answers.
             ids = [item.get(self._key, item) for item in objects]
             if ids == previous:
                 if total is not None:
-                    raise UncertainError("Kapso's list answered the same page twice")
-                # A list that tells no number of pages ends with an empty page, or is all on one
-                # page that it answers again and again.
+                    raise UncertainError("Kapso returned the same page of its list twice")
+                # A list that does not give its number of pages ends with an empty page, or has one
+                # page, which it returns for every number.
                 return
             yield [self._read(item) for item in objects]
             if number >= total if total is not None else not objects:
@@ -114,10 +117,12 @@ class Listing(Generic[T]):
             number, previous = number + 1, ids
 
     def page(self, number: int, **filters: str) -> tuple[Sequence[T], bool]:
-        """Return one page, and whether it is known to be the last; for those who go on later.
+        """Return one page, and whether it is known to be the last.
+
+        With this, a caller can stop after any page and go on later.
 
         Args:
-            number: from 1.
+            number: the page's number, from 1.
             filters: as for `list`.
 
         Raises:
@@ -130,20 +135,20 @@ class Listing(Generic[T]):
     def _get(
         self, number: int, filters: Mapping[str, str]
     ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
-        """Return the objects of a page, and how many pages there are, where Kapso says so."""
+        """Return the objects of a page, and the number of pages or None if Kapso omits it."""
         params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
         answer = self._transport.request(
             "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
         )
-        objects, meta = _page(answer)
-        here = _whole(meta, "page", "current_page")
-        if here is not None and here != number:
-            raise UncertainError("Kapso's list answered another page than the one asked for")
-        return objects, _whole(meta, "total_pages")
+        objects, meta = _read_page(answer)
+        returned = _first_integer(meta, "page", "current_page")
+        if returned is not None and returned != number:
+            raise UncertainError("Kapso returned another page of its list than the one requested")
+        return objects, _first_integer(meta, "total_pages")
 
 
 class InboxEmbeds(Listing[Embed]):
-    """`/inbox_embeds`: the embeddable inbox access links. `list` gives the most recent first."""
+    """`/inbox_embeds`: the embeddable inbox access links. `list` yields the most recent first."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, "/inbox_embeds", Embed.from_json)
@@ -151,16 +156,18 @@ class InboxEmbeds(Listing[Embed]):
     def _get(
         self, number: int, filters: Mapping[str, str]
     ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
-        # What is not in the list is concluded to be gone. A list that does not say what is in it
-        # must not lead to that.
+        # The callers conclude that an embed which is not in the list is gone. An embed without its
+        # id must not lead to that.
         objects, total = super()._get(number, filters)
         if not all(item.get(self._key) for item in objects):
-            raise UncertainError("Kapso's list holds an embed without its id", status=HTTPStatus.OK)
+            raise UncertainError(
+                "Kapso's list contains an embed without its id", status=HTTPStatus.OK
+            )
         return objects, total
 
     def get(self, embed_id: str) -> Embed:
         """Return one embed, without its secret."""
-        return _embed(self._transport.request("GET", self._one(embed_id)))
+        return _read_embed(self._transport.request("GET", self._path_of(embed_id)))
 
     def create(
         self,
@@ -174,23 +181,26 @@ class InboxEmbeds(Listing[Embed]):
         expires_at: datetime | None = None,
         assigned_user_id: str = "",
     ) -> CreatedEmbed:
-        """Create an embed. Sent once and never repeated: Kapso documents no idempotency key.
+        """Create an embed.
+
+        The request is sent once and never repeated, because Kapso documents no idempotency key.
 
         Args:
-            name: what Kapso lists it under.
+            name: the name that Kapso lists it under.
             scope_type: `project`, `customer` or `phone_number`.
             scope_id: blank for a project, a customer's UUID, or a WhatsApp phone_number_id.
-            allowed_origins: pages that may frame it; empty = any.
+            allowed_origins: the sites that may frame it; empty means any.
             default_mode: `system`, `light` or `dark`.
-            language: `en` or `es`; blank leaves it to Kapso.
-            expires_at: when the link stops to work; None = never.
-            assigned_user_id: narrows it to conversations assigned to that team member.
+            language: `en` or `es`; blank leaves the choice to Kapso.
+            expires_at: when the link stops working; None means never.
+            assigned_user_id: limits it to conversations assigned to that team member.
 
         Returns:
-            The embed with its secret address, which Kapso tells only here.
+            The embed with its secret address, which Kapso reveals only in this answer.
 
         Raises:
-            UncertainError: also where a 2xx holds no id or no address.
+            KapsoError: the subclass says whether Kapso may have created it. A 2xx without an id or
+                an address is an `UncertainError`.
         """
         fields: dict[str, Any] = {
             "name": name,
@@ -202,50 +212,52 @@ class InboxEmbeds(Listing[Embed]):
             "scope_id": scope_id,
             "language": language,
             "assigned_user_id": assigned_user_id,
-            "expires_at": expires_at and _wire(expires_at),
+            "expires_at": expires_at and _to_json(expires_at),
         }
         fields |= {name: value for name, value in optional.items() if value}
         answer = self._transport.request("POST", self._path, payload={"inbox_embed": fields})
-        embed = _embed(answer)
+        embed = _read_embed(answer)
         embed_url = answer.data["data"].get("embed_url")
         if not isinstance(embed_url, str) or not embed_url:
-            raise UncertainError("Kapso's answer holds no embed_url", status=answer.status)
+            raise UncertainError("Kapso's answer contains no embed_url", status=answer.status)
         return CreatedEmbed(embed, embed_url)
 
     def update(self, embed_id: str, changes: Mapping[str, Any]) -> Embed:
-        """Change settings of an embed. Sent once; the scope cannot be changed.
+        """Change settings of an embed and return it as Kapso then describes it.
+
+        The request is sent once. The scope cannot be changed.
 
         Args:
             embed_id: Kapso's id.
             changes: field -> new value: text, a list of origins, a datetime, None.
         """
-        fields = {name: _wire(value) for name, value in changes.items()}
+        fields = {name: _to_json(value) for name, value in changes.items()}
         answer = self._transport.request(
-            "PATCH", self._one(embed_id), payload={"inbox_embed": fields}
+            "PATCH", self._path_of(embed_id), payload={"inbox_embed": fields}
         )
-        return _embed(answer)
+        return _read_embed(answer)
 
     def revoke(self, embed_id: str) -> None:
-        """End the embed's link at once. Kapso keeps it in its list as `revoked`.
+        """Revoke the embed's link at once. Kapso keeps it in its list as `revoked`.
 
-        Any 2xx is success: whether Kapso answers 200 or 204 is not documented.
+        Any 2xx is success: Kapso does not document whether it answers 200 or 204.
         """
-        self._transport.request("DELETE", self._one(embed_id))
+        self._transport.request("DELETE", self._path_of(embed_id))
 
-    def _one(self, embed_id: str) -> str:
+    def _path_of(self, embed_id: str) -> str:
         if embed_id in ("", ".", ".."):
-            # No id of Kapso's: it would address the list itself, or what stands above it.
-            raise ValueError("This is no id of an embed")
+            # These would address the list itself, or what is above it.
+            raise ValueError("This is not the id of an embed")
         return f"{self._path}/{quote(embed_id, safe='')}"
 
 
-def _wire(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _embed(answer: Answer) -> Embed:
+def _read_embed(answer: ApiResponse) -> Embed:
     """Read `{"data": {...}}`.
 
     Raises:
@@ -255,26 +267,26 @@ def _embed(answer: Answer) -> Embed:
     inner = data.get("data") if isinstance(data, dict) else None
     embed = Embed.from_json(inner) if isinstance(inner, dict) else None
     if embed is None or not embed.id:
-        raise UncertainError("Kapso's answer holds no embed", status=answer.status)
+        raise UncertainError("Kapso's answer contains no embed", status=answer.status)
     return embed
 
 
-def _page(answer: Answer) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+def _read_page(answer: ApiResponse) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
     """Read `{"data": [...], "meta": {...}}`.
 
     Raises:
-        UncertainError: it is not of that shape.
+        UncertainError: the answer has another shape.
     """
     data = answer.data
     objects = data.get("data") if isinstance(data, dict) else None
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise UncertainError("Kapso's answer holds no list", status=answer.status)
+        raise UncertainError("Kapso's answer contains no list", status=answer.status)
     meta = data.get("meta")
     return objects, meta if isinstance(meta, dict) else {}
 
 
-def _whole(meta: Mapping[str, Any], *names: str) -> int | None:
-    """The first of these that is a whole number."""
+def _first_integer(meta: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first of the named values that is an integer, or None."""
     for name in names:
         value = meta.get(name)
         if isinstance(value, int) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What a client may be set up with. Apart from `transport`, so that checks need no requests."""
+"""Check what a client is configured with. `transport` loads requests; system checks must not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def checked_api_key(api_key: str) -> Secret:
     """Return the key without surrounding white space.
 
     Raises:
-        ConfigurationError: it is blank, or cannot stand in a header.
+        ConfigurationError: the key is blank, or cannot be sent in a header.
     """
     api_key = api_key.strip() if isinstance(api_key, str) else ""
     if not re.fullmatch(r"[!-~]+", api_key):
         raise ConfigurationError(
-            "The Kapso API key is blank, or holds white space or characters that are not ASCII."
+            "The Kapso API key is blank, or contains white space or characters that are not ASCII."
         )
     return Secret(api_key)
 
@@ -28,25 +28,26 @@ def checked_base_url(base_url: str) -> str:
     """Return the address of the API without a slash at its end.
 
     Raises:
-        ConfigurationError: it is not https (or http on loopback), or has a query or a user in it.
+        ConfigurationError: it is not https (or http on loopback), or contains a wildcard, a query,
+            a fragment or a user.
     """
     base_url = base_url.strip().rstrip("/") if isinstance(base_url, str) else ""
     if not origin_of(base_url) or re.search(r"[?#]", base_url):
         raise ConfigurationError(
             "The Kapso base URL must be an https address (http only on this machine), "
-            "without a query, a fragment or a user."
+            "without a wildcard, a query, a fragment or a user."
         )
     return base_url
 
 
 def checked_ca_bundle(path: str | os.PathLike[str] | None) -> str | None:
-    """Return the path as text.
+    """Return the path as text, or None if it is blank.
 
     Raises:
-        ConfigurationError: nothing is there.
+        ConfigurationError: there is nothing at the path.
     """
     if not path:
         return None
     if not os.path.exists(path):
-        raise ConfigurationError("The certificates to trust are not where the path says.")
+        raise ConfigurationError("There are no certificates at the path of the CA bundle.")
     return os.fspath(path)

@@ -1,4 +1,4 @@
-"""What can go wrong in a call to Kapso, sorted by what the caller should do about it."""
+"""The errors of calls to Kapso, one class for each thing that the caller can do about them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from kapso_inbox.exceptions import KapsoInboxError
 
-#: Statuses that say that Kapso did not do what was asked. With 404 and 429 they are all: every
-#: other one but a 2xx leaves open whether it did.
-CREDENTIALS = frozenset({401, 403})
-INVALID = frozenset({400, 422})
+#: With 404 and 429, these are all statuses which mean that Kapso did nothing. Any other status
+#: except a 2xx leaves that open.
+_CREDENTIALS_STATUSES = frozenset({401, 403})
+_INVALID_STATUSES = frozenset({400, 422})
 
 _CLOUDFLARE_CODE = re.compile(
     rb"error(?: code)?:?\s*(?:<[^>]{0,200}>\s*)*(1\d{3})\b", re.IGNORECASE
@@ -23,15 +23,16 @@ _MAX_DETAIL = 500
 class KapsoError(KapsoInboxError):
     """A call to Kapso failed. Its subclasses say what the caller should do.
 
-    `str()` is a sentence of ours with the status, code and request id: never a body, a key or an
-    address, so that it can be logged and shown.
+    `str()` is the app's own summary with the status, code and request id. It never contains a body,
+    a key or an address, so it can be logged and shown.
 
     Attributes:
-        status: the HTTP status, or None where there was no answer.
-        code: Kapso's own error code, or "" (for a refusal by Cloudflare, `cloudflare-1010`).
+        status: the HTTP status, or None if there was no answer.
+        code: Kapso's own error code, or "". A refusal by Cloudflare has a code such as
+            `cloudflare-1010`.
         request_id: the answer's `X-Request-Id`, or "".
         detail: Kapso's own text, at most 500 characters, without the API key and link tokens.
-            For an administrator; not for a log.
+            Show it to administrators; do not log it.
     """
 
     summary = "The call to Kapso failed"
@@ -62,28 +63,28 @@ class KapsoError(KapsoInboxError):
 
 
 class CredentialsError(KapsoError):
-    """Kapso refused the API key (401, 403). Nothing was done. Mend the key."""
+    """Kapso refused the API key (401, 403). Nothing was done. Fix the key."""
 
     summary = "Kapso refused the API key"
 
 
 class NotFoundError(KapsoError):
-    """Kapso knows nothing of that id under this key (404). Nothing was done.
+    """Kapso has nothing with that id under this API key (404). Nothing was done.
 
-    Nearly always the key of another project, or a pasted newline (reported by integrators).
+    Integrators report that the cause is nearly always another project's key, or a pasted newline.
     """
 
-    summary = "Kapso knows nothing of that under this API key"
+    summary = "Kapso has nothing with that id under this API key"
 
 
 class InvalidRequestError(KapsoError):
-    """Kapso refused what was sent (400, 422). Nothing was done. Mend the input.
+    """Kapso refused the values that were sent (400, 422). Nothing was done. Fix the values.
 
     Attributes:
-        field_errors: field name of Kapso -> its texts; empty where Kapso named no field.
+        field_errors: Kapso's name of a field -> the texts about it; empty if Kapso named no field.
     """
 
-    summary = "Kapso refused what was sent"
+    summary = "Kapso refused the values that were sent"
 
     def __init__(
         self,
@@ -97,10 +98,10 @@ class InvalidRequestError(KapsoError):
 
 
 class RateLimitedError(KapsoError):
-    """Too many calls in this minute (429). Nothing was done. Wait, then ask again.
+    """There were too many calls in this minute (429). Nothing was done. Wait, then try again.
 
     Attributes:
-        retry_after: seconds to wait, or None where Kapso did not say.
+        retry_after: seconds to wait, or None if Kapso did not say.
     """
 
     summary = "Kapso's rate limit is used up"
@@ -111,28 +112,28 @@ class RateLimitedError(KapsoError):
 
 
 class UnreachableError(KapsoError):
-    """No connection came about (DNS, refused, TLS, proxy, timeout). Surely nothing was done."""
+    """No connection was made (DNS, refused, TLS, proxy, timeout). Certainly nothing was done."""
 
     summary = "Kapso could not be reached; nothing was sent"
 
 
 class UncertainError(KapsoError):
-    """The request left and no usable answer came. Kapso may have done it, or not."""
+    """The request was sent, and no usable answer came. Kapso may have carried it out, or not."""
 
-    summary = "Kapso's answer did not arrive or cannot be read; it may have done what was asked"
+    summary = "Kapso's answer is missing or unreadable; Kapso may have carried out the request"
 
 
 def error_for(
     status: int, headers: Mapping[str, str], body: bytes, data: Any, *, api_key: str
 ) -> KapsoError:
-    """Return the error that an answer stands for.
+    """Return the error for an answer that is not a 2xx.
 
     Args:
-        status: the HTTP status; anything but a 2xx.
+        status: the HTTP status.
         headers: the answer's headers.
         body: the answer's body as received.
-        data: the body as JSON, or None where it is none (a proxy's HTML page).
-        api_key: what must not stand in any text of the error.
+        data: the body as JSON, or None if it is something else (a proxy's HTML page).
+        api_key: the key, which is removed from every text of the error.
     """
     text, code, field_errors = _read_body(body, data)
 
@@ -146,13 +147,13 @@ def error_for(
         "request_id": _identifier(clean(headers.get("X-Request-Id", ""))),
         "detail": clean(text),
     }
-    if status in CREDENTIALS:
+    if status in _CREDENTIALS_STATUSES:
         if known["code"].startswith("cloudflare-"):
             return CredentialsError("Cloudflare, in front of Kapso, refused the request", **known)
         return CredentialsError(**known)
     if status == 404:
         return NotFoundError(**known)
-    if status in INVALID:
+    if status in _INVALID_STATUSES:
         cleaned = {
             clean(field): tuple(clean(line) for line in lines)
             for field, lines in field_errors.items()
@@ -161,13 +162,13 @@ def error_for(
     if status == 429:
         return RateLimitedError(retry_after=_seconds(headers.get("Retry-After", "")), **known)
     if 300 <= status < 400:
-        # requests would forward X-API-Key to wherever Location says (measured): none is followed.
+        # requests would send X-API-Key on to whatever host Location names (measured).
         return UncertainError("Kapso answered with a redirect, which is not followed", **known)
     return UncertainError(**known)
 
 
 def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:
-    """Return text, code and field errors from any shape that Kapso's errors are known to have."""
+    """Return text, code and field errors from any of the known shapes of Kapso's errors."""
     if not isinstance(data, dict):
         cloudflare = _CLOUDFLARE_CODE.search(body)
         return "", f"cloudflare-{cloudflare[1].decode()}" if cloudflare else "", {}
@@ -201,10 +202,13 @@ def _text(value: Any) -> str:
 
 
 def _identifier(value: str) -> str:
-    """A code or id that is safe in a log line; "" for anything that does not look like one."""
+    """Return the value if it looks like a code or id, which is safe in a log line; else ""."""
     return value if re.fullmatch(r"[A-Za-z0-9_.:-]{1,80}", value) else ""
 
 
 def _seconds(value: str) -> float | None:
-    """`Retry-After` in seconds. Kapso sends a whole number; a date or nonsense counts as unsaid."""
+    """Return the seconds of a `Retry-After`, or None for a date or nonsense.
+
+    Kapso sends a whole number.
+    """
     return float(value) if re.fullmatch(r"\s*\d{1,6}\s*", value) else None

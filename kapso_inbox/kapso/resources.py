@@ -1,7 +1,7 @@
-"""What Kapso answers with, as frozen dataclasses.
+"""The objects in Kapso's answers, as frozen dataclasses.
 
-Kapso's answers grow and vary: a field can be missing, null, new, or hold a value that no document
-names. Reading one never fails for that: unknown fields are dropped, unknown values kept as text.
+Kapso's answers change and vary: a field can be missing, null or new, or have an undocumented value.
+Reading never fails because of that: unknown fields are dropped, and unknown values kept as text.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _TIMESTAMP = re.compile(
 
 @dataclass(frozen=True)
 class Embed:
-    """An inbox embed ("embeddable inbox access link") as Kapso lists it: without its secret.
+    """An inbox embed ("embeddable inbox access link") as Kapso lists it, without its secret.
 
     Attributes:
-        present: names of the attributes that the answer held. One that is not among them says
-            nothing about Kapso: its value here is only the type's empty one.
+        present: the names of the attributes that were in the answer. Any other attribute has its
+            type's empty value, which says nothing about Kapso.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Embed:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Embed:
-        """Read one object of Kapso's; whatever cannot be read counts as missing."""
+        """Read one of Kapso's objects; a value that cannot be read counts as missing."""
         values = {}
         for name, read in _EMBED_READERS.items():
             if name in data:
@@ -58,7 +58,7 @@ class Embed:
 
 @dataclass(frozen=True)
 class CreatedEmbed:
-    """The answer to a creation: the only time that Kapso tells the secret address."""
+    """The answer to a creation, the only one in which Kapso reveals the secret address."""
 
     embed: Embed
     embed_url: str = field(repr=False)
@@ -66,7 +66,7 @@ class CreatedEmbed:
 
 @dataclass(frozen=True)
 class PhoneNumber:
-    """A WhatsApp number of the project. `phone_number_id` is what a scope asks for."""
+    """A WhatsApp number of the project. A scope takes its `phone_number_id`."""
 
     phone_number_id: str
     name: str = ""
@@ -78,12 +78,13 @@ class PhoneNumber:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PhoneNumber:
+        """Read one of Kapso's objects; a value that cannot be read is blank."""
         return cls(**_texts(cls, data))
 
 
 @dataclass(frozen=True)
 class Customer:
-    """A customer of the project. `id` is what a scope asks for."""
+    """A customer of the project. A scope takes its `id`."""
 
     id: str
     name: str = ""
@@ -91,12 +92,13 @@ class Customer:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Customer:
+        """Read one of Kapso's objects; a value that cannot be read is blank."""
         return cls(**_texts(cls, data))
 
 
 @dataclass(frozen=True)
 class User:
-    """A team member. `user_id` is the id to use: `id` was seen both as integer and as UUID."""
+    """A team member. Use `user_id`: `id` was seen both as an integer and as a UUID."""
 
     user_id: str
     name: str = ""
@@ -105,13 +107,15 @@ class User:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> User:
+        """Read one of Kapso's objects; a value that cannot be read is blank."""
         return cls(**_texts(cls, data))
 
 
 def timestamp(value: Any) -> datetime | None:
-    """Read an ISO 8601 time (`Z`, `+00:00` or no zone, any number of decimals) as an aware UTC one.
+    """Return an ISO 8601 time as an aware datetime in UTC, or None if it is not one.
 
-    Returns None for what is none. (`datetime.fromisoformat` reads all of these only from 3.11.)
+    `Z`, `+00:00`, no zone and any number of decimals are accepted. `datetime.fromisoformat` reads
+    all of these only from Python 3.11 on.
     """
     match = _TIMESTAMP.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
@@ -140,7 +144,7 @@ def _read_text(value: Any) -> Any:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return _UNREADABLE
-    # Half surrogates and NUL can stand in JSON, and in no database.
+    # JSON can contain half surrogates and NUL, and no database stores them.
     return str(value).encode(errors="replace").decode().replace("\0", "")
 
 
@@ -153,7 +157,7 @@ def _read_time(value: Any) -> Any:
 def _read_origins(value: Any) -> Any:
     if value is None:
         return ()
-    # All or nothing: a part of the list, and more so an empty one, would mean other pages.
+    # All or nothing: a part of the list would mean other sites, and an empty list any site.
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return _UNREADABLE
     return tuple(_read_text(item) for item in value)
@@ -179,7 +183,7 @@ _EMBED_READERS = {
 
 
 def _texts(cls: Any, data: Mapping[str, Any]) -> dict[str, str]:
-    """The text attributes of a look-up's dataclass; missing, null and odd values are ""."""
+    """Return the text attributes of a dataclass; missing, null and unreadable values are ""."""
     texts = {}
     for name in cls.__dataclass_fields__:
         value = _read_text(data.get(name))

@@ -1,4 +1,4 @@
-"""One HTTP request to Kapso and its answer: how it is sent, and how every failure is named."""
+"""Send one HTTP request to Kapso, and turn every failure into a `KapsoError`."""
 
 from __future__ import annotations
 
@@ -33,37 +33,42 @@ from urllib3.exceptions import (
 from kapso_inbox import __version__
 
 from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
-from .deadline import DeadlineAdapter, set_deadline
 from .errors import KapsoError, RateLimitedError, UncertainError, UnreachableError, error_for
 
 logger = logging.getLogger(__name__)
 
+#: The longest body that is read, in bytes after decompression.
 MAX_BODY = 1024 * 1024
 #: How often a GET is tried, the first time included.
 TRIES = 3
-#: Kapso counts requests by the minute: seconds to wait where a 429 does not say how long.
+#: Seconds to wait if a 429 does not say how long. Kapso counts requests by the minute.
 RATE_WINDOW = 60.0
 _RETRY_STATUSES = frozenset({502, 503, 504})
 _CHUNK = 64 * 1024
 
-#: A connection pool for each thread (requests.Session is not documented as safe to share).
+#: Each thread has its own sessions: `requests` does not document a Session as safe to share.
 _pools = threading.local()
 
 
 class _Session(requests.Session):
-    """A session that leaves redirects alone."""
+    """A session that ignores redirects."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """No redirect is ever one.
+        """Return None, so that no answer counts as a redirect.
 
-        Without this, requests prepares the next request even where it may not follow it: it reads
-        the whole body, however long, and fails on a Location that it cannot parse (2.34).
+        Otherwise requests prepares the next request even if it must not follow the redirect: it
+        reads the whole body, however long, and fails on a Location that it cannot parse (2.34).
         """
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A 2xx: its status and its body as JSON, None where it was empty."""
+class ApiResponse:
+    """A successful answer (2xx).
+
+    Attributes:
+        status: the HTTP status.
+        data: the body as JSON, or None if it was empty.
+    """
 
     status: int
     data: Any
@@ -71,13 +76,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Received:
-    """What the headers of an answer say, whatever its status. What they do not say is None.
+    """The facts in the headers of an answer of any status. None stands for what they omit.
 
     Attributes:
-        at: when it arrived, by our clock.
-        date: when it was made, by the clock of who made it, to the second.
-        rate_limit: how many requests a minute the API key has.
-        rate_remaining: how many of them are left.
+        at: when the answer arrived, by our clock.
+        date: when the server made it, by the server's clock, to the second.
+        rate_limit: how many requests the API key may send in a minute.
+        rate_remaining: how many of those are left.
     """
 
     at: datetime
@@ -89,19 +94,29 @@ class Received:
 class Transport:
     """Sends requests to one Kapso project.
 
+    Time is bounded as follows. Connecting takes at most the first of the timeouts for each IP
+    address of the server, and each wait for bytes at most the second. When a try starts, both are
+    cut to what is left of the deadline. No try starts after the deadline, and a body that is still
+    arriving then is given up with its next piece, so at most one read timeout late.
+
+    Some time is not bounded. The timeout starts anew with every byte of the status line, of the
+    headers and of a chunk's size, and with every read of a TLS or SOCKS handshake, so a server that
+    sends them byte by byte can exceed the deadline. Only Kapso, or a configured proxy, is in a
+    position to do that. Looking up the server's name takes as long as the operating system allows.
+
     Args:
         api_key: the project's API key.
         base_url: the API's address; https, or http on loopback.
         timeout: seconds to wait for the connection and for each piece of the answer.
         deadline: seconds that a request may take with all its tries.
-        patience: seconds that may be slept on rate limits, in all. 0 in a web request, which says
-            so at once; a command can wait.
-        proxies: as `requests` takes them. None: no proxy, also where the environment names one.
+        patience: seconds that all requests together may sleep on rate limits. Leave it at 0 in a
+            web request, which then fails at once; a command can wait.
+        proxies: as `requests` takes them. None means no proxy, even if the environment names one.
         ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
         tries: how often a GET is tried, the first time included.
 
     Attributes:
-        received: the headers of the last answer; None where the last request got none.
+        received: the headers of the last answer, or None if the last request got no answer.
 
     Raises:
         ConfigurationError: the key, the address or the certificates cannot be used.
@@ -139,16 +154,17 @@ class Transport:
         *,
         params: Mapping[str, str | int] | None = None,
         payload: Mapping[str, Any] | None = None,
-    ) -> Answer:
-        """Send one request. A GET is repeated where that can help; nothing else ever is.
+    ) -> ApiResponse:
+        """Send one request and return Kapso's answer.
 
-        Only a rate limit is waited for, with what is left of `patience`: Kapso did nothing then.
+        A GET is tried again if that can help; no other request is. After a rate limit, when Kapso
+        did nothing, a GET and a DELETE are sent again as long as `patience` lasts.
 
         Args:
             method: `GET`, `POST`, `PATCH` or `DELETE`.
-            path: below the base URL, from the slash on, already quoted.
+            path: the path below the base URL, quoted and with its leading slash.
             params: the query.
-            payload: sent as JSON.
+            payload: the body, which is sent as JSON.
 
         Raises:
             KapsoError: the subclass says what is known of the outcome.
@@ -170,7 +186,7 @@ class Transport:
         path: str,
         params: Mapping[str, str | int] | None,
         payload: Mapping[str, Any] | None,
-    ) -> Answer:
+    ) -> ApiResponse:
         ends_at = time.monotonic() + self.deadline
         for pause in _pauses(self._tries if method == "GET" else 1):
             error: KapsoError
@@ -193,13 +209,12 @@ class Transport:
         params: Mapping[str, str | int] | None,
         payload: Mapping[str, Any] | None,
         ends_at: float,
-    ) -> Answer:
+    ) -> ApiResponse:
         started = time.monotonic()
         outcome: object = "failed"
         left = max(ends_at - started, 0.001)
         connect, read = self.timeout
         self.received = None
-        set_deadline(ends_at)
         try:
             with closing(
                 self._session().request(
@@ -229,18 +244,19 @@ class Transport:
             raise error_for(response.status_code, headers, body, data, api_key=self._api_key)
         if data is None and body.strip() not in (b"", b"null"):
             raise UncertainError("Kapso's answer is not JSON", status=response.status_code)
-        return Answer(response.status_code, data)
+        return ApiResponse(response.status_code, data)
 
     def _headers(self) -> dict[str, str]:
         return {
             "Accept": "application/json",
             "X-API-Key": self._api_key,
-            # Cloudflare refuses some clients' default with 403 "error 1010" (say integrators).
+            # Integrators report that Cloudflare refuses the default of some HTTP clients with a
+            # 403 "error 1010".
             "User-Agent": f"django-kapso-inbox/{__version__}",
         }
 
     def _session(self) -> requests.Session:
-        # The process id, because a forked worker must not go on with its parent's sockets.
+        # The process id is part of the key: a forked worker must not use its parent's sockets.
         key = (os.getpid(), tuple(sorted(self._proxies.items())), self._ca_bundle)
         sessions: dict[Any, _Session] | None = getattr(_pools, "sessions", None)
         if sessions is None:
@@ -249,8 +265,6 @@ class Transport:
             session = _Session()
             # A .netrc can inject an Authorization header, the environment a proxy (measured).
             session.trust_env = False
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, DeadlineAdapter())
             session.proxies = dict(self._proxies)
             session.verify = self._ca_bundle or True
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -259,7 +273,7 @@ class Transport:
 
 
 def _pauses(tries: int) -> Iterator[float | None]:
-    """The pause after each try, in seconds, with jitter; None after the last."""
+    """Yield the seconds to pause after each try, with jitter, and None after the last one."""
     for number in range(tries - 1):
         yield random.uniform(0.05, 0.25) * 2**number  # noqa: S311 (spreads load, guards nothing)
     yield None
@@ -268,7 +282,7 @@ def _pauses(tries: int) -> Iterator[float | None]:
 def _read_headers(headers: Mapping[str, str]) -> Received:
     return Received(
         at=datetime.now(timezone.utc),
-        # What comes out of a cache (RFC 9111 has it say its age) was made at another time.
+        # An answer from a cache was made earlier. RFC 9111 requires it to have an Age header.
         date=None if "Age" in headers else _date(headers.get("Date", "")),
         rate_limit=_number(headers.get("X-RateLimit-Limit", "")),
         rate_remaining=_number(headers.get("X-RateLimit-Remaining", "")),
@@ -288,10 +302,10 @@ def _number(value: str) -> int | None:
 
 
 def _read_body(response: requests.Response, ends_at: float) -> bytes:
-    """Read an answer piece by piece, so that neither its length nor its slowness is the sender's.
+    """Read the body piece by piece, so that the sender decides neither its length nor its duration.
 
     Raises:
-        UncertainError: it is longer than `MAX_BODY`, or not complete by `ends_at`.
+        UncertainError: the body is longer than `MAX_BODY`, or not complete by `ends_at`.
     """
     body = b""
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
@@ -304,7 +318,7 @@ def _read_body(response: requests.Response, ends_at: float) -> bytes:
 
 
 def _parse(body: bytes) -> Any:
-    """The body as JSON; None where it is none."""
+    """Return the body as JSON, or None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -312,28 +326,31 @@ def _parse(body: bytes) -> Any:
 
 
 def _failure(failure: BaseException) -> KapsoError:
-    """Name what happened: surely nothing was sent, or perhaps Kapso has it."""
+    """Return the error for a failed request: certainly not sent, or perhaps received by Kapso."""
     cause = _cause(failure)
+    broken = UncertainError("The connection to Kapso broke; Kapso may have carried out the request")
     if isinstance(failure, exceptions.ProxyError):
-        # Not each of them is about the proxy: urllib3 2.8 also says so where the connection broke
-        # after the request had gone through it.
+        # A ProxyError need not be about the proxy: urllib3 2.8 also raises it if the connection
+        # breaks after the request has passed the proxy.
         if isinstance(cause, _UNSENT) or str(cause).startswith("Tunnel connection failed"):
             return UnreachableError("The proxy could not be used; nothing was sent")
-        return UncertainError("The connection to Kapso broke; it may have done what was asked")
+        return broken
     timed_out = isinstance(cause, (exceptions.ConnectTimeout, ConnectTimeoutError))
-    # urllib3 2.8 counts every connection that did not come about as one that timed out.
+    # In urllib3 2.8, NewConnectionError is a ConnectTimeoutError, also for a refused connection.
     if timed_out and not isinstance(cause, NewConnectionError):
-        return UnreachableError("Kapso did not answer the connection in time; nothing was sent")
+        return UnreachableError("Kapso did not accept the connection in time; nothing was sent")
     if isinstance(cause, ssl.SSLCertVerificationError):
         return UnreachableError("Kapso's TLS certificate is not trusted; nothing was sent")
     if isinstance(cause, _UNSENT):
         return UnreachableError()
     if isinstance(failure, (exceptions.Timeout, ReadTimeoutError, TimeoutError)):
-        return UncertainError("Kapso did not answer in time; it may have done what was asked")
-    return UncertainError("The connection to Kapso broke; it may have done what was asked")
+        return UncertainError(
+            "Kapso did not answer in time; Kapso may have carried out the request"
+        )
+    return broken
 
 
-#: What can only happen before a request is sent.
+#: Exceptions that can only occur before a request is sent.
 _UNSENT = (
     ConnectTimeoutError,
     NewConnectionError,
@@ -346,7 +363,7 @@ _UNSENT = (
 
 
 def _cause(failure: BaseException) -> BaseException:
-    """The innermost exception that one of requests stands for (urllib3 nests them)."""
+    """Return the innermost exception of one that requests raised; urllib3 nests them."""
     reason: object = failure
     while isinstance(reason, BaseException):
         failure = reason

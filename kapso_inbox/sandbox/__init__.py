@@ -1,5 +1,5 @@
 """A fake Kapso for development, demonstrations and tests.
 
-It knows nothing of the app's own client or models: it is the other side of the wire, written from
-Kapso's documentation, so that it does not share the client's mistakes.
+It shares no code with the app's client and models. It is written from Kapso's documentation, so
+that it does not repeat the client's mistakes.
 """

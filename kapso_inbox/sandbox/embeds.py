@@ -1,4 +1,4 @@
-"""An inbox embed as the API takes and shows it: validation, defaults, and what is kept back."""
+"""The API's rules for an inbox embed: what it validates, what it stores and what it shows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .wire import JsonDict
 SCOPE_TYPES = ("project", "customer", "phone_number")
 MODES = ("system", "light", "dark")
 LANGUAGES = ("en", "es")
+#: Kapso does not document its limit; this is a common one.
 NAME_LENGTH = 255
-"""Kapso's own limit is not documented; this is the usual one."""
 
-MUTABLE = (
+_MUTABLE = (
     "name",
     "allowed_origins",
     "default_mode",
@@ -22,8 +22,8 @@ MUTABLE = (
     "expires_at",
     "assigned_user_id",
 )
-SECRETS = ("token", "embed_url")
-"""In the answer to a create, and never again."""
+#: Fields that are only in the answer to a creation.
+_SECRETS = ("token", "embed_url")
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _ORIGIN = re.compile(
@@ -33,33 +33,37 @@ _NOT_IN_LIST = "is not included in the list"
 
 
 def public(embed: JsonDict) -> JsonDict:
-    """Return ``embed`` as every answer but the one to a create shows it."""
-    return {key: value for key, value in embed.items() if key not in SECRETS}
+    """Return the embed as every answer except that to its creation shows it."""
+    return {key: value for key, value in embed.items() if key not in _SECRETS}
 
 
 def to_iso(moment: datetime) -> str:
-    """Return ``moment`` as ISO 8601 in UTC, such as ``2026-11-05T09:30:00.000Z``."""
+    """Return a moment as ISO 8601 in UTC, such as `2026-11-05T09:30:00.000Z`."""
     utc = moment.astimezone(timezone.utc)
     return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> datetime:
-    """Return the moment ``text`` names, UTC where it says no offset; raises ``ValueError``."""
-    # Python 3.10 does not know the "Z".
+    """Return the moment in a text, in UTC if it has no offset.
+
+    Raises:
+        ValueError: the text is not a time.
+    """
+    # Python 3.10 does not read the "Z".
     moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def has_expired(embed: JsonDict, now: datetime) -> bool:
-    """Return whether the link's time is over. Kapso's ``status`` does not say it."""
+    """Return whether the link has expired. Kapso's `status` does not say so."""
     return embed["expires_at"] is not None and from_iso(embed["expires_at"]) <= now
 
 
 def errors_in(settings: JsonDict, now: datetime, *, creating: bool) -> dict[str, list[str]]:
-    """Return what is wrong with the settings sent, by field; empty where all is well.
+    """Return the errors of the settings by field; it is empty if they are valid.
 
-    A create needs ``name`` and ``scope_type``; a change is looked at for what it holds. A scope
-    cannot be changed: "create a new embed for a different scope".
+    A creation requires `name` and `scope_type`; of a change only the fields that it has are
+    checked. The scope cannot be changed: "create a new embed for a different scope".
     """
     errors: dict[str, list[str]] = {}
     if creating or "name" in settings:
@@ -82,8 +86,8 @@ def errors_in(settings: JsonDict, now: datetime, *, creating: bool) -> dict[str,
 
 
 def normalised(settings: JsonDict) -> JsonDict:
-    """Return the mutable settings out of ``settings``, as they are kept; others are dropped."""
-    kept = {key: settings[key] for key in MUTABLE if key in settings}
+    """Return the settings that can be changed, in the form in which they are stored."""
+    kept = {key: settings[key] for key in _MUTABLE if key in settings}
     if kept.get("expires_at") is not None:
         kept["expires_at"] = to_iso(from_iso(kept["expires_at"]))
     return kept

@@ -1,8 +1,8 @@
 """The fake Kapso: the Platform API and the embedded inbox, without any transport.
 
-:mod:`.server` puts it behind real HTTP, :mod:`.pytest_plugin` behind the ``responses`` library.
-Where Kapso's documentation is silent the stricter behaviour is chosen, and error bodies come in all
-the shapes that were seen of Kapso.
+`server` serves it over real HTTP, and `pytest_plugin` through the `responses` library. Where
+Kapso's documentation is silent, the sandbox takes the stricter behaviour. Its error bodies have all
+the shapes that were seen from Kapso.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from . import state
 from .inbox import InboxPage, page_for
 from .project import SandboxProject
 from .seed import Seed, seed_for
-from .wire import Answer, DroppedConnection, Fault, JsonDict, RecordedRequest, Refusal, Request
+from .wire import (
+    Answer,
+    DroppedConnection,
+    Fault,
+    JsonDict,
+    RecordedRequest,
+    RefusedRequestError,
+    Request,
+)
 
 __all__ = [
     "Answer",
@@ -45,11 +53,20 @@ def _utc_now() -> datetime:
 
 
 class Sandbox:
-    """A Kapso with any number of projects, safe to use from many threads.
+    """A fake Kapso with any number of projects, safe to use from several threads.
 
-    ``clock`` returns the present as an aware datetime; ``rate_limit`` is the number of requests per
-    API key and minute; ``state_file`` keeps the embeds over a restart (raises ``ValueError`` where
-    the file holds something else). ``max_per_page`` may be lowered to see a client follow ``meta``.
+    Args:
+        clock: returns the current time as an aware datetime.
+        rate_limit: how many requests each API key may send in a minute.
+        state_file: a file that keeps the embeds when the sandbox restarts.
+
+    Attributes:
+        projects: API key -> project.
+        requests: all requests so far.
+        max_per_page: the most objects on one page; lower it to test that a client follows `meta`.
+
+    Raises:
+        ValueError: the state file contains something else.
     """
 
     def __init__(
@@ -68,15 +85,21 @@ class Sandbox:
         self._faults: list[Fault] = []
         self._used: dict[str, tuple[datetime, int]] = {}
         self._state_file = state_file
-        self._state = state.read(state_file) if state_file else {}
+        self._state = state.read_state(state_file) if state_file else {}
 
     def add_project(
         self, api_key: str, *, inbox_origin: str = "https://inbox.kapso.ai", seed: bool = True
     ) -> SandboxProject:
-        """Add a project behind ``api_key`` and return it.
+        """Add a project and return it.
 
-        The first and the second have people and conversations of their own; with ``seed`` false it
-        begins empty. Raises ``ValueError`` for a key that is taken or empty.
+        Args:
+            api_key: the project's API key.
+            inbox_origin: the origin of its embed URLs.
+            seed: whether to fill it. The first and the second project then have different people
+                and conversations.
+
+        Raises:
+            ValueError: the key is empty or taken.
         """
         with self._lock:
             if not api_key or api_key in self.projects:
@@ -94,7 +117,11 @@ class Sandbox:
             return project
 
     def project(self, api_key: str | None = None) -> SandboxProject:
-        """Return the project of ``api_key``, or the first; raises ``KeyError``."""
+        """Return the project with this API key, or the first one if you pass None.
+
+        Raises:
+            KeyError: there is no such project.
+        """
         if api_key is not None:
             return self.projects[api_key]
         for project in self.projects.values():
@@ -102,16 +129,16 @@ class Sandbox:
         raise KeyError("the sandbox has no project")
 
     def order(self, fault: Fault) -> None:
-        """Let ``fault`` befall the next requests that fit; faults are used in the order given."""
+        """Apply a fault to the next requests that match it. The oldest fault that matches wins."""
         with self._lock:
             self._faults.append(dataclasses.replace(fault))
 
     def fail_next(self, **fault: Any) -> None:
-        """Order a :class:`Fault` with these fields."""
+        """Order a `Fault` with these fields."""
         self.order(Fault(**fault))
 
     def reset(self) -> None:
-        """Go back to the seeds: no embeds, no faults, no recorded requests, a fresh rate limit."""
+        """Restore the seeds, without embeds, faults, recorded requests and a used rate limit."""
         with self._lock:
             for project in self.projects.values():
                 project.reset()
@@ -122,10 +149,16 @@ class Sandbox:
             self._save()
 
     def handle(self, request: Request, *, sleep: Callable[[float], None] = time.sleep) -> Answer:
-        """Return Kapso's answer to ``request``.
+        """Return Kapso's answer to a request.
 
-        A fault's delay is passed to ``sleep`` in seconds, after the work was done and with no lock
-        held. Raises :class:`DroppedConnection`, or the error a fault names.
+        Args:
+            request: the request.
+            sleep: called with the seconds of a fault's delay, after the request was processed and
+                without holding a lock.
+
+        Raises:
+            DroppedConnection: a fault breaks the connection.
+            Exception: the `error` of a fault.
         """
         with self._lock:
             self.requests.append(_record(request))
@@ -143,9 +176,10 @@ class Sandbox:
         return _complete(answer)
 
     def open_inbox(self, token: str, query: Mapping[str, str]) -> InboxPage:
-        """Open the embedded inbox as a browser does that follows an ``embed_url``.
+        """Open the embedded inbox, as a browser does when it follows an `embed_url`.
 
-        Answers 401 for a token that is unknown, revoked or expired.
+        Returns:
+            The page; its status is 401 if the token is unknown, revoked or expired.
         """
         with self._lock:
             for project in self.projects.values():
@@ -174,11 +208,11 @@ class Sandbox:
                 api_key = request.header("X-API-Key")
                 project = self.projects.get(api_key)
                 if project is None:
-                    raise Refusal(401, {"error": "Invalid or missing API key"})
+                    raise RefusedRequestError(401, {"error": "Invalid or missing API key"})
                 limits = self._count(api_key)
                 answer = self._route(project, request)
-            except Refusal as refusal:
-                return refusal.answer
+            except RefusedRequestError as error:
+                return error.answer
             return dataclasses.replace(answer, headers={**limits, **answer.headers})
 
     def _count(self, api_key: str) -> dict[str, str]:
@@ -193,7 +227,7 @@ class Sandbox:
         }
         if remaining < 0:
             body = {"error": {"message": "Rate limit exceeded", "code": "rate_limited"}}
-            raise Refusal(429, body, {**limits, "Retry-After": "60"})
+            raise RefusedRequestError(429, body, {**limits, "Retry-After": "60"})
         self._used[api_key] = (minute, used + 1)
         return limits
 
@@ -214,10 +248,12 @@ class Sandbox:
         elif path == "/users":
             calls = {"GET": lambda project, request: self._page(project.users, request)}
         else:
-            raise Refusal(404, {"message": "Not found"})
+            raise RefusedRequestError(404, {"message": "Not found"})
         call = calls.get(request.method.upper())
         if call is None:
-            raise Refusal(405, {"message": "Method not allowed"}, {"Allow": ", ".join(calls)})
+            raise RefusedRequestError(
+                405, {"message": "Method not allowed"}, {"Allow": ", ".join(calls)}
+            )
         return call(project, request)
 
     def _list_embeds(self, project: SandboxProject, request: Request) -> Answer:
@@ -249,7 +285,7 @@ class Sandbox:
             return
         for api_key, project in self.projects.items():
             self._state[state.fingerprint(api_key)] = project.embeds
-        state.write(self._state_file, self._state)
+        state.write_state(self._state_file, self._state)
 
 
 def _show(embed_id: str, project: SandboxProject, request: Request) -> Answer:
@@ -270,7 +306,7 @@ def _known(embed_id: str, project: SandboxProject) -> JsonDict:
     try:
         return project.find(embed_id)
     except KeyError:
-        raise Refusal(404, {"error": "Inbox embed not found"}) from None
+        raise RefusedRequestError(404, {"error": "Inbox embed not found"}) from None
 
 
 def _settings_in(request: Request) -> JsonDict:
@@ -278,11 +314,11 @@ def _settings_in(request: Request) -> JsonDict:
         body = request.json()
     except ValueError:
         error = {"message": "The body is not JSON", "code": "bad_request"}
-        raise Refusal(400, {"error": error}) from None
+        raise RefusedRequestError(400, {"error": error}) from None
     settings = body.get("inbox_embed") if isinstance(body, dict) else None
     if not isinstance(settings, dict):
         error = {"message": "inbox_embed is missing", "code": "bad_request"}
-        raise Refusal(400, {"error": error})
+        raise RefusedRequestError(400, {"error": error})
     return settings
 
 

@@ -1,4 +1,4 @@
-"""What the embedded inbox shows to whoever opened it with a token."""
+"""The content of the embedded inbox once it is opened with a token."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from . import embeds as rules
 from .project import SandboxProject
 from .wire import JsonDict
 
-STATUSES = ("active", "ended", "all")
+_STATUSES = ("active", "ended", "all")
 
 
 @dataclass(frozen=True)
 class InboxPage:
-    """The page's status and what it shows: JSON-like, without the token; empty where refused."""
+    """The page of an inbox.
+
+    Attributes:
+        status: the HTTP status.
+        context: the content, as JSON can hold it and without the token; empty after a refusal.
+    """
 
     status: int
     context: JsonDict = field(repr=False)
@@ -23,8 +28,8 @@ class InboxPage:
 def page_for(project: SandboxProject, embed: JsonDict, query: Mapping[str, str]) -> InboxPage:
     """Return the page for an embed that may be opened.
 
-    Query values Kapso does not know are passed over; the filters are only where the page begins,
-    and all conversations of the embed's scope are in the context.
+    Query values that Kapso does not know are ignored. The filters only decide what the page shows
+    first: the context has all conversations in the embed's scope.
     """
     numbers = project.visible_numbers(embed)
     number = query.get("whatsapp_config_id", "all")
@@ -38,10 +43,10 @@ def page_for(project: SandboxProject, embed: JsonDict, query: Mapping[str, str])
             "allowed_origins": list(embed["allowed_origins"]),
             "language": language if language in rules.LANGUAGES else embed["language"],
             "mode": mode if mode in rules.MODES else embed["default_mode"],
-            # The address's own mode goes before what the reader chose in an earlier visit.
+            # A mode in the address overrides what the reader chose in an earlier visit.
             "mode_forced": mode in rules.MODES,
             "filters": {
-                "status": status if status in STATUSES else "active",
+                "status": status if status in _STATUSES else "active",
                 "search": query.get("search", ""),
                 "number": number if number in {one["internal_id"] for one in numbers} else "all",
                 "unread": query.get("unread") in ("1", "true"),

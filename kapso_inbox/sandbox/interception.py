@@ -1,4 +1,4 @@
-"""The sandbox in the place of the network, for what speaks HTTP through ``requests``."""
+"""Answer HTTP calls that are made with `requests` from a sandbox instead of the network."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 @contextmanager
 def intercepted() -> Iterator[Sandbox]:
-    """Yield a sandbox with the projects of ``settings.KAPSO_INBOX`` that answers their requests.
+    """Yield a sandbox with the projects of `settings.KAPSO_INBOX` that answers their requests.
 
-    A request to anywhere else is refused by ``responses``, as with any of its mocks.
+    `responses` refuses a request to any other address, as with any of its mocks.
     """
     sandbox = Sandbox()
     base_urls = []
     for alias in conf.project_aliases():
-        lookups.forget(alias)  # what the sandbox of another test said
+        lookups.forget(alias)  # the answers of another test's sandbox
         project = conf.project(alias)
         base_urls.append(project.base_url.rstrip("/"))
         if project.api_key not in sandbox.projects:
             sandbox.add_project(project.api_key, inbox_origin=project.inbox_origins[0])
-    # One pattern for all: responses forgets the first of two that match the same request.
+    # One pattern for all base URLs: of two patterns that match a request, responses drops the first
+    # one.
     longest_first = sorted(set(base_urls), key=len, reverse=True)
     pattern = re.compile(rf"(?:{'|'.join(map(re.escape, longest_first))})(/[^?#]*)?(?:[?#].*)?$")
 
@@ -52,7 +53,7 @@ def _answer(
     sandbox: Sandbox, pattern: re.Pattern[str], request: Any
 ) -> tuple[int, dict[str, str], bytes]:
     match = pattern.match(request.url)
-    assert match is not None  # noqa: S101 - responses calls back for what matches
+    assert match is not None  # noqa: S101 - responses only calls back if it matches
     read_timeout = _read_timeout(request.req_kwargs.get("timeout"))
 
     def pass_time(seconds: float) -> None:
@@ -83,7 +84,7 @@ def _answer(
 
 
 def _read_timeout(timeout: Any) -> float | None:
-    """Return the read timeout in seconds of what ``requests`` takes as ``timeout``."""
+    """Return the read timeout, in seconds, out of a `timeout` of `requests`."""
     if isinstance(timeout, tuple):
         timeout = timeout[1]
     if isinstance(timeout, Timeout):

@@ -1,4 +1,4 @@
-"""The embedded inbox as HTML, with the headers Kapso sends with it."""
+"""Render the embedded inbox as HTML, with the headers that Kapso sends."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ASSETS = ("inbox.css", "inbox.js", "theme.js")
 
 
 def asset(name: str) -> bytes | None:
-    """Return the content of a static file of the page, or ``None`` where there is none."""
+    """Return the content of a static file of the page, or None if it has no such file."""
     return (_FILES / name).read_bytes() if name in _ASSETS else None
 
 
 def render(opened: InboxPage) -> Answer:
-    """Return the inbox as a browser gets it, or the bare refusal."""
+    """Return the inbox as a browser receives it, or a plain page for a refusal."""
     if opened.status != 200:
         refusal = "<!doctype html><meta charset=utf-8><title>401</title><p>Unauthorized</p>"
         return Answer(opened.status, refusal, _headers([]))
@@ -66,7 +66,7 @@ def _headers(allowed_origins: Sequence[str]) -> dict[str, str]:
 
 
 def _script_json(value: Any) -> str:
-    """Return JSON that may stand inside a script element."""
+    """Return JSON that is safe inside a script element."""
     text = json.dumps(value, ensure_ascii=True)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -10,14 +10,17 @@ from datetime import datetime, timedelta
 
 from . import embeds as rules
 from .seed import Seed
-from .wire import JsonDict, Refusal
+from .wire import JsonDict, RefusedRequestError
 
 
 class SandboxProject:
     """A project behind one API key.
 
-    The lists are plain and may be changed by a test. ``embeds`` maps an id to the whole record,
-    with its token; the API shows less of it.
+    Attributes:
+        name: the project's name.
+        inbox_origin: the origin of its embed URLs.
+        embeds: id -> the whole record with its token; the API shows less of it.
+        phone_numbers, customers, users, conversations: plain lists, which a test may change.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class SandboxProject:
         self.reset()
 
     def reset(self) -> None:
-        """Go back to the seeds, without any embed."""
+        """Restore the seeds, without any embed."""
         with self._lock:
             seed = self._seed()
             self.name = seed.name
@@ -52,21 +55,31 @@ class SandboxProject:
             return [one for one in newest_first if not active_only or one["status"] == "active"]
 
     def active_embeds(self) -> list[JsonDict]:
-        """Return the records that are not revoked, the most recent first; expired ones are among
-        them, as in the API.
+        """Return the records that are not revoked, the most recent first.
+
+        As in the API, expired ones are among them.
         """
         return self.links(active_only=True)
 
     def find(self, embed_id: str) -> JsonDict:
-        """Return the record; raises ``KeyError``."""
+        """Return the record of an embed.
+
+        Raises:
+            KeyError: there is no such embed.
+        """
         return self.embeds[embed_id]
 
     def find_token(self, token: str) -> JsonDict | None:
-        """Return the record ``token`` opens, whatever its state, or ``None``."""
+        """Return the record with this token, whatever its state, or None."""
         return next((one for one in self.links() if one["token"] == token), None)
 
     def create(self, settings: JsonDict) -> JsonDict:
-        """Create an embed and return its record; raises :class:`~.wire.Refusal` (422, 404)."""
+        """Create an embed and return its record.
+
+        Raises:
+            RefusedRequestError: the settings are invalid (422), or name something that does not
+                exist (404).
+        """
         with self._lock:
             now = self._clock()
             self._check(settings, now, creating=True)
@@ -96,8 +109,12 @@ class SandboxProject:
             return embed
 
     def update(self, embed_id: str, settings: JsonDict) -> JsonDict:
-        """Change an embed's settings and return its record; raises ``KeyError``,
-        :class:`~.wire.Refusal` (422, 404).
+        """Change an embed's settings and return its record.
+
+        Raises:
+            KeyError: there is no such embed.
+            RefusedRequestError: the settings are invalid (422), or name something that does not
+                exist (404).
         """
         with self._lock:
             embed, now = self.embeds[embed_id], self._clock()
@@ -108,9 +125,12 @@ class SandboxProject:
             return embed
 
     def revoke(self, embed_id: str) -> JsonDict:
-        """Revoke the token at once and return the record, which stays listed; raises ``KeyError``.
+        """Revoke the token at once and return the record, which stays in the list.
 
-        Doing it again changes nothing.
+        Revoking it again changes nothing.
+
+        Raises:
+            KeyError: there is no such embed.
         """
         with self._lock:
             embed = self.embeds[embed_id]
@@ -120,7 +140,11 @@ class SandboxProject:
             return embed
 
     def expire(self, embed_id: str) -> JsonDict:
-        """Let the embed's time be over and return the record; raises ``KeyError``."""
+        """Let the embed expire and return its record.
+
+        Raises:
+            KeyError: there is no such embed.
+        """
         with self._lock:
             embed = self.embeds[embed_id]
             embed["expires_at"] = rules.to_iso(self._clock() - timedelta(minutes=1))
@@ -128,13 +152,13 @@ class SandboxProject:
             return embed
 
     def touch(self, embed: JsonDict) -> None:
-        """Note that the inbox was opened with this embed."""
+        """Record that the inbox was opened with this embed."""
         with self._lock:
             embed["last_used_at"] = rules.to_iso(self._clock())
             self._save()
 
     def visible_conversations(self, embed: JsonDict) -> list[JsonDict]:
-        """Return the conversations within the embed's scope and assignment, the latest first."""
+        """Return the conversations in the embed's scope and assignment, the latest first."""
         rows = self.conversations
         if embed["scope_type"] == "customer":
             rows = [row for row in rows if row["customer_id"] == embed["scope_id"]]
@@ -146,7 +170,7 @@ class SandboxProject:
         return sorted(rows, key=lambda row: str(row["last_active_at"]), reverse=True)
 
     def visible_numbers(self, embed: JsonDict) -> list[JsonDict]:
-        """Return the phone numbers within the embed's scope."""
+        """Return the phone numbers in the embed's scope."""
         if embed["scope_type"] != "phone_number":
             return self.phone_numbers
         return [one for one in self.phone_numbers if one["phone_number_id"] == embed["scope_id"]]
@@ -154,7 +178,7 @@ class SandboxProject:
     def _check(self, settings: JsonDict, now: datetime, *, creating: bool) -> None:
         errors = rules.errors_in(settings, now, creating=creating)
         if errors:
-            raise Refusal(422, {"errors": errors})
+            raise RefusedRequestError(422, {"errors": errors})
         if settings.get("assigned_user_id") is not None:
             self._user_name(settings["assigned_user_id"])
 
@@ -178,4 +202,4 @@ def _name_of(rows: list[JsonDict], key: str, wanted: object, otherwise: str) -> 
     for row in rows:
         if row[key] == wanted:
             return str(row["name"])
-    raise Refusal(404, {"error": otherwise})
+    raise RefusedRequestError(404, {"error": otherwise})

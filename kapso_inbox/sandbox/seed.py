@@ -1,7 +1,7 @@
-"""What a fresh sandbox project holds: numbers, customers, users and conversations.
+"""The content of a new sandbox project: numbers, customers, users and conversations.
 
-Ids depend on the project's place and the names only, so that tests can rely on them; times are
-relative to the present.
+Ids depend only on the project's index and the names, so that tests can rely on them. Times are
+relative to the current time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .embeds import to_iso
-from .seed_data import BUSINESSES, CONTACTS, Business, Contact, Dialogue, Number
+from .seed_aurora_contacts import CONTACTS
+from .seed_data import BUSINESSES
+from .seed_types import Business, Contact, Dialogue, Number
 from .wire import JsonDict
 
 __all__ = ["CONTACTS", "Contact", "Seed", "seed_for"]
@@ -28,14 +30,14 @@ _KINDS = {
     "D<": ("inbound", "document"),
     "T>": ("outbound", "template"),
 }
+#: Minutes between messages, the latest first.
 _GAPS = (2, 1, 6, 3, 1, 11, 4, 2, 38)
-"""Minutes between messages, the latest first."""
 _SINCE_TEMPLATE = timedelta(hours=21)
 
 
 @dataclass
 class Seed:
-    """The lists of a project as Kapso's API shows them; ``conversations`` are the sandbox's own."""
+    """The lists of a project as Kapso's API shows them, and conversations in a form of our own."""
 
     name: str
     phone_numbers: list[JsonDict] = field(default_factory=list)
@@ -45,9 +47,13 @@ class Seed:
 
 
 def seed_for(index: int, now: datetime) -> Seed:
-    """Return the seed of the project at ``index`` (from 0), with times relative to ``now``.
+    """Return the seed of one project, with times relative to `now`.
 
-    The first two differ in everything; later ones repeat their people under other ids.
+    The first two projects differ in everything; later ones repeat their people with other ids.
+
+    Args:
+        index: the project's number, from 0.
+        now: the current time.
     """
     return _Builder(index, BUSINESSES[index % len(BUSINESSES)], now).build()
 
@@ -92,7 +98,7 @@ class _Builder:
 
     def _number(self, number: Number) -> JsonDict:
         return {
-            # A project has numbers of its own, so a repeated business must not repeat its ids.
+            # No two projects have the same number, so a repeated business needs other ids.
             "phone_number_id": str(number.phone_number_id + self.index // len(BUSINESSES)),
             "internal_id": self._id("number", number.name),
             "name": number.name,

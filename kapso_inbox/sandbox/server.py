@@ -1,4 +1,4 @@
-"""The fake Kapso behind real HTTP on loopback: the API on one port, the inbox on another."""
+"""Serve the fake Kapso over real HTTP on loopback: the API on one port, the inbox on another."""
 
 from __future__ import annotations
 
@@ -24,12 +24,25 @@ _ASSET_PATH = re.compile(r"/assets/([a-z]+\.(?:css|js))")
 
 
 class SandboxServer:
-    """Serves a :class:`~.engine.Sandbox` at ``base_url`` and its inboxes at ``inbox_origin``.
+    """Serves a `Sandbox` at `base_url` and its inboxes at `inbox_origin`.
 
-    ``host`` must be a loopback address (raises ``ValueError``); port 0 takes a free one. Raises
-    ``OSError`` where a port is in use. From then on the sandbox's projects, also those added later,
-    hand out embed URLs of this server. ``log`` receives a line for each request; none holds a
-    token, a key or a query.
+    Once the server exists, all projects of the sandbox, later ones included, create embed URLs that
+    point to it.
+
+    Args:
+        sandbox: the sandbox.
+        host: a loopback address.
+        api_port: the port of the API; 0 takes a free one.
+        inbox_port: the port of the inboxes; 0 takes a free one.
+        log: receives a line for each request, without token, key or query.
+
+    Attributes:
+        base_url: the address of the API.
+        inbox_origin: the origin of the inboxes.
+
+    Raises:
+        ValueError: the host is not a loopback address.
+        OSError: a port is in use.
     """
 
     def __init__(
@@ -42,7 +55,7 @@ class SandboxServer:
         log: Callable[[str], None] | None = None,
     ) -> None:
         if not _is_loopback(host):
-            raise ValueError(f"the sandbox serves on loopback only, not on {host!r}")
+            raise ValueError(f"the sandbox only serves on loopback, not on {host!r}")
         self.sandbox = sandbox
         self._api = _Listener((host, api_port), _ApiHandler, sandbox, log)
         try:
@@ -57,16 +70,16 @@ class SandboxServer:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> SandboxServer:
-        """Begin to answer, in threads that do not keep the process alive; returns itself."""
+        """Start serving in threads that do not keep the process alive, and return the server."""
         for listener in (self._api, self._inbox):
-            # The poll interval is how long a stop takes.
+            # A stop takes as long as the poll interval.
             thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
             thread.start()
             self._threads.append(thread)
         return self
 
     def stop(self) -> None:
-        """Stop answering and give the ports back."""
+        """Stop serving and close the ports."""
         for listener in (self._api, self._inbox):
             if self._threads:
                 listener.shutdown()
@@ -89,7 +102,7 @@ class SandboxServer:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
-    # A stop must not wait for connections that a client's pool keeps open.
+    # `stop` must not wait for connections that a client's pool keeps open.
     block_on_close = False
     inbox_origin = ""
 
@@ -105,20 +118,20 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def adopt_projects(self) -> None:
-        """Let the projects hand out this server's origin; one a test sets later is left alone."""
+        """Set this server's origin on each new project; a test may then set another one."""
         for api_key, project in list(self.sandbox.projects.items()):
             if api_key not in self.adopted:
                 self.adopted.add(api_key)
                 project.inbox_origin = self.inbox_origin
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that gave up waiting is what some tests are about, not a fault of the server.
+        # Some tests are about clients that give up waiting. That is not an error of the server.
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """What both ports have in common. ``answer_to`` does the work of one request."""
+    """The base class of the handlers of both ports. `answer_to` answers one request."""
 
     server: _Listener
     protocol_version = "HTTP/1.1"
@@ -134,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         target = urlsplit(self.path)
         length = self.headers.get("Content-Length", "0")
         if not _names_loopback(self.headers.get("Host", "")):
-            # A page of another site whose name was made to point here.
+            # DNS rebinding: another site whose name now points to this machine.
             self.close_connection = True
             self.send(Answer(403, "Only for loopback."))
         elif not length.isdecimal() or int(length) > _LARGEST_BODY:
@@ -171,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.log(f"{self.command} {path} {code}")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing: the base class would print the request line, and with it a token."""
+        """Print nothing: the base class would print the request line, which contains a token."""
 
 
 class _ApiHandler(_Handler):
@@ -225,7 +238,7 @@ class _InboxHandler(_Handler):
         if match := _EMBED_PATH.fullmatch(path):
             opened = self.server.sandbox.open_inbox(unquote(match[1]), query)
             return page.render(opened)
-        # Browsers ask for it by themselves; a 404 would be noise in the console.
+        # Browsers request it by themselves, and a 404 would show in the console.
         return Answer(204) if path == "/favicon.ico" else Answer(404, "Not found")
 
 
@@ -247,16 +260,21 @@ def _is_loopback(host: str) -> bool:
 
 
 def _fault_in(given: Any) -> Fault:
-    """Return the fault a control request describes; raises ``TypeError``, ``ValueError``."""
+    """Return the fault that a control request describes.
+
+    Raises:
+        TypeError: it is not an object, or has unknown or missing fields.
+        ValueError: a value is invalid.
+    """
     if not isinstance(given, dict):
-        raise TypeError("a fault is an object")
+        raise TypeError("a fault must be an object")
     fields = dict(given)
     if fields.get("error") is not None:
-        raise ValueError("an error cannot be sent over HTTP: use drop")
+        raise ValueError("an error cannot be ordered over HTTP: use drop")
     if fields.get("answer") is not None:
         fields["answer"] = Answer(**fields["answer"])
     fault = Fault(**fields)
     if fault.drop not in (None, "before", "after"):
-        raise ValueError("drop is before or after")
+        raise ValueError('drop must be "before" or "after"')
     re.compile(fault.path)
     return fault

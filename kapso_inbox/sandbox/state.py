@@ -11,18 +11,20 @@ from pathlib import Path
 
 from .wire import JsonDict
 
-State = dict[str, dict[str, JsonDict]]
-"""Project's fingerprint -> embed's id -> record."""
+#: A project's fingerprint -> an embed's id -> its record.
+SavedEmbeds = dict[str, dict[str, JsonDict]]
 
 
 def fingerprint(api_key: str) -> str:
-    """Return what stands for a project in the file, which holds no API key."""
+    """Return the name of a project in the file, which must not contain its API key."""
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
-def read(path: Path) -> State:
-    """Return what the file holds, nothing where there is none; raises ``ValueError`` for a file
-    that is not a sandbox's.
+def read_state(path: Path) -> SavedEmbeds:
+    """Return the content of a state file; it is empty if there is no file.
+
+    Raises:
+        ValueError: the file is not the state of a sandbox.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -32,13 +34,16 @@ def read(path: Path) -> State:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("kapso_sandbox"), dict):
         raise ValueError(f"{path} is not the state of a sandbox")
-    state: State = content["kapso_sandbox"]
+    state: SavedEmbeds = content["kapso_sandbox"]
     return state
 
 
-def write(path: Path, state: Mapping[str, Mapping[str, JsonDict]]) -> None:
-    """Replace the file whole, so that a crash leaves the old one; only its owner can read it."""
-    # mkstemp makes the file with mode 0600.
+def write_state(path: Path, state: Mapping[str, Mapping[str, JsonDict]]) -> None:
+    """Replace the file as a whole, so that a crash leaves the old one.
+
+    Only its owner can read it.
+    """
+    # mkstemp creates the file with mode 0600.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What the embedded inbox says, in the languages Kapso's has."""
+"""The texts of the embedded inbox, in the languages of Kapso's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes over the wire between a client and the fake Kapso, and how the wire can break."""
+"""Requests to the fake Kapso, its answers, and the faults that a test can order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kapso_inbox.exceptions import KapsoInboxError
+
 JsonDict = dict[str, Any]
 
 
@@ -14,9 +16,14 @@ JsonDict = dict[str, Any]
 class Request:
     """One request to the Platform API.
 
-    ``path`` is what follows the base URL, such as ``/inbox_embeds/<id>``; ``query`` holds decoded
-    values; header names are looked up without regard to case. Headers and body stay out of
-    ``repr``: they hold an API key.
+    `repr` shows neither headers nor body: they contain an API key.
+
+    Attributes:
+        method: the HTTP method.
+        path: the part after the base URL, such as `/inbox_embeds/<id>`.
+        query: the parameters, decoded.
+        headers: the headers. `header` looks them up regardless of case.
+        body: the body as received.
     """
 
     method: str
@@ -26,20 +33,29 @@ class Request:
     body: bytes = field(default=b"", repr=False)
 
     def header(self, name: str) -> str:
-        """Return the value of the header ``name``, or an empty string."""
+        """Return the value of a header, or an empty string."""
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
     def json(self) -> Any:
-        """Return the decoded body, ``None`` where there is none; raises ``ValueError``."""
+        """Return the decoded body, or None if there is none.
+
+        Raises:
+            ValueError: the body is not JSON.
+        """
         return json.loads(self.body) if self.body else None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a status, a body (a dict or a list is sent as JSON) and headers.
+    """One answer.
 
-    The body stays out of ``repr``: after a create it holds the secret URL.
+    `repr` does not show the body: after a creation it contains the secret URL.
+
+    Attributes:
+        status: the HTTP status.
+        body: the body. A dictionary or a list is sent as JSON.
+        headers: more headers, or others than the sandbox's own.
     """
 
     status: int
@@ -48,7 +64,7 @@ class Answer:
 
     @property
     def content(self) -> bytes:
-        """The body as it is sent."""
+        """The bytes of the body."""
         if self.body is None:
             return b""
         if isinstance(self.body, bytes):
@@ -59,7 +75,7 @@ class Answer:
 
     @property
     def media_type(self) -> str:
-        """The ``Content-Type`` the body has unless ``headers`` say another."""
+        """The `Content-Type` of the body unless `headers` has another."""
         if isinstance(self.body, (dict, list)):
             return "application/json; charset=utf-8"
         return "text/html; charset=utf-8"
@@ -67,7 +83,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """What the sandbox received; without headers, so that no API key is kept."""
+    """A request that the sandbox received, without its headers, so that no API key is kept."""
 
     method: str
     path: str
@@ -77,17 +93,18 @@ class RecordedRequest:
 
 @dataclass
 class Fault:
-    """Something that goes wrong with the next request that fits.
+    """Something that goes wrong with the next request that matches.
 
-    * ``answer``: answer this instead of processing the request.
-    * ``delay``: seconds that pass before the answer; the work is done before they pass.
-    * ``drop``: the connection breaks before or after Kapso has processed the request.
-    * ``process``: with ``answer``, process the request first (a 502 after the work was done).
-    * ``error``: raise this instead of processing. Means something in tests inside one process; over
-      real HTTP the connection is dropped.
-    * ``method``, ``path``: only requests with this method, and with this regular expression found
-      in their path; empty fits any.
-    * ``times``: how many requests it befalls before it is used up.
+    Attributes:
+        answer: the answer to send instead of processing the request.
+        delay: seconds to wait after the request is processed and before it is answered.
+        drop: break the connection "before" or "after" Kapso processes the request.
+        process: with `answer`, process the request first (a 502 after the work was done).
+        error: an exception to raise instead of processing. It only makes sense within one process;
+            over real HTTP the connection is dropped.
+        method: the method that a request must have; empty matches any.
+        path: a regular expression that must be found in a request's path; empty matches any.
+        times: how many requests it affects.
     """
 
     answer: Answer | None = None
@@ -101,18 +118,22 @@ class Fault:
 
     @property
     def processes(self) -> bool:
-        """Whether Kapso does the work in spite of the fault."""
+        """Whether Kapso processes the request in spite of the fault."""
         if self.error is not None or self.drop == "before":
             return False
         return self.drop == "after" or self.answer is None or self.process
 
 
-class DroppedConnection(Exception):  # noqa: N818 - an event on the wire, named as one says it
+class DroppedConnection(KapsoInboxError):  # noqa: N818 - an event that a test orders
     """The connection broke, and no answer came."""
 
 
-class Refusal(Exception):  # noqa: N818 - carries an ordinary answer
-    """A request that is answered with an error; ``answer`` is that error."""
+class RefusedRequestError(KapsoInboxError):
+    """The fake Kapso answers a request with an error.
+
+    Attributes:
+        answer: that answer.
+    """
 
     def __init__(self, status: int, body: JsonDict, headers: Mapping[str, str] | None = None):
         super().__init__(status)

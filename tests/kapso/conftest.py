@@ -1,4 +1,4 @@
-"""A fake Kapso at the transport's edge: `kapso` for answers, `serve` for what sockets can do."""
+"""A fake Kapso outside the transport: `kapso` mocks answers, `serve` mocks sockets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Handler = Callable[[socket.socket, bytes], object]
 
 
 class Server:
-    """A server on 127.0.0.1 that answers with whatever bytes a test wants, valid or not.
+    """A server on 127.0.0.1 that answers with the bytes that a test wants, valid HTTP or not.
 
     Attributes:
         requests: each request as received.
         connections: how many connections were accepted.
-        stopping: set at the end of the test, for handlers that take their time.
+        stopping: set at the end of the test, for handlers that wait.
     """
 
     def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
@@ -100,14 +100,14 @@ def _read_request(connection: socket.socket) -> bytes:
 
 
 def answer(body: bytes, status: str = "200 OK", headers: bytes = b"") -> bytes:
-    """A whole HTTP answer."""
+    """Return a complete HTTP answer."""
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     ).encode() + (headers + b"\r\n" + body)
 
 
 def answering(data: bytes) -> Handler:
-    """A handler that always answers so, and keeps the connection."""
+    """Return a handler that always sends these bytes and keeps the connection open."""
 
     def handler(connection: socket.socket, request: bytes) -> bool:
         connection.sendall(data)
@@ -131,7 +131,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def kapso() -> Iterator[responses.RequestsMock]:
-    """Answers in Kapso's place; anything that is not registered is a refused connection."""
+    """Mock Kapso's answers; a request that is not registered is a refused connection."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -143,5 +143,5 @@ def client() -> KapsoClient:
 
 @pytest.fixture(autouse=True)
 def shortest_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The jitter between two tries at its least, so that tests are quick."""
+    """Set the jitter between two tries to its least, so that tests are quick."""
     monkeypatch.setattr(random, "uniform", lambda low, high: low)

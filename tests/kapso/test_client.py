@@ -1,4 +1,4 @@
-"""What the client asks Kapso for, and what it makes of the answers."""
+"""What the client asks Kapso for, and how it reads the answers."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ ALL = ["1-0", "1-1", "2-0", "2-1", "3-0", "3-1"]
         lambda page: None,
     ],
 )
-def test_a_list_is_every_object_of_every_page(
+def test_a_list_yields_every_object_of_every_page(
     kapso: responses.RequestsMock, client: KapsoClient, meta: Callable[[int], Any]
 ) -> None:
     serve_pages(kapso, lambda page: (three_pages(page), meta(page)))
     assert ids(client) == ALL
 
 
-def test_a_list_asks_no_page_beyond_the_last(
+def test_a_list_requests_no_page_after_the_last(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     serve_pages(kapso, lambda page: (objects(page), {"page": page, "total_pages": 3}))
@@ -88,7 +88,7 @@ def test_a_list_asks_no_page_beyond_the_last(
 @pytest.mark.parametrize(
     "meta", [{"page": 1, "total_pages": 0}, {"page": 1, "total_pages": 1}, {"page": 1}, None]
 )
-def test_an_empty_list_is_one_request(
+def test_an_empty_list_takes_one_request(
     kapso: responses.RequestsMock, client: KapsoClient, meta: Any
 ) -> None:
     serve_pages(kapso, lambda page: ([], meta))
@@ -96,7 +96,7 @@ def test_an_empty_list_is_one_request(
     assert len(kapso.calls) == 1
 
 
-def test_a_list_without_meta_that_knows_no_pages_is_read_once(
+def test_a_list_without_meta_and_without_pages_is_read_once(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     serve_pages(kapso, lambda page: (objects(1), None))
@@ -112,10 +112,10 @@ def test_a_list_without_meta_that_knows_no_pages_is_read_once(
         ("/whatsapp/phone_numbers", "phone_number_id", "phone_numbers"),
     ],
 )
-def test_a_repeated_page_is_known_by_its_ids(
+def test_a_repeated_page_is_recognised_by_its_ids(
     kapso: responses.RequestsMock, client: KapsoClient, path: str, key: str, attribute: str
 ) -> None:
-    """Although `last_used_at`, say, can change from one answer to the next."""
+    """Other values, such as `last_used_at`, can change from one answer to the next."""
     ticks = itertools.count()
     serve_pages(kapso, lambda page: ([{key: "a", "last_used_at": next(ticks)}], None), path)
     assert len(list(getattr(client, attribute).list())) == 1
@@ -133,7 +133,7 @@ def test_pages_of_objects_without_ids_are_all_read(
 def test_a_list_of_embeds_that_lacks_an_id_is_an_error(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
-    """From what is not in it, a link is concluded to be gone."""
+    """The callers conclude that a link which is not in the list is gone."""
     serve_pages(kapso, lambda page: ([{"id": "a"}, {"name": "Sales"}], {"total_pages": 1}))
     with pytest.raises(UncertainError, match="without its id"):
         ids(client)
@@ -151,7 +151,7 @@ def test_a_server_that_always_answers_page_1_is_an_error(
 
 @pytest.mark.parametrize("total", [2, 5, 1_000_000])
 @pytest.mark.parametrize("content", [objects(1), []])
-def test_a_server_that_tells_of_more_pages_and_repeats_one_is_an_error(
+def test_a_server_that_announces_more_pages_and_repeats_one_is_an_error(
     kapso: responses.RequestsMock, client: KapsoClient, content: list[Any], total: int
 ) -> None:
     serve_pages(kapso, lambda page: (content, {"total_pages": total}))
@@ -163,14 +163,14 @@ def test_a_server_that_tells_of_more_pages_and_repeats_one_is_an_error(
 def test_an_empty_page_before_the_last_does_not_end_a_list(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
-    """An end too early would let an embed that lives at Kapso pass as gone."""
+    """If the list ended too early, an embed that is active at Kapso would count as gone."""
     serve_pages(
         kapso, lambda page: ([] if page == 2 else objects(page), {"page": page, "total_pages": 3})
     )
     assert ids(client) == ["1-0", "1-1", "3-0", "3-1"]
 
 
-def test_a_page_that_fails_is_an_error_and_no_end(
+def test_a_page_that_fails_is_an_error_and_not_the_end(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     serve_pages(
@@ -181,7 +181,7 @@ def test_a_page_that_fails_is_an_error_and_no_end(
         ids(client)
 
 
-def test_a_list_is_read_page_by_page_as_it_is_used(
+def test_the_pages_of_a_list_are_requested_one_by_one(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     serve_pages(kapso, lambda page: (three_pages(page), {"page": page, "total_pages": 3}))
@@ -192,7 +192,7 @@ def test_a_list_is_read_page_by_page_as_it_is_used(
     assert [len(page) for page in client.inbox_embeds.pages()] == [2, 2, 2]
 
 
-def test_filters_go_into_the_query_and_blank_ones_do_not(
+def test_filters_are_sent_in_the_query_unless_they_are_blank(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     serve_pages(kapso, lambda page: ([], None))
@@ -209,7 +209,7 @@ def test_filters_go_into_the_query_and_blank_ones_do_not(
     "data",
     [None, [], "text", {}, {"data": None}, {"data": {}}, {"data": "x"}, {"data": [1]}, {"id": "e"}],
 )
-def test_a_list_that_is_none_is_uncertain(
+def test_an_answer_without_a_list_is_uncertain(
     kapso: responses.RequestsMock, client: KapsoClient, data: Any
 ) -> None:
     kapso.get(f"{API}/users", json=data)
@@ -273,7 +273,7 @@ def test_a_creation_without_an_address_is_uncertain(
     assert "secret-token" not in repr(caught.value) + repr(vars(caught.value))
 
 
-def test_a_creation_gives_the_embed_and_its_address_and_shows_only_the_embed(
+def test_a_creation_returns_the_embed_and_its_address_and_shows_only_the_embed(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     data = {"id": "e1", "name": "Support", "token": "secret-token", "embed_url": EMBED_URL}
@@ -289,7 +289,7 @@ def sent(kapso: responses.RequestsMock) -> Any:
     return json.loads(kapso.calls[-1].request.body or b"null")
 
 
-def test_a_creation_sends_what_is_always_sent(
+def test_a_creation_always_sends_the_required_fields(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     kapso.post(LIST, json={"data": {"id": "e1", "embed_url": EMBED_URL}}, status=201)
@@ -332,7 +332,7 @@ def test_a_creation_sends_everything_it_is_given(
     }
 
 
-def test_an_update_sends_just_the_changes_and_keeps_null(
+def test_an_update_sends_only_the_changes_and_keeps_null(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     kapso.patch(ONE, json={"data": {"id": "e1", "name": "Sales"}})
@@ -370,7 +370,7 @@ def test_an_update_sends_just_the_changes_and_keeps_null(
         (200, b"[]"),
     ],
 )
-def test_a_revocation_is_any_success(
+def test_any_success_is_a_revocation(
     kapso: responses.RequestsMock, client: KapsoClient, status: int, body: bytes
 ) -> None:
     deleted = kapso.delete(ONE, status=status, body=body)
@@ -408,7 +408,7 @@ def test_an_id_is_quoted(
 
 
 @pytest.mark.parametrize("embed_id", ["", ".", ".."])
-def test_what_addresses_something_else_is_no_id(
+def test_a_path_to_something_else_is_not_an_id(
     kapso: responses.RequestsMock, client: KapsoClient, embed_id: str
 ) -> None:
     for call in (
@@ -416,12 +416,12 @@ def test_what_addresses_something_else_is_no_id(
         lambda: client.inbox_embeds.update(embed_id, {}),
         lambda: client.inbox_embeds.revoke(embed_id),
     ):
-        with pytest.raises(ValueError, match="no id"):
+        with pytest.raises(ValueError, match="not the id of an embed"):
             call()
     assert len(kapso.calls) == 0
 
 
-def test_the_lookups_ask_their_own_endpoints(
+def test_the_lookups_use_their_own_endpoints(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     meta = {"page": 1, "total_pages": 1}

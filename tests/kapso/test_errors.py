@@ -1,4 +1,4 @@
-"""Which error an answer becomes, and what none of them ever holds."""
+"""Which error an answer becomes, and what no error ever contains."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOKEN_URL = "https://inbox.kapso.ai/embed/secret-token"
 def failure(
     kapso: responses.RequestsMock, status: int, body: Any = b"", headers: Any = None
 ) -> KapsoError:
-    """The error that a POST becomes."""
+    """Return the error of a POST that gets this answer."""
     data = body if isinstance(body, (bytes, str)) else json.dumps(body)
     kapso.post(f"{API}/inbox_embeds", status=status, body=data, headers=headers)
     with pytest.raises(KapsoError) as caught:
@@ -70,7 +70,7 @@ def failure(
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"error": "no"}'])
-def test_the_status_decides_what_to_do(
+def test_the_status_decides_the_class(
     kapso: responses.RequestsMock, status: int, kind: type[KapsoError], body: bytes
 ) -> None:
     error = failure(kapso, status, body, {"X-Request-Id": "req-1", "Location": TOKEN_URL})
@@ -115,7 +115,7 @@ def test_the_status_decides_what_to_do(
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_the_detail_and_code_are_found_in_every_known_shape(
+def test_the_detail_and_code_are_read_from_every_known_shape(
     kapso: responses.RequestsMock, status: int, body: Any, detail: str, code: str
 ) -> None:
     error = failure(kapso, status, body)
@@ -144,7 +144,7 @@ def test_the_detail_and_code_are_found_in_every_known_shape(
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
-def test_field_errors_are_read_and_never_break(
+def test_field_errors_of_any_shape_are_read(
     kapso: responses.RequestsMock, status: int, errors: Any, expected: dict[str, Any]
 ) -> None:
     error = failure(kapso, status, {"errors": errors})
@@ -152,7 +152,7 @@ def test_field_errors_are_read_and_never_break(
     assert error.field_errors == expected
 
 
-def test_nesting_of_any_depth_never_breaks(kapso: responses.RequestsMock) -> None:
+def test_a_body_nested_to_any_depth_is_read(kapso: responses.RequestsMock) -> None:
     for depth in range(850, 1010):
         for body in (b'{"error":%s%s}', b'{"errors":{"name":%s%s}}', b'{"errors":[%s%s]}'):
             kapso.upsert("GET", ONE, status=422, body=body % (b"[" * depth, b"]" * depth))
@@ -161,7 +161,7 @@ def test_nesting_of_any_depth_never_breaks(kapso: responses.RequestsMock) -> Non
             assert len(caught.value.detail) <= 500
 
 
-def test_a_text_nested_more_deeply_than_can_be_shown_counts_as_none() -> None:
+def test_a_text_that_is_nested_too_deeply_counts_as_blank() -> None:
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
@@ -184,7 +184,7 @@ def test_a_text_nested_more_deeply_than_can_be_shown_counts_as_none() -> None:
         (b'{"error": "error 1010"}', ""),
     ],
 )
-def test_a_refusal_by_cloudflare_is_told_apart(
+def test_a_refusal_by_cloudflare_has_a_code_of_its_own(
     kapso: responses.RequestsMock, body: bytes, code: str
 ) -> None:
     error = failure(kapso, 403, body)
@@ -220,7 +220,7 @@ def test_a_long_page_is_read_quickly(part: bytes) -> None:
         ("60, 60", None),
     ],
 )
-def test_retry_after_is_seconds_or_unsaid(
+def test_retry_after_is_seconds_or_none(
     kapso: responses.RequestsMock, header: str | None, seconds: float | None
 ) -> None:
     error = failure(kapso, 429, b"", {} if header is None else {"Retry-After": header})
@@ -277,7 +277,7 @@ def test_no_error_holds_the_key_or_a_link_in_any_attribute(
         assert "secret-token" not in text
 
 
-def test_the_body_stands_in_no_text_of_an_error(kapso: responses.RequestsMock) -> None:
+def test_no_text_of_an_error_contains_the_body(kapso: responses.RequestsMock) -> None:
     body = {"error": "Ana Souza owes 500"}
     error = failure(kapso, 422, {**body, "errors": {"name": ["Ana Souza"]}})
     shown = "".join([str(error), repr(error), repr(error.args), *traceback.format_exception(error)])
@@ -310,7 +310,7 @@ def test_an_error_survives_pickle_and_copy(error: KapsoError) -> None:
         assert vars(again) == vars(error)
 
 
-def test_an_error_says_what_it_knows_and_no_more() -> None:
+def test_an_error_gives_only_its_facts() -> None:
     assert str(KapsoError("Text", status=500, code="a", request_id="b", detail="c")) == (
         "Text (HTTP 500, code a, request b)"
     )
@@ -318,7 +318,7 @@ def test_an_error_says_what_it_knows_and_no_more() -> None:
     assert str(CredentialsError(status=401)) == "Kapso refused the API key (HTTP 401)"
 
 
-def test_a_mistake_of_ours_is_no_failure_of_kapsos() -> None:
+def test_a_wrong_setting_is_not_a_failure_of_kapso() -> None:
     assert not issubclass(ConfigurationError, KapsoError)
     for kind in (CredentialsError, InvalidRequestError, NotFoundError, RateLimitedError):
         assert issubclass(kind, KapsoError)

@@ -1,4 +1,4 @@
-"""Kapso's objects, read: with fields missing, null, new or odd."""
+"""How Kapso's objects are read if fields are missing, null, new or odd."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def utc(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=timezone.utc)  # type: ignore[misc,arg-type]
 
 
-def test_a_whole_embed_is_read() -> None:
+def test_every_field_of_an_embed_is_read() -> None:
     embed = Embed.from_json(FULL)
     assert dataclasses.asdict(embed) == {
         **FULL,
@@ -64,7 +64,7 @@ def test_a_whole_embed_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_missing_field_is_not_present_and_takes_nothing_else_along(name: str) -> None:
+def test_a_missing_field_is_not_present_and_all_others_are(name: str) -> None:
     embed = Embed.from_json({key: value for key, value in FULL.items() if key != name})
     assert embed.present == frozenset(FULL) - {name}
     assert not getattr(embed, name)
@@ -91,26 +91,26 @@ def test_a_text_is_kept_whatever_it_says(name: str, value: Any, text: str) -> No
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("value", [{}, [], ["x"], 1.5, True, False])
-def test_what_is_no_text_counts_as_missing(name: str, value: Any) -> None:
+def test_a_value_that_is_not_text_counts_as_missing(name: str, value: Any) -> None:
     embed = Embed.from_json({**FULL, name: value})
     assert (getattr(embed, name), name in embed.present) == ("", False)
 
 
 @pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize("value", ["", "soon", 1767225600, {}, True, "2027-13-01T00:00:00Z"])
-def test_what_is_no_time_counts_as_missing(name: str, value: Any) -> None:
+def test_a_value_that_is_not_a_time_counts_as_missing(name: str, value: Any) -> None:
     embed = Embed.from_json({**FULL, name: value})
     assert (getattr(embed, name), name in embed.present) == (None, False)
 
 
 @pytest.mark.parametrize("value", ["https://a.example", {}, 5, [1], [None], ["*.a.example", None]])
-def test_origins_that_cannot_be_read_whole_count_as_missing(value: Any) -> None:
-    """An empty list would say "any page", and a part of one something else than Kapso."""
+def test_a_list_of_origins_that_is_partly_unreadable_counts_as_missing(value: Any) -> None:
+    """An empty list would mean "any site", and a part of the list not what Kapso says."""
     embed = Embed.from_json({**FULL, "allowed_origins": value})
     assert (embed.allowed_origins, "allowed_origins" in embed.present) == ((), False)
 
 
-def test_unknown_values_and_fields_are_no_obstacle() -> None:
+def test_unknown_values_are_kept_and_unknown_fields_dropped() -> None:
     embed = Embed.from_json({"id": "1", "status": "paused", "language": "pt", "colour": "red"})
     assert (embed.status, embed.language) == ("paused", "pt")
     assert embed.present == {"id", "status", "language"}
@@ -121,7 +121,7 @@ def test_an_embed_never_holds_a_secret() -> None:
     assert "secret" not in repr(dataclasses.asdict(embed))
 
 
-def test_embeds_that_say_the_same_are_equal() -> None:
+def test_embeds_with_the_same_values_are_equal() -> None:
     assert Embed.from_json({"id": "1", "name": ""}) == Embed.from_json({"id": "1"})
     assert Embed.from_json({"id": "1"}) != Embed.from_json({"id": "2"})
 
@@ -193,7 +193,7 @@ def test_every_time_that_python_writes_is_read(moment: datetime) -> None:
 
 @quick
 @given(st.dictionaries(st.sampled_from([*FULL, "colour"]), JSON))
-def test_no_object_breaks_the_reading(data: dict[str, Any]) -> None:
+def test_every_object_can_be_read(data: dict[str, Any]) -> None:
     embed = Embed.from_json(data)
     assert embed.present <= frozenset(data)
     for name in TEXTS:
@@ -205,7 +205,7 @@ def test_no_object_breaks_the_reading(data: dict[str, Any]) -> None:
     ("kind", "key"), [(PhoneNumber, "phone_number_id"), (Customer, "id"), (User, "user_id")]
 )
 @pytest.mark.parametrize("odd", [None, {}, [], 1.5, True, ...])
-def test_a_lookup_has_blanks_for_what_cannot_be_read(kind: Any, key: str, odd: Any) -> None:
+def test_an_unreadable_value_of_a_lookup_is_blank(kind: Any, key: str, odd: Any) -> None:
     names = [field.name for field in dataclasses.fields(kind)]
     data = {} if odd is ... else dict.fromkeys(names, odd)
     assert dataclasses.asdict(kind.from_json(data)) == dict.fromkeys(names, "")

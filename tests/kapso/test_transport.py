@@ -105,7 +105,7 @@ def test_a_read_is_not_repeated_where_that_cannot_help(
     assert sent.call_count == 1
 
 
-def test_a_rate_limit_is_said_and_never_slept_on(
+def test_a_rate_limit_is_an_error_and_never_waited_for(
     kapso: responses.RequestsMock, client: KapsoClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
@@ -123,9 +123,7 @@ def test_a_read_succeeds_after_failures(kapso: responses.RequestsMock, client: K
     assert client.inbox_embeds.get("e1").id == "e1"
 
 
-def test_the_last_failure_is_the_one_that_is_raised(
-    kapso: responses.RequestsMock, client: KapsoClient
-) -> None:
+def test_the_last_failure_is_raised(kapso: responses.RequestsMock, client: KapsoClient) -> None:
     kapso.get(ONE, status=503)
     kapso.get(ONE, status=404)
     with pytest.raises(KapsoError) as caught:
@@ -140,7 +138,7 @@ def test_tries_stop_at_the_deadline(kapso: responses.RequestsMock) -> None:
     assert sent.call_count == 1
 
 
-def test_the_timeouts_are_those_given_and_never_beyond_the_deadline(
+def test_the_timeouts_are_as_configured_and_never_longer_than_the_deadline(
     kapso: responses.RequestsMock,
 ) -> None:
     kapso.get(ONE, json=EMBED)
@@ -162,7 +160,7 @@ def test_the_timeouts_are_those_given_and_never_beyond_the_deadline(
         (exceptions.RequestException(), UncertainError),
     ],
 )
-def test_what_is_not_surely_unsent_is_uncertain(
+def test_a_request_that_may_have_been_sent_is_uncertain(
     kapso: responses.RequestsMock,
     client: KapsoClient,
     broken: Exception,
@@ -192,7 +190,7 @@ def test_what_is_not_surely_unsent_is_uncertain(
         b"k",
     ],
 )
-def test_a_key_that_cannot_stand_in_a_header_is_refused(key: Any) -> None:
+def test_a_key_that_cannot_be_sent_in_a_header_is_refused(key: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         KapsoClient(key)
     assert not isinstance(caught.value, KapsoError)
@@ -254,6 +252,7 @@ def test_a_base_url_is_https_or_on_this_machine(given: str, used: str) -> None:
         "https://api.kap\nso.ai",
         "https://api.kapso.ai/a b",
         "https://kâpso.example",
+        "https://*.kapso.example",
         None,
         7,
     ],
@@ -264,7 +263,7 @@ def test_any_other_base_url_is_refused(base_url: Any) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_certificates_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_a_ca_bundle_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="certificates"):
         KapsoClient(KEY, ca_bundle=tmp_path / "missing.pem")
 
@@ -288,7 +287,7 @@ def _logged(caplog: pytest.LogCaptureFixture, logger: str = "") -> list[str]:
     return [formatter.format(one) for one in caplog.records if one.name.startswith(logger)]
 
 
-def test_our_log_tells_method_path_status_and_duration_only(
+def test_our_log_contains_only_method_path_status_and_duration(
     kapso: responses.RequestsMock, client: KapsoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     kapso.get(LIST, json={"data": [], "meta": {"page": 1, "total_pages": 1}})
@@ -319,7 +318,7 @@ def test_no_log_of_any_library_holds_the_key_or_a_body(
     headers = b"Location: /embed/secret-token\r\nBad header line\r\n"
     server = serve(answering(answer(body, status, headers)))
     caplog.set_level(logging.DEBUG)
-    name = "Support of {}".format("Ana")  # not in a line of source, which tracebacks quote
+    name = "Support of {}".format("Ana")  # not literally in the source, which tracebacks quote
     try:
         KapsoClient(KEY, server.url).inbox_embeds.create(name=name)
     except KapsoError as error:
@@ -330,7 +329,7 @@ def test_no_log_of_any_library_holds_the_key_or_a_body(
         assert word not in everything
 
 
-def test_an_answer_of_no_content_or_null_is_none(kapso: responses.RequestsMock) -> None:
+def test_an_empty_answer_and_null_are_none(kapso: responses.RequestsMock) -> None:
     transport = Transport(KEY, API)
     for body in (b"", b" \n", b"null", b" null\n"):
         kapso.upsert("DELETE", ONE, body=body)
@@ -340,7 +339,7 @@ def test_an_answer_of_no_content_or_null_is_none(kapso: responses.RequestsMock) 
 @pytest.mark.parametrize(
     "body", [b"<html>", b"OK", b"\xff\xfe\xfa", b"{", b"[" * 100_000, b"1" * 10_000]
 )
-def test_a_success_that_is_no_json_is_uncertain(
+def test_a_success_that_is_not_json_is_uncertain(
     kapso: responses.RequestsMock, client: KapsoClient, body: bytes
 ) -> None:
     sent = kapso.get(ONE, body=body)
@@ -364,13 +363,13 @@ def test_the_session_ignores_the_environment_and_keeps_no_cookies(
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Lets time pass at once, and tells how much of it."""
+    """Replace `time.sleep`, and return the list of the seconds that were slept."""
     pauses: list[float] = []
     monkeypatch.setattr("time.sleep", pauses.append)
     return pauses
 
 
-def test_a_command_waits_for_the_rate_limit_as_long_as_it_was_given(
+def test_a_command_waits_for_the_rate_limit_as_long_as_its_patience_lasts(
     kapso: responses.RequestsMock, slept: list[float]
 ) -> None:
     kapso.get(ONE, status=429, headers={"Retry-After": "20"})
@@ -381,7 +380,7 @@ def test_a_command_waits_for_the_rate_limit_as_long_as_it_was_given(
     assert slept == [20, 60]
 
 
-def test_its_patience_is_for_all_its_requests_together(
+def test_the_patience_is_for_all_requests_together(
     kapso: responses.RequestsMock, slept: list[float]
 ) -> None:
     kapso.get(ONE, status=429, headers={"Retry-After": "30"})
@@ -394,7 +393,7 @@ def test_its_patience_is_for_all_its_requests_together(
     assert slept == [30]
 
 
-def test_a_deletion_is_waited_for_and_a_creation_never(
+def test_a_deletion_waits_for_the_rate_limit_and_a_creation_does_not(
     kapso: responses.RequestsMock, slept: list[float]
 ) -> None:
     kapso.delete(ONE, status=429, headers={"Retry-After": "0"})
@@ -407,10 +406,10 @@ def test_a_deletion_is_waited_for_and_a_creation_never(
     assert slept == [0]
 
 
-# What the headers say
+# Headers
 
 
-def test_the_headers_of_an_answer_can_be_asked_for(
+def test_the_headers_of_the_last_answer_are_available(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     assert client.received is None
@@ -429,7 +428,7 @@ def test_the_headers_of_an_answer_can_be_asked_for(
     assert (received.rate_limit, received.rate_remaining) == (500, 499)
 
 
-def test_a_refusal_has_headers_too_and_a_broken_connection_none(
+def test_an_error_has_headers_too_and_a_broken_connection_has_none(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     kapso.get(ONE, status=429, headers={"X-RateLimit-Remaining": "0"})
@@ -454,7 +453,7 @@ def test_a_refusal_has_headers_too_and_a_broken_connection_none(
         ("", None),
     ],
 )
-def test_a_date_is_read_or_counts_as_unsaid(
+def test_a_date_that_cannot_be_read_counts_as_missing(
     kapso: responses.RequestsMock, client: KapsoClient, date: str, read_as: datetime | None
 ) -> None:
     kapso.get(ONE, json=EMBED, headers={"Date": date, "X-RateLimit-Remaining": "٣"})
@@ -464,7 +463,7 @@ def test_a_date_is_read_or_counts_as_unsaid(
     assert client.received.rate_remaining is None
 
 
-def test_the_date_of_an_answer_out_of_a_cache_says_nothing_of_now(
+def test_the_date_of_an_answer_from_a_cache_is_ignored(
     kapso: responses.RequestsMock, client: KapsoClient
 ) -> None:
     headers = {"Date": "Sat, 21 Nov 2026 20:00:00 GMT", "Age": "30"}
@@ -474,14 +473,14 @@ def test_the_date_of_an_answer_out_of_a_cache_says_nothing_of_now(
     assert client.received.date is None
 
 
-def test_a_read_is_tried_as_often_as_one_says(kapso: responses.RequestsMock) -> None:
+def test_a_read_is_tried_as_often_as_configured(kapso: responses.RequestsMock) -> None:
     sent = kapso.get(ONE, status=503)
     with pytest.raises(UncertainError):
         read(KapsoClient(KEY, tries=1))
     assert sent.call_count == 1
 
 
-def test_a_refused_connection_is_not_said_to_have_timed_out() -> None:
+def test_a_refused_connection_is_not_reported_as_a_timeout() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

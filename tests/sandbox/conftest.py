@@ -1,4 +1,4 @@
-"""A sandbox with a clock that can be moved, and a client as plain as can be."""
+"""A sandbox with a clock that tests can move, and a minimal client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from kapso_inbox.sandbox.engine import Answer, Request, Sandbox, SandboxProject
 
-# The checkout need not be installed: then pytest does not know the plugin.
+# If the checkout is not installed, pytest does not know the plugin.
 from kapso_inbox.sandbox.pytest_plugin import kapso_sandbox  # noqa: F401
 
 API_KEY = "key-of-the-first"
@@ -29,7 +29,7 @@ class Clock:
 
 
 class Caller:
-    """Sends requests straight to the engine."""
+    """Sends requests directly to the engine."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox

@@ -25,7 +25,7 @@ USE_TZ = True
 
 @pytest.fixture
 def ports():
-    """Two ports that were free a moment ago."""
+    """Return two ports that were free a moment ago."""
     with socket.socket() as first, socket.socket() as second:
         for one in (first, second):
             one.bind(("127.0.0.1", 0))
@@ -74,7 +74,7 @@ def introduction(process):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_end(run, ports, number):
+def test_it_serves_until_a_signal_stops_it(run, ports, number):
     process = run("--api-key", "my-key", "-v", "2")
     text = introduction(process)
     base_url, inbox = f"http://127.0.0.1:{ports[0]}/platform/v1", f"http://127.0.0.1:{ports[1]}"
@@ -102,7 +102,7 @@ def test_it_serves_until_it_is_told_to_end(run, ports, number):
 
 
 class InterruptedOutput(io.StringIO):
-    """Presses ctrl-C as soon as there is something to read."""
+    """Output that presses ctrl-C as soon as something is written to it."""
 
     def flush(self):
         if "ctrl-C" in self.getvalue():
@@ -140,7 +140,7 @@ def test_a_state_file_of_something_else_is_refused(tmp_path):
         call_command("kapso_sandbox", state=tmp_path / "notes.json")
 
 
-def test_a_port_in_use_is_said_so(ports):
+def test_the_error_names_a_port_in_use(ports):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", ports[0]))
         taken.listen()

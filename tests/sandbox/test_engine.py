@@ -17,7 +17,7 @@ from kapso_inbox.sandbox.engine import (
 
 from .conftest import API_KEY
 
-# --- who is asking ---
+# --- API keys ---
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": ""}, {"X-API-Key": f"{API_KEY}\n"}])
@@ -31,7 +31,7 @@ def test_header_names_are_looked_up_without_regard_to_case(sandbox):
     assert sandbox.handle(Request("GET", "/users", headers={"x-API-KEY": API_KEY})).status == 200
 
 
-def test_each_key_sees_its_own_project_only(sandbox, call, created):
+def test_each_key_sees_only_its_own_project(sandbox, call, created):
     embed = created()
     sandbox.add_project("other")
     assert call("GET", "/inbox_embeds", key="other")[1]["data"] == []
@@ -109,7 +109,7 @@ def test_lists_hold_twenty_unless_asked_for_more(call, created):
     assert call("GET", "/inbox_embeds", page="9")[1]["data"] == []
 
 
-def test_what_is_asked_of_a_page_is_capped(sandbox, call):
+def test_the_size_of_a_page_is_capped(sandbox, call):
     assert call("GET", "/users", per_page="500")[1]["meta"]["per_page"] == 100
     sandbox.max_per_page = 2
     body = call("GET", "/users", per_page="500")[1]
@@ -117,7 +117,7 @@ def test_what_is_asked_of_a_page_is_capped(sandbox, call):
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "1.5"])
-def test_a_page_that_is_no_number_is_the_default(call, value):
+def test_a_page_that_is_not_a_number_is_the_default(call, value):
     meta = call("GET", "/users", page=value, per_page=value)[1]["meta"]
     assert (meta["page"], meta["per_page"]) == (1, 20)
 
@@ -127,7 +127,7 @@ def test_an_empty_list_has_no_pages(call):
     assert meta == {"page": 1, "per_page": 20, "total_pages": 0, "total_count": 0}
 
 
-def test_the_pickers_lists_have_what_kapso_documents(call):
+def test_the_lists_have_the_fields_that_kapso_documents(call):
     number = call("GET", "/whatsapp/phone_numbers")[1]["data"][0]
     assert number["phone_number_id"].isdigit()
     assert uuid.UUID(number["internal_id"])
@@ -165,7 +165,7 @@ def test_embeds_are_filtered(project, call, created):
 # --- create ---
 
 
-def test_a_create_tells_the_secret_once(project, call, created):
+def test_only_the_answer_to_a_create_has_the_secret(project, call, created):
     embed = created()
     assert embed["embed_url"] == f"https://inbox.kapso.ai/embed/{embed['token']}"
     assert len(embed["token"]) >= 40
@@ -182,7 +182,7 @@ def test_a_create_tells_the_secret_once(project, call, created):
     assert project.find(embed["id"])["token"] == embed["token"]
 
 
-def test_a_create_fills_in_what_was_left_out(project, created):
+def test_a_create_fills_in_missing_fields(project, created):
     embed = created(unheard_of="ignored")
     assert uuid.UUID(embed["id"])
     left = {key: embed[key] for key in embed if key not in ("id", "token", "embed_url")}
@@ -204,7 +204,7 @@ def test_a_create_fills_in_what_was_left_out(project, created):
     }
 
 
-def test_a_create_keeps_what_was_sent(project, created):
+def test_a_create_keeps_the_fields_that_were_sent(project, created):
     customer, user = project.customers[3], project.users[2]
     embed = created(
         scope_type="customer",
@@ -254,7 +254,7 @@ def test_a_create_keeps_what_was_sent(project, created):
         ({"expires_at": "2020-01-01"}, "expires_at"),
     ],
 )
-def test_settings_kapso_would_not_take_are_told_by_field(project, call, settings, field):
+def test_settings_that_kapso_would_refuse_are_reported_by_field(project, call, settings, field):
     status, body = call.create(**settings)
     assert status == 422
     assert list(body["errors"]) == [field]
@@ -274,7 +274,7 @@ def test_a_time_without_an_offset_is_utc(created):
         ({"assigned_user_id": "nobody"}, "User not found"),
     ],
 )
-def test_what_a_create_names_must_exist(call, settings, error):
+def test_everything_that_a_create_names_must_exist(call, settings, error):
     assert call.create(**settings) == (404, {"error": error})
 
 
@@ -288,7 +288,7 @@ def test_a_number_of_another_project_is_not_found(sandbox, call):
 # --- change and revoke ---
 
 
-def test_a_change_touches_what_it_names_only(project, call, created, clock):
+def test_a_change_only_changes_the_fields_that_it_names(project, call, created, clock):
     embed = created(language="es", expires_at="2027-01-01T00:00:00Z")
     clock.advance(minutes=3)
     user = project.users[0]
@@ -363,19 +363,19 @@ def test_over_the_limit_a_key_waits_for_the_next_minute(clock):
 # --- faults ---
 
 
-def test_a_fault_befalls_as_many_requests_as_it_says(sandbox, call):
+def test_a_fault_affects_as_many_requests_as_ordered(sandbox, call):
     sandbox.fail_next(answer=Answer(503, {"message": "Down"}), times=2)
     assert [call("GET", "/users")[0] for _ in range(3)] == [503, 503, 200]
 
 
-def test_a_fault_waits_for_the_request_it_is_for(sandbox, call):
+def test_a_fault_waits_for_a_request_that_matches(sandbox, call):
     fault = Fault(answer=Answer(500), method="delete", path=r"^/inbox_embeds/")
     sandbox.order(fault)
     assert call("GET", "/inbox_embeds")[0] == 200
     assert call("DELETE", "/users")[0] == 405
     assert call("DELETE", "/inbox_embeds/1")[0] == 500
     assert call("DELETE", "/inbox_embeds/1")[0] == 404
-    assert fault.times == 1, "the caller's object is left alone"
+    assert fault.times == 1, "the caller's object must not change"
 
 
 def test_an_answer_in_place_of_kapsos_can_come_before_or_after_the_work(sandbox, project, call):
@@ -422,7 +422,7 @@ def test_a_delay_passes_after_the_work_and_without_the_lock(sandbox, project):
     assert seen == [(30, 1)]
 
 
-# --- what is kept, and what is not ---
+# --- recorded requests and secrets ---
 
 
 def test_requests_are_recorded_without_headers(sandbox, call, created):
@@ -446,7 +446,7 @@ def test_neither_requests_nor_answers_show_secrets_in_their_repr(sandbox, call):
     assert json.loads(answer.content)["data"]["token"] not in repr(answer)
 
 
-def test_a_reset_goes_back_to_the_seeds(sandbox, project, call, created):
+def test_a_reset_restores_the_seeds(sandbox, project, call, created):
     created()
     project.users.clear()
     sandbox.fail_next(answer=Answer(500), times=9)

@@ -39,7 +39,7 @@ def test_an_expired_token_is_unauthorised(sandbox, project, created, clock):
     assert sandbox.open_inbox(other["token"], {}).status == 401
 
 
-def test_opening_is_noted_and_a_refusal_is_not(sandbox, project, created, clock):
+def test_opening_is_recorded_and_a_refusal_is_not(sandbox, project, created, clock):
     embed = created()
     sandbox.open_inbox(embed["token"], {})
     assert project.find(embed["id"])["last_used_at"] == "2026-11-05T09:30:00.000Z"
@@ -49,7 +49,7 @@ def test_opening_is_noted_and_a_refusal_is_not(sandbox, project, created, clock)
     assert project.find(embed["id"])["last_used_at"] == "2026-11-05T09:30:00.000Z"
 
 
-def test_a_token_of_any_project_opens_its_own(sandbox, created):
+def test_a_token_opens_the_inbox_of_its_own_project(sandbox, created):
     other = sandbox.add_project("other")
     embed = other.create({"name": "x", "scope_type": "project"})
     context = sandbox.open_inbox(embed["token"], {}).context
@@ -57,14 +57,14 @@ def test_a_token_of_any_project_opens_its_own(sandbox, created):
     assert len(context["conversations"]) == len(other.conversations)
 
 
-def test_a_project_shows_everything_and_the_latest_first(project, opened):
+def test_a_project_shows_all_conversations_the_latest_first(project, opened):
     rows = opened()["conversations"]
     assert len(rows) == len(project.conversations)
     times = [one["last_active_at"] for one in rows]
     assert times == sorted(times, reverse=True)
 
 
-def test_a_scope_shows_only_what_is_its_own(project, opened):
+def test_a_scope_shows_only_its_own_conversations(project, opened):
     customer, number = project.customers[0], project.phone_numbers[1]
     rows = opened(scope_type="customer", scope_id=customer["id"])["conversations"]
     assert {one["customer_id"] for one in rows} == {customer["id"]}
@@ -82,7 +82,7 @@ def test_an_assigned_user_narrows_the_scope(project, opened):
     assert 0 < len(rows) < len(project.conversations)
 
 
-def test_without_parameters_the_page_begins_as_kapsos_does(opened):
+def test_without_parameters_the_page_has_kapsos_defaults(opened):
     context = opened(default_mode="dark", language="es")
     assert context["filters"] == {
         "status": "active",
@@ -94,7 +94,7 @@ def test_without_parameters_the_page_begins_as_kapsos_does(opened):
     assert (context["mode"], context["mode_forced"], context["language"]) == ("dark", False, "es")
 
 
-def test_every_parameter_is_honoured(project, opened):
+def test_every_parameter_is_applied(project, opened):
     number = project.phone_numbers[2]["internal_id"]
     query = {
         "status": "ended",
@@ -116,7 +116,7 @@ def test_every_parameter_is_honoured(project, opened):
     assert (context["mode"], context["mode_forced"], context["language"]) == ("light", True, "es")
 
 
-def test_parameters_that_make_no_sense_are_passed_over(opened):
+def test_invalid_parameters_are_ignored(opened):
     query = {
         "status": "open",
         "whatsapp_config_id": "other",
@@ -133,7 +133,7 @@ def rendered(sandbox, token, query=None):
     return answer, answer.content.decode()
 
 
-def test_the_page_says_where_its_filters_stand(sandbox, created):
+def test_the_page_contains_its_filters(sandbox, created):
     _, html = rendered(
         sandbox, created()["token"], {"status": "all", "unread": "1", "mode": "dark"}
     )
@@ -161,7 +161,7 @@ def test_allowed_origins_become_the_pages_frame_ancestors(sandbox, created):
     assert answer.headers["Content-Security-Policy"].endswith("frame-ancestors *")
 
 
-def test_nothing_in_the_page_can_become_markup(sandbox, project, created):
+def test_no_text_in_the_page_becomes_markup(sandbox, project, created):
     nasty = "</script><script>alert('1')</script>\"'&$data"
     project.conversations[0]["contact_name"] = nasty
     project.name = nasty
@@ -173,7 +173,7 @@ def test_nothing_in_the_page_can_become_markup(sandbox, project, created):
     assert context["name"] == context["filters"]["search"] == nasty
 
 
-def test_the_page_holds_neither_its_token_nor_anything_from_elsewhere(sandbox, created):
+def test_the_page_contains_neither_its_token_nor_anything_from_other_sites(sandbox, created):
     embed = created()
     _, html = rendered(sandbox, embed["token"])
     assert embed["token"] not in html
@@ -184,14 +184,14 @@ def test_the_page_holds_neither_its_token_nor_anything_from_elsewhere(sandbox, c
     assert page.asset("inbox.html") is None
 
 
-def test_a_refusal_is_a_bare_page(sandbox):
+def test_a_refusal_is_a_plain_page(sandbox):
     answer, html = rendered(sandbox, "unknown")
     assert answer.status == 401
     assert "Unauthorized" in html
     assert len(html) < 200
 
 
-def test_both_languages_say_everything(sandbox, created):
+def test_both_languages_have_every_text(sandbox, created):
     assert TEXTS["en"].keys() == TEXTS["es"].keys()
     _, html = rendered(sandbox, created(language="es")["token"])
     assert '<html lang="es"' in html

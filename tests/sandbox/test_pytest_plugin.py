@@ -56,7 +56,7 @@ def test_requests_below_every_base_url_are_answered(kapso, base, key):
     assert kapso.requests[-1].path == "/users"
 
 
-def test_what_another_tests_kapso_said_is_not_kept(configured):
+def test_the_answers_of_another_tests_sandbox_are_not_kept(configured):
     for name in ("Ana", "Bruno"):
         with intercepted() as kapso:
             kapso.project().users[0]["name"] = name
@@ -69,7 +69,7 @@ def test_any_method_is_intercepted(kapso, method):
     assert answer.status_code == 404
 
 
-def test_bodies_arrive_whether_text_or_bytes(kapso):
+def test_a_body_can_be_text_or_bytes(kapso):
     url = f"{BASE}/inbox_embeds"
     made = requests.post(url, json=PROJECT_EMBED, headers=KEY, timeout=3)
     assert made.status_code == 201
@@ -92,7 +92,7 @@ def test_the_base_url_itself_and_its_neighbours(kapso):
 
 
 @pytest.mark.parametrize(("drop", "embeds"), [("before", 0), ("after", 1)])
-def test_a_dropped_connection_is_what_requests_would_raise(kapso, drop, embeds):
+def test_a_dropped_connection_raises_what_requests_would_raise(kapso, drop, embeds):
     kapso.fail_next(drop=drop)
     with pytest.raises(requests.exceptions.ConnectionError) as caught:
         requests.post(f"{BASE}/inbox_embeds", json=PROJECT_EMBED, headers=KEY, timeout=3)
@@ -127,7 +127,7 @@ def test_any_exception_can_be_raised(kapso):
     assert kapso.project().embeds == {}
 
 
-def test_an_ordered_answer_arrives_as_it_is(kapso):
+def test_an_ordered_answer_arrives_unchanged(kapso):
     kapso.fail_next(answer=Answer(429, {"message": "Slow down"}, {"Retry-After": "7"}))
     answer = requests.get(f"{BASE}/users", headers=KEY, timeout=3)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")

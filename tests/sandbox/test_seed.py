@@ -27,7 +27,7 @@ def ids(seed):
     }
 
 
-def test_the_same_project_is_the_same_every_time():
+def test_the_seed_of_a_project_is_always_the_same():
     assert seed_for(0, NOW) == seed_for(0, NOW)
     assert ids(seed_for(0, NOW)) == ids(seed_for(0, NOW + timedelta(days=9)))
 
@@ -46,7 +46,7 @@ def test_projects_have_nothing_in_common():
     assert not phones[0] & phones[1]
 
 
-def test_a_conversation_points_at_what_is_there(seed):
+def test_a_conversation_refers_to_existing_records(seed):
     numbers = {one["internal_id"] for one in seed.phone_numbers}
     customers = {one["id"] for one in seed.customers}
     users = {one["user_id"] for one in seed.users} | {None}
@@ -64,7 +64,7 @@ def test_a_conversations_times_run_forward_and_end_at_its_last_activity(seed):
         assert times[-1] == from_iso(one["last_active_at"]) <= NOW
 
 
-def test_unread_messages_are_the_contacts_and_the_last(seed):
+def test_unread_messages_are_from_the_contact_and_come_last(seed):
     for one in seed.conversations:
         for message in one["messages"][-one["unread_count"] :] if one["unread_count"] else []:
             assert message["direction"] == "inbound"
@@ -72,7 +72,7 @@ def test_unread_messages_are_the_contacts_and_the_last(seed):
             assert (message["status"] is None) == (message["direction"] == "inbound")
 
 
-def test_there_is_something_of_everything():
+def test_every_kind_of_conversation_occurs():
     rows = seed_for(0, NOW).conversations
     assert 30 <= len(rows) <= 40
     assert {one["status"] for one in rows} == {"active", "ended"}

@@ -122,7 +122,7 @@ def test_a_head_request_has_no_body(server, http_):
     assert int(answer.headers["Content-Length"]) > 1000
 
 
-def test_outside_the_base_path_there_is_nothing(server, http_):
+def test_a_path_outside_the_base_path_is_not_found(server, http_):
     root = server.base_url.replace("/platform/v1", "")
     for path in ("/", "/users", "/platform/v2/users", "/_sandbox/nothing"):
         assert http_.get(root + path, headers=KEY).status_code == 404
@@ -146,7 +146,7 @@ def test_names_of_loopback_are_accepted(server, host):
 
 
 @pytest.mark.parametrize("length", ["99999999", "-1", "many"])
-def test_a_body_too_large_or_of_no_length_is_refused(server, length):
+def test_a_body_that_is_too_large_or_has_no_length_is_refused(server, length):
     status, headers, _ = raw(server.base_url, method="POST", headers={"Content-Length": length})
     assert (status, headers["Connection"]) == (413, "close")
 
@@ -203,7 +203,7 @@ def test_faults_are_ordered_over_http(server, http_, control):
     "body",
     ["{", "[]", '{"unheard_of": 1}', '{"drop": "soon"}', '{"path": "("}', '{"error": "x"}', "3"],
 )
-def test_a_fault_that_makes_no_sense_is_refused(http_, control, body):
+def test_an_invalid_fault_is_refused(http_, control, body):
     assert http_.post(f"{control}/faults", data=body).status_code == 400
 
 
@@ -219,7 +219,7 @@ def test_requests_and_embeds_can_be_seen_from_outside(server, http_, control):
     assert http_.get(f"{control}/requests").json() == {"data": []}
 
 
-# --- its life ---
+# --- start, stop and log ---
 
 
 def test_the_log_shows_no_token_and_no_query(server, http_, sandbox, lines, capfd):
@@ -230,7 +230,7 @@ def test_the_log_shows_no_token_and_no_query(server, http_, sandbox, lines, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_without_a_log_it_is_quiet_even_about_nonsense(sandbox, capfd):
+def test_without_a_log_it_prints_nothing(sandbox, capfd):
     with SandboxServer(sandbox) as server:
         port = urlsplit(server.base_url).port
         with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -241,9 +241,9 @@ def test_without_a_log_it_is_quiet_even_about_nonsense(sandbox, capfd):
 
 
 def test_it_listens_on_loopback_only(sandbox):
-    with pytest.raises(ValueError, match="loopback only"):
+    with pytest.raises(ValueError, match="only serves on loopback"):
         SandboxServer(sandbox, host="0.0.0.0")  # noqa: S104
-    with pytest.raises(ValueError, match="loopback only"):
+    with pytest.raises(ValueError, match="only serves on loopback"):
         SandboxServer(sandbox, host="example.com")
 
 
@@ -257,14 +257,14 @@ def test_a_port_in_use_is_an_error_and_leaves_nothing_behind(server, sandbox):
     SandboxServer(sandbox, api_port=free).stop()
 
 
-def test_after_a_stop_nothing_answers(sandbox, capfd):
+def test_a_stopped_server_does_not_answer(sandbox, capfd):
     server = SandboxServer(sandbox).start()
     server.stop()
     with pytest.raises(requests.exceptions.ConnectionError):
         requests.get(f"{server.base_url}/users", timeout=1)
 
 
-def test_an_error_of_its_own_is_shown(server, http_, sandbox, capfd, monkeypatch):
+def test_an_error_of_the_server_is_printed(server, http_, sandbox, capfd, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError
 

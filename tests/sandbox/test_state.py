@@ -33,7 +33,7 @@ def test_embeds_survive_a_restart(tmp_path):
     assert restarted(path)[1].embeds == {}
 
 
-def test_a_project_that_is_not_there_this_time_is_not_forgotten(tmp_path):
+def test_the_embeds_of_a_project_that_is_not_added_this_time_are_kept(tmp_path):
     path = tmp_path / "state.json"
     _, project = restarted(path)
     embed = project.create(SETTINGS)
@@ -41,7 +41,7 @@ def test_a_project_that_is_not_there_this_time_is_not_forgotten(tmp_path):
     assert list(restarted(path)[1].embeds) == [embed["id"]]
 
 
-def test_only_the_owner_can_read_the_file_and_no_key_is_in_it(tmp_path):
+def test_only_the_owner_can_read_the_file_and_it_contains_no_key(tmp_path):
     path = tmp_path / "state.json"
     sandbox = Sandbox(state_file=path)
     sandbox.add_project("very-secret-key").create(SETTINGS)
@@ -61,8 +61,8 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "state.json"
-    state.write(path, {"a": {}})
+    state.write_state(path, {"a": {}})
     with pytest.raises(TypeError):
-        state.write(path, {"a": {"b": {"c": object()}}})
+        state.write_state(path, {"a": {"b": {"c": object()}}})
     assert json.loads(path.read_text()) == {"kapso_sandbox": {"a": {}}}
     assert [one.name for one in tmp_path.iterdir()] == ["state.json"]

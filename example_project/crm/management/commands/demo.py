@@ -1,4 +1,4 @@
-"""``manage.py demo``: the CRM with everything it needs, in one command."""
+"""`manage.py demo`: run the CRM and everything that it needs with one command."""
 
 from __future__ import annotations
 
@@ -27,35 +27,39 @@ STOP_SECONDS = 5
 
 
 class Command(BaseCommand):
-    """Prepare the database, start the sandbox and the CRM, and stay until told to stop."""
+    """Prepare the database, start the sandbox and the CRM, and run until a signal stops them."""
 
     help = (
-        "Runs the example CRM: on a sandbox of Kapso, or on Kapso itself where KAPSO_API_KEY is "
-        "set. Writes to one directory only, example_project/.demo unless --data-dir says otherwise."
+        "Runs the example CRM on a sandbox of Kapso, or on Kapso itself if KAPSO_API_KEY is set. "
+        "Writes to one directory only: example_project/.demo, or that of --data-dir."
     )
-    # This process has none of the secrets yet that the checks ask for; its children have.
+    # The checks require secrets that only the child processes have.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where to listen, and where to write."""
-        parser.add_argument("--port", type=int, default=8000, help="of the CRM")
-        parser.add_argument("--sandbox-port", type=int, default=8801, help="of the sandbox's API")
-        parser.add_argument("--inbox-port", type=int, default=8802, help="of the sandbox's inbox")
+        """Add the options for the ports and the directory."""
+        parser.add_argument("--port", type=int, default=8000, help="port of the CRM")
+        parser.add_argument(
+            "--sandbox-port", type=int, default=8801, help="port of the sandbox's API"
+        )
+        parser.add_argument(
+            "--inbox-port", type=int, default=8802, help="port of the sandbox's inbox"
+        )
         parser.add_argument(
             "--data-dir",
             type=Path,
             default=configuration.DEFAULT_DATA_DIR,
-            help="holds secrets, database, sandbox state and logs",
+            help="directory for secrets, database, sandbox state and logs",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until ctrl-C, SIGTERM, a closed terminal, or the death of a part."""
+        """Run until ctrl-C, SIGTERM, a closed terminal, or the end of a child process."""
         data_dir: Path = options["data_dir"].absolute()
         port: int = options["port"]
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         env = configuration.read(data_dir)
         if not env.bool("DEBUG", default=True):
-            raise CommandError("The demo's log-ins are no secret: it runs with DEBUG only.")
+            raise CommandError("The demo's passwords are public, so it requires DEBUG.")
         sandbox = not env.str("KAPSO_API_KEY", default="").strip()
         ports = {"--port": port}
         if sandbox:
@@ -74,12 +78,12 @@ class Command(BaseCommand):
             except Stopped:
                 pass
             finally:
-                # Told first: whoever pressed ctrl-C sees at once that it was heard.
+                # Printed first, so that ctrl-C has an effect that can be seen at once.
                 with contextlib.suppress(OSError):
                     self._say("Stopping.")
 
     def _start(self, children: Children, data_dir: Path, ports: dict[str, int]) -> None:
-        """Bring up the parts in the order in which they need each other."""
+        """Start the parts in the order in which they depend on each other."""
         self._say("Preparing the database.")
         children.run("migrate", "--verbosity=0")
         if "--sandbox-port" in ports:
@@ -93,14 +97,14 @@ class Command(BaseCommand):
                 f"--state={data_dir / 'sandbox.json'}",
             )
             children.wait(lambda: all(map(_accepts, (api, inbox))), "the sandbox")
-        self._say("Making teams, contacts and inboxes.")
+        self._say("Creating teams, contacts and inboxes.")
         children.run("seed", "--verbosity=0")
         port = ports["--port"]
         children.start("web", "runserver", "--noreload", f"{HOST}:{port}")
         children.wait(lambda: _answers(port), "the CRM")
 
     def _block(self, port: int, data_dir: Path, ports: dict[str, int]) -> str:
-        """What to open, and as whom."""
+        """Return the text with the addresses and the accounts."""
         address = f"http://localhost:{port}"
         rows = [("CRM", address), ("Admin", f"{address}/admin/")]
         if "--sandbox-port" in ports:
@@ -108,7 +112,7 @@ class Command(BaseCommand):
         rows.append(("Files", str(data_dir)))
         password = people.password(
             sandbox="--sandbox-port" in ports,
-            # Read again: perhaps it was only now written.
+            # Read again, because this run may just have written it.
             secret_key=configuration.read(data_dir).str("SECRET_KEY"),
         )
         accounts = [
@@ -126,12 +130,12 @@ class Command(BaseCommand):
                 "",
                 *(f"  {name:<14} {role}" for name, role in accounts),
                 "",
-                "Ctrl-C ends it.",
+                "Press ctrl-C to stop it.",
             )
         )
 
     def _say(self, text: str) -> None:
-        """Write at once: where the output is a pipe, it would else wait for a buffer to fill."""
+        """Write a text at once. A pipe would otherwise buffer it."""
         self.stdout.write(text)
         self.stdout.flush()
 
@@ -139,15 +143,15 @@ class Command(BaseCommand):
 SANDBOX_OPTIONS = ("--sandbox-port", "--inbox-port")
 
 
-class Stopped(Exception):  # noqa: N818 -- as KeyboardInterrupt, it is no error
-    """The demo was told to end."""
+class Stopped(Exception):  # noqa: N818 -- like KeyboardInterrupt, it is not an error
+    """A signal has stopped the demo."""
 
 
 class StopSignals:
-    """Notes the signals that end a program, while its block runs.
+    """Records the signals that end a program, while its block runs.
 
-    Only a note: an exception raised by the handler itself could strike between the start of a
-    child and the line that remembers it, and again while children are being ended.
+    The handler does not raise an exception: that could happen between the start of a child and the
+    line that remembers it, and again while children are being stopped.
     """
 
     # SIGHUP is a closed terminal; Windows has none.
@@ -172,9 +176,9 @@ class StopSignals:
 
 
 class Children:
-    """The demo's processes: each runs a command of ``manage.py``; leaving the block ends them.
+    """The demo's processes, each with a command of `manage.py`. Leaving the block stops them.
 
-    All that waits here raises :class:`Stopped` once a signal was received.
+    Every method that waits raises `Stopped` after a signal.
     """
 
     def __init__(self, data_dir: Path, environment: dict[str, str], signals: StopSignals) -> None:
@@ -197,7 +201,7 @@ class Children:
                 process.wait()
 
     def run(self, *command: str) -> None:
-        """Run a command to its end; raise ``CommandError`` with what it said where it failed."""
+        """Run a command to its end; raise `CommandError` with its output if it fails."""
         log = self._start("setup", command)
         process = self._running["setup"]
         while process.poll() is None:
@@ -208,11 +212,11 @@ class Children:
             raise CommandError(f"{command[0]} failed:\n{_tail(log)}")
 
     def start(self, name: str, *command: str) -> None:
-        """Start a command that stays; its output goes to ``<name>.log``."""
+        """Start a command that keeps running; its output goes to `<name>.log`."""
         self._start(name, command)
 
     def wait(self, ready: Callable[[], bool], what: str) -> None:
-        """Wait until ``ready()``; raise ``CommandError`` where a child ends or time runs out."""
+        """Wait until `ready()`; raise `CommandError` if a child ends or it takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while not ready():
             self._require_life()
@@ -221,7 +225,7 @@ class Children:
             time.sleep(0.1)
 
     def watch(self) -> None:
-        """Stay as long as all children do; raise ``CommandError`` when one ends."""
+        """Wait as long as all children run; raise `CommandError` when one ends."""
         while True:
             self._require_life()
             time.sleep(0.3)
@@ -245,18 +249,18 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Out of reach of the terminal's ctrl-C: this process ends its children, in order.
+                # The terminal's ctrl-C must not reach it: this process stops its children itself.
                 start_new_session=True,
             )
         return path
 
 
 def child_environment(data_dir: Path, ports: dict[str, int]) -> dict[str, str]:
-    """The environment of the children: ours, with where everything is. Secrets stay in the file."""
+    """Return the environment for the children, with all addresses. Secrets stay in the file."""
     environment = {
         **os.environ,
         "CRM_DATA_DIR": str(data_dir),
-        # Both, so that the inbox also shows to who opens the CRM by its number.
+        # Both, so that the inbox also works if the CRM is opened by its IP address.
         "CRM_ORIGINS": f"http://localhost:{ports['--port']},http://{HOST}:{ports['--port']}",
         "PYTHONUNBUFFERED": "1",
     }
@@ -270,27 +274,27 @@ def child_environment(data_dir: Path, ports: dict[str, int]) -> dict[str, str]:
 
 
 def write_missing_secrets(data_dir: Path, env: Any) -> None:
-    """Add generated values to ``<data_dir>/.env`` for those secrets that nothing sets yet."""
+    """Generate the secrets that are not set yet, and add them to `<data_dir>/.env`."""
     generated = {
         "SECRET_KEY": secrets.token_urlsafe(48),
         "KAPSO_INBOX_ENCRYPTION_KEYS": f"demo={generate_key()}",
     }
     missing = [name for name in configuration.SECRETS if not env.str(name, default="")]
     if missing:
-        # Readable by its owner from the first moment, and not only after a chmod.
+        # Only the owner can read it from the start, and not only after a chmod.
         file = os.open(data_dir / ".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(file, "w") as lines:
             lines.writelines(f"{name}={generated[name]}\n" for name in missing)
 
 
 def _require_free(ports: dict[str, int]) -> None:
-    """Raise ``CommandError`` for a port that is taken, with the option that names another."""
+    """Raise `CommandError` if a port is taken, with the option that sets another one."""
     if len(set(ports.values())) < len(ports):
         raise CommandError(f"{', '.join(ports)} must be different ports.")
     for option, port in ports.items():
         with socket.socket() as probe:
             if os.name == "posix":
-                # As the servers do: connections of a demo that just ended do not count.
+                # As the servers do, so that connections of a demo that just ended do not count.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
@@ -301,7 +305,7 @@ def _require_free(ports: dict[str, int]) -> None:
 
 
 def _accepts(port: int) -> bool:
-    """Whether somebody listens."""
+    """Return whether a server accepts connections on this port."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -310,7 +314,7 @@ def _accepts(port: int) -> bool:
 
 
 def _answers(port: int) -> bool:
-    """Whether the CRM answers a request, rightly or not."""
+    """Return whether the CRM answers a request, with whatever status."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", "/sign-in/")
@@ -324,5 +328,5 @@ def _answers(port: int) -> bool:
 
 
 def _tail(log: Path) -> str:
-    """The last lines of a log."""
+    """Return the last 20 lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-20:])

@@ -1,4 +1,4 @@
-"""``manage.py seed``: the demo's people, teams, contacts and inboxes."""
+"""`manage.py seed`: create the demo's users, teams, contacts and inboxes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = {
     "vip": cycle((Contact.Stage.CUSTOMER, Contact.Stage.PROPOSAL)),
     "supplier": cycle((Contact.Stage.LOST, Contact.Stage.NEW)),
 }
-# Numbers as a colleague typed them, and not as WhatsApp has them
+# Numbers as a colleague typed them, and not in WhatsApp's notation.
 AS_TYPED = {"+12025550114": "(202) 555-0114"}
 NOTES = cycle(
     (
@@ -41,35 +41,35 @@ NOTES = cycle(
 
 
 class Command(BaseCommand):
-    """Make what is not there yet; what is there stays as it is."""
+    """Create what is missing, and leave the rest unchanged."""
 
-    help = "Makes the demo's users, teams, contacts and an inbox for each team. Safe to repeat."
+    help = "Creates the demo's users, teams, contacts and an inbox for each team. Safe to repeat."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where the CRM is opened."""
+        """Add the option for the CRM's origins."""
         parser.add_argument(
             "--origin",
             action="append",
             default=None,
-            help="an origin that may show the inboxes; may be repeated; CRM_ORIGINS otherwise",
+            help="an origin that may show the inboxes; repeatable; default: CRM_ORIGINS",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Seed the database, then see that each team has its inbox at Kapso."""
+        """Seed the database, then ensure that each team has an inbox at Kapso."""
         if not settings.DEBUG:
-            raise CommandError("The demo's log-ins are no secret: it is seeded with DEBUG only.")
+            raise CommandError("The demo's passwords are public, so seed requires DEBUG.")
         with transaction.atomic():
             teams = [_team(name) for name in TEAMS]
             _users()
             _contacts({team.slug: team for team in teams})
-        # Outside the transaction: what is made at Kapso cannot be rolled back with it.
+        # Outside the transaction, which cannot roll back what is created at Kapso.
         self._inboxes(teams, options["origin"] or settings.CRM_ORIGINS)
 
     def _inboxes(self, teams: list[Team], origins: list[str]) -> None:
         project = conf.project()
         numbers = list(project.client().phone_numbers.list())
         for team in teams:
-            # The number named like the team, or else the next; the whole project when none is left.
+            # Prefer the number with the team's name, then the next one, then the whole project.
             named = [n for n in numbers if team.name.lower() in (n.name or "").lower()]
             number = next(iter(named or numbers), None)
             if number:
@@ -84,7 +84,7 @@ class Command(BaseCommand):
                     groups=[team.group],
                 )
             except lifecycle.RevokedError as error:
-                # Somebody's decision, made in the admin: not for a seed to undo.
+                # Somebody revoked it in the admin, and the seed must not undo that.
                 self.stdout.write(str(error))
                 continue
             if not _lives_at(embed, project.inbox_origins):
@@ -94,7 +94,7 @@ class Command(BaseCommand):
 
 
 def _team(name: str) -> Team:
-    """The team, its group, and the group's right to read conversations."""
+    """Create a team and its group, which may read conversations, and return the team."""
     group, _ = Group.objects.get_or_create(name=name)
     group.permissions.add(
         Permission.objects.get(content_type__app_label="kapso_inbox", codename="open_inboxembed")
@@ -107,7 +107,7 @@ def _team(name: str) -> Team:
 
 
 def _users() -> None:
-    """The demo's accounts; one that exists keeps its password and its theme."""
+    """Create the demo's accounts. An existing account keeps its password and theme."""
     password = people.password(sandbox=settings.SANDBOX, secret_key=settings.SECRET_KEY)
     for account in people.ACCOUNTS:
         if User.objects.filter(username=account.username).exists():
@@ -126,14 +126,14 @@ def _users() -> None:
 
 
 def _contacts(teams: dict[str, Team]) -> None:
-    """The people of the sandbox's conversations, each in the team they write to.
+    """Create contacts for the people in the sandbox's conversations, in the team they write to.
 
-    And somebody whose number is none, as there always is in a CRM.
+    One more contact has no valid number, as happens in every CRM.
     """
     now = timezone.now()
     sandbox = seed_for(0, now)
     numbers = {number["internal_id"]: number["name"].lower() for number in sandbox.phone_numbers}
-    # Running conversations come before ended ones, so the team of the running one is theirs.
+    # Running conversations come before ended ones, so the running one decides the team.
     team_of: dict[str, Team] = {}
     for conversation in sandbox.conversations:
         team = teams.get(numbers[conversation["whatsapp_config_id"]])
@@ -174,9 +174,9 @@ def _contacts(teams: dict[str, Team]) -> None:
 
 
 def _lives_at(embed: InboxEmbed, origins: tuple[str, ...]) -> bool:
-    """Whether the inbox's link can be read, and leads to where inboxes are now.
+    """Return whether the inbox's link can be decrypted and has one of these origins.
 
-    A demo may come back on another port, or without the file that held its encryption key.
+    A demo may restart on another port, or without the file with its encryption key.
     """
     link = embed.current_link
     try:

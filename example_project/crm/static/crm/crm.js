@@ -1,11 +1,11 @@
-// On a phone the inbox gets the room: a contact's details start closed there.
+// On a phone a contact's details start closed, to leave the space to the inbox.
 if (matchMedia("(max-width: 760px)").matches) {
   for (const details of document.querySelectorAll("[data-closed-on-phone]")) {
     details.open = false;
   }
 }
 
-// The theme changes at once, and the page stays as it is, with the conversation that is open on it.
+// Change the theme without a reload, so that the open conversation stays open.
 document.querySelector(".themes")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.currentTarget;
@@ -14,6 +14,6 @@ document.querySelector(".themes")?.addEventListener("submit", (event) => {
   }
   document.documentElement.dataset.theme = event.submitter.value;
   const body = new FormData(form, event.submitter);
-  // Kept alive: whoever leaves the page right away finds the next one in the new theme.
+  // With keepalive, the next page has the new theme even if the user leaves this one at once.
   fetch(form.action, { method: "POST", body, redirect: "manual", keepalive: true });
 });
