@@ -24,7 +24,7 @@ State = AccessLink.State
 
 
 def test_a_sync_under_another_projects_key_wipes_no_secret(kapso_sandbox: Sandbox) -> None:
-    """The list holds a link made under that key, which proves nothing about links of others."""
+    """The list holds a link created under that key. That proves nothing about other links."""
     embed = create_embed(slug="sales", name="Sales")
     kapso_sandbox.add_project("other-key")
     with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "API_KEY": "other-key"}):
