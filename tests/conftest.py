@@ -1,4 +1,8 @@
-"""What most tests need: a CRM's people, and an embed that the sandbox's Kapso made."""
+"""How this suite is collected, and the fixtures that most tests share.
+
+The same tests run against several databases and in several kinds of host (see `tox.ini` and
+`tests/hosts`). The hooks below leave out what cannot run or need not run in the current one.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,14 @@ from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
-#: Tests that have processes of their own on the database, and so no fixture of pytest-django's.
+#: The folder whose tests use the database from processes of their own, without the database
+#: fixtures of pytest-django.
 OWN_PROCESSES = "processes"
 
-#: Folders and files whose tests take seconds each, those that take longest first.
+#: Folders and files whose tests take seconds each, the longest first.
 SLOW = ("test_state_machine", "browser", "packaging", "processes", "test_mutations")
 
-#: Folders and files that are about an optional package, and that package.
+#: Folders and files that test an optional package -> the module to import from that package.
 EXTRAS = {
     "api": "rest_framework",
     "documents": "rest_framework",
@@ -34,42 +39,77 @@ EXTRAS = {
     "test_translations": "rest_framework",
 }
 
+#: Headers that a browser sends when it loads a frame of the CRM's own page.
 FRAME = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "same-origin"}
 
 
-class _NotHere(pytest.Module):
-    """A file of tests that are skipped as one."""
+class _SkippedModule(pytest.Module):
+    """A test file that is skipped without being imported."""
 
     def collect(self) -> Any:
-        pytest.skip("It takes an extra that this host has not.", allow_module_level=True)
+        pytest.skip("Requires an optional package that is not installed.", allow_module_level=True)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
-    """Skip what is about an extra where that is not installed."""
+    """Skip the files listed in `EXTRAS` if their package is not installed.
+
+    pytest calls this hook for each test file before importing it. The import would fail.
+    """
     parts = module_path.relative_to(Path(__file__).parent).with_suffix("").parts
     missing = {part for part, library in EXTRAS.items() if find_spec(library) is None}
-    return _NotHere.from_parent(parent, path=module_path) if missing & set(parts) else None
+    return _SkippedModule.from_parent(parent, path=module_path) if missing & set(parts) else None
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(trylast=True)  # After pytest-randomly has shuffled the tests.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes long; elsewhere than on SQLite, run what depends on the database.
+    """Order the tests, and adapt them to the database of this run."""
+    _run_slow_files_first(items)
+    _exclude_from_coverage(items)
+    _allow_the_database_of_the_tables(items)
+    if connection.vendor != "sqlite":
+        _keep_what_depends_on_the_database(config, items)
 
-    What repeats the same lines thousands of times is not traced for coverage: it takes half as long
-    again, and other tests have been there.
+
+def _run_slow_files_first(items: list[pytest.Item]) -> None:
+    """Sort the tests so that slow files come first, and then those with the most tests.
+
+    pytest-xdist gives whole files to its workers (`--dist loadfile`). If a long file came last, all
+    other workers would wait for it.
     """
-    # Whole files go to a worker: a long one that comes last is waited for by all the others.
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (_pace(item), -tests[item.path]))
+    items.sort(key=lambda item: (_rank(item), -tests[item.path]))
+
+
+def _exclude_from_coverage(items: list[pytest.Item]) -> None:
+    """Do not measure coverage in tests that repeat the same lines thousands of times.
+
+    Measuring makes them take half as long again, and other tests cover those lines.
+    """
     for item in items:
-        if _pace(item) < len(SLOW) or item.get_closest_marker("table"):
+        if _rank(item) < len(SLOW) or item.get_closest_marker("table"):
             item.add_marker("no_cover")
-    where = router.db_for_write(InboxEmbed)
-    if where != DEFAULT_DB_ALIAS:
-        for item in items:
-            item.add_marker(_elsewhere(item, where), append=False)
-    if connection.vendor == "sqlite":
+
+
+def _allow_the_database_of_the_tables(items: list[pytest.Item]) -> None:
+    """Let each test use the database that holds the app's tables, if that is not "default".
+
+    pytest-django allows a test only the databases that its mark names, by default "default".
+    """
+    database = router.db_for_write(InboxEmbed)
+    if database == DEFAULT_DB_ALIAS:
         return
+    for item in items:
+        own = item.get_closest_marker("django_db")
+        fields = dict(own.kwargs) if own else {}
+        mark = pytest.mark.django_db(**{"databases": [database], **fields})
+        item.add_marker(mark, append=False)  # Before the test's own mark, so that this one counts.
+
+
+def _keep_what_depends_on_the_database(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests that would do the same on every database.
+
+    Those are the tests that use no database, and the ones marked `table`.
+    """
     kept, left_out = [], []
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
@@ -83,35 +123,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
-def _pace(item: pytest.Item) -> int:
-    """The smaller, the longer it takes."""
+def _rank(item: pytest.Item) -> int:
+    """Return the position of the test's file or folder in `SLOW`; its length if it is not slow."""
     parts = item.path.with_suffix("").parts
-    return next((pace for pace, name in enumerate(SLOW) if name in parts), len(SLOW))
-
-
-def _elsewhere(item: pytest.Item, database: str) -> pytest.MarkDecorator:
-    """The same mark for a host that keeps our tables elsewhere than in "default"."""
-    own = item.get_closest_marker("django_db")
-    fields = dict(own.kwargs) if own else {}
-    return pytest.mark.django_db(**{"databases": [database], **fields})
+    return next((rank for rank, name in enumerate(SLOW) if name in parts), len(SLOW))
 
 
 @pytest.fixture(autouse=True)
 def language_of_the_site() -> Iterator[None]:
-    """LocaleMiddleware leaves a reader's language to the thread, and so to the next test."""
+    """Deactivate the language that LocaleMiddleware leaves active in the thread."""
     yield
     translation.deactivate()
 
 
 @pytest.fixture
 def django_assert_num_queries(django_assert_num_queries: Any) -> Any:
-    """Django's own, of the database that holds our tables."""
+    """Count the queries to the database that holds the app's tables, whatever its alias."""
     return partial(django_assert_num_queries, connection=connection)
 
 
 @pytest.fixture
 def django_assert_max_num_queries(django_assert_max_num_queries: Any) -> Any:
-    """Django's own, of the database that holds our tables."""
+    """Count the queries to the database that holds the app's tables, whatever its alias."""
     return partial(django_assert_max_num_queries, connection=connection)
 
 
@@ -134,11 +167,11 @@ def make_agent(db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def ana(make_agent: Callable[..., User], sales: Group) -> User:
-    """An agent of Sales."""
+    """Return an agent of the group Sales."""
     return make_agent("ana", sales)
 
 
 @pytest.fixture
 def embed(kapso_sandbox: Sandbox, sales: Group) -> InboxEmbed:
-    """An embed that agents of Sales may open."""
+    """Create an embed that the group Sales may open."""
     return create_embed(slug="sales", name="Sales inbox", groups=[sales])

@@ -1,4 +1,4 @@
-"""Settings of the tests: a host with the quickstart's settings and nothing more."""
+"""Settings for the tests: a host with the quickstart's settings and nothing more."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ TEMPLATES = [
 ]
 DATABASES = {
     "default": env.db("DATABASE_URL", default="sqlite:///:memory:"),
-    # One that lags behind for ever: see test_databases.py.
+    # A replica that never catches up with "default": see test_databases.py.
     "replica": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
-# Pairs are deprecated in Django 6.0, strings unknown to 5.2.
+# Django 6.0 deprecates pairs, and Django 5.2 does not accept strings.
 ADMINS = ["admin@example.com"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.com")]
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,3 +1,5 @@
+"""Who may open and manage which embeds, under the stock policy and under a host's own."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ class Lenient(AccessPolicy):
 
 
 class Tenants(AccessPolicy):
-    """An organisation's people know of its own embeds alone: those that begin with its name."""
+    """Users see only the embeds of their organisation: its name is the start of the slug."""
 
     def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:  # type: ignore[override]
         return embeds.filter(slug__startswith=user.last_name)
@@ -44,20 +46,20 @@ def openable(user: User | AnonymousUser) -> list[str]:
     return slugs(get_policy().openable(user, InboxEmbed.objects.all()))
 
 
-def test_the_permission_opens_what_has_no_groups(
+def test_the_permission_opens_embeds_without_groups(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     assert openable(make_agent("bo")) == ["all"]
 
 
-def test_a_member_also_opens_what_their_groups_may_each_once(
+def test_a_group_member_also_opens_the_groups_embeds_each_once(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     agent = make_agent("bo", *Group.objects.all())
     assert openable(agent) == ["all", "both", "sales"]
 
 
-def test_a_deleted_group_opens_its_embeds_to_nobody_until_somebody_says_so(
+def test_deleting_a_group_opens_its_embeds_to_nobody_until_their_groups_are_set_again(
     embeds: list[InboxEmbed], sales: Group, make_agent: Callable[..., User]
 ) -> None:
     agent = make_agent("bo")
@@ -67,7 +69,7 @@ def test_a_deleted_group_opens_its_embeds_to_nobody_until_somebody_says_so(
     assert openable(agent) == ["all", "sales"]
 
 
-def test_groups_that_a_host_sets_by_itself_count_the_same(
+def test_groups_that_a_host_sets_on_the_model_count_in_the_same_way(
     embeds: list[InboxEmbed], sales: Group, make_agent: Callable[..., User]
 ) -> None:
     agent = make_agent("bo")
@@ -81,7 +83,7 @@ def test_groups_that_a_host_sets_by_itself_count_the_same(
     assert openable(agent) == ["all"]
 
 
-def test_a_group_may_give_the_permission(
+def test_a_group_can_grant_the_permission(
     embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
 ) -> None:
     sales.permissions.add(Permission.objects.get(codename="open_inboxembed"))
@@ -94,7 +96,7 @@ def test_without_the_permission_nothing_opens(
     assert openable(make_agent("bo", sales, may_open=False)) == []
 
 
-def test_the_right_to_manage_is_not_the_right_to_read(
+def test_the_permission_to_manage_does_not_include_opening(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     manager = make_agent("bo", may_open=False)
@@ -113,7 +115,7 @@ def test_the_right_to_manage_is_not_the_right_to_read(
     assert openable(manager) == []
 
 
-def test_the_right_to_read_is_not_the_right_to_manage(
+def test_the_permission_to_open_does_not_include_managing(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     agent = make_agent("bo")
@@ -121,7 +123,7 @@ def test_the_right_to_read_is_not_the_right_to_manage(
     assert slugs(policy.manageable(agent, InboxEmbed.objects.all(), "view")) == []
 
 
-def test_nobody_else_opens_anything(
+def test_anonymous_and_inactive_users_open_nothing(
     embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
 ) -> None:
     assert openable(AnonymousUser()) == []
@@ -131,7 +133,7 @@ def test_nobody_else_opens_anything(
     assert slugs(policy.manageable(superuser, InboxEmbed.objects.all(), "view")) == []
 
 
-def test_a_superuser_is_bound_by_groups_unless_the_policy_says_otherwise(
+def test_groups_also_restrict_superusers_unless_the_policy_says_otherwise(
     embeds: list[InboxEmbed], make_agent: Callable[..., User]
 ) -> None:
     superuser = make_agent("root", is_superuser=True, may_open=False)
@@ -140,7 +142,7 @@ def test_a_superuser_is_bound_by_groups_unless_the_policy_says_otherwise(
         assert openable(superuser) == ["all", "both", "sales"]
 
 
-def test_a_policy_of_the_hosts_binds_opening_and_managing_to_its_tenancy(
+def test_a_hosts_policy_restricts_both_opening_and_managing(
     embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
 ) -> None:
     agent = make_agent("bo", sales, last_name="sal", is_superuser=True)

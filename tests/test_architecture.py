@@ -1,4 +1,4 @@
-"""The house's arrows: which part may import which. docs/architecture.md says why."""
+"""Which part of the package may import which other part: docs/architecture.md explains why."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import kapso_inbox
 
 PACKAGE = Path(kapso_inbox.__file__).parent
 
-#: The parts of the package, row by row. A part imports from the rows below its own, and from no
-#: other: not from above, and not from a part beside it.
+#: The parts of the package, row by row. A part may import only from the rows below its own: not
+#: from its own row, and not from the rows above.
 ROWS: tuple[tuple[str, ...], ...] = (
-    # What a host's browser, administrator, program and operator meet.
+    # What a host's pages, administrators, programs and operators use.
     ("apps", "urls", "admin", "api", "management", "templatetags"),
-    # What an agent's browser meets: tags, addresses and tickets are made of it. And the fake Kapso.
+    # The inbox in an agent's browser, used by tags, addresses and tickets. And the fake Kapso.
     ("inbox", "sandbox"),
-    # What is wrong, and what to do.
+    # What is wrong, and what to do about it.
     ("diagnosis",),
     ("sync", "refusals", "checks"),
     # The only code that changes something at Kapso.
@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("transactions", "migrations"),
     ("models", "csp"),
     ("conf",),
-    # What knows neither a setting nor a model.
+    # Parts that use neither settings nor models.
     ("kapso", "encryption"),
     ("origins", "secret", "exceptions"),
     ("__init__",),
@@ -42,7 +42,7 @@ def part_of(path: Path) -> str:
 
 
 def imports_of(path: Path, tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names that a file imports, anywhere in it, type checking included."""
+    """Yield the dotted names that a file imports anywhere, also for type checking."""
     here = path.relative_to(PACKAGE.parent).with_suffix("").parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -54,7 +54,7 @@ def imports_of(path: Path, tree: ast.Module) -> Iterator[str]:
 
 
 def parts_in(names: Iterable[str]) -> set[str]:
-    """Return the parts of the package that dotted names are in."""
+    """Return the parts of the package to which the dotted names belong."""
     found = set()
     for package, _, rest in (name.partition(".") for name in names):
         if package == "kapso_inbox":
@@ -63,7 +63,7 @@ def parts_in(names: Iterable[str]) -> set[str]:
     return found
 
 
-def arrows_against_the_rows(files: dict[Path, ast.Module]) -> list[str]:
+def imports_against_the_rows(files: dict[Path, ast.Module]) -> list[str]:
     return [
         f"{path.relative_to(PACKAGE)} imports {other}"
         for path, tree in files.items()
@@ -72,28 +72,28 @@ def arrows_against_the_rows(files: dict[Path, ast.Module]) -> list[str]:
     ]
 
 
-def test_each_part_has_its_row() -> None:
+def test_each_part_belongs_to_a_row() -> None:
     assert {part_of(path) for path in FILES} == set(ROW_OF)
 
 
 def test_each_part_imports_only_from_the_rows_below_it() -> None:
-    assert arrows_against_the_rows(FILES) == []
+    assert imports_against_the_rows(FILES) == []
 
 
-def test_an_arrow_against_the_rows_is_found_wherever_it_is_written() -> None:
+def test_an_import_against_the_rows_is_found_anywhere_in_a_file() -> None:
     against = "def late():\n    from kapso_inbox.inbox import launch\n"
     beside = "from . import audit\n"
     files = {
         PACKAGE / "models/embeds.py": ast.parse(against),
         PACKAGE / "access.py": ast.parse(beside),
     }
-    assert arrows_against_the_rows(files) == [
+    assert imports_against_the_rows(files) == [
         "models/embeds.py imports inbox",
         "access.py imports audit",
     ]
 
 
-def test_only_its_own_command_imports_the_sandbox() -> None:
+def test_only_the_sandbox_command_imports_the_sandbox() -> None:
     importers = {
         str(path.relative_to(PACKAGE))
         for path, tree in FILES.items()
@@ -108,7 +108,7 @@ def test_models_never_speak_http() -> None:
             assert "kapso" not in parts_in(imports_of(path, tree)), path
 
 
-def test_only_the_lifecycle_changes_something_at_kapso() -> None:
+def test_only_the_lifecycle_changes_anything_at_kapso() -> None:
     writers = {
         part_of(path)
         for path, tree in FILES.items()
@@ -122,7 +122,7 @@ def test_only_the_lifecycle_changes_something_at_kapso() -> None:
     assert writers == {"lifecycle"}
 
 
-def test_faces_know_of_the_client_no_more_than_its_errors() -> None:
+def test_faces_import_only_errors_from_the_client() -> None:
     for path, tree in FILES.items():
         if part_of(path) in FACES:
             for name in imports_of(path, tree):
@@ -130,14 +130,15 @@ def test_faces_know_of_the_client_no_more_than_its_errors() -> None:
                     assert name.endswith("Error"), f"{path} imports {name}"
 
 
-def test_the_client_and_the_encryption_know_no_django() -> None:
+def test_the_client_and_the_encryption_do_not_import_django() -> None:
     for path, tree in FILES.items():
         if part_of(path) in ("kapso", "encryption"):
             names = {name.partition(".")[0] for name in imports_of(path, tree)}
             assert "django" not in names, path
 
 
-def test_an_import_inside_a_function_is_for_what_is_optional_or_slow_to_load() -> None:
+def test_imports_inside_functions_stay_few() -> None:
+    """They are only for optional packages and for modules that are slow to load."""
     inside = [
         node
         for tree in FILES.values()
@@ -149,7 +150,7 @@ def test_an_import_inside_a_function_is_for_what_is_optional_or_slow_to_load() -
     assert len(inside) <= 15
 
 
-def test_files_classes_and_functions_stay_of_a_size_to_be_read() -> None:
+def test_files_classes_and_functions_stay_short_enough_to_read() -> None:
     too_long = []
     for path, tree in FILES.items():
         name = path.relative_to(PACKAGE)
@@ -164,8 +165,7 @@ def test_files_classes_and_functions_stay_of_a_size_to_be_read() -> None:
     assert len([*PACKAGE.glob("*.py")]) - 1 <= 18
 
 
-def test_no_two_public_things_share_a_name() -> None:
-    """A view may be named after its address, and a tag after its library."""
+def test_public_names_are_unique_in_the_package() -> None:
     places: dict[str, list[str]] = {}
     for path, tree in FILES.items():
         if part_of(path) in ("migrations", "__init__") or path.name == "__init__.py":
@@ -173,7 +173,7 @@ def test_no_two_public_things_share_a_name() -> None:
         for node in tree.body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_":
                 places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
-    places.pop("Command")  # Django finds each command by this name
+    places.pop("Command")  # the name by which Django finds each command
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 

@@ -1,4 +1,4 @@
-"""Who opened what and who changed what, and the signals that tell a host."""
+"""The audit trail of openings and changes, and the signals that a host receives."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def changes() -> list[tuple[str, str, str]]:
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What a host's receivers hear: the signal's name and what came with it."""
+    """Collect the signals that are sent: their names and arguments."""
     calls: list[tuple[str, dict[str, Any]]] = []
     names = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
     receivers = []
@@ -56,7 +56,7 @@ def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
         signal.disconnect(receive)
 
 
-def test_each_change_is_recorded_with_who_asked_for_it(kapso_sandbox: Sandbox, ana: User) -> None:
+def test_each_change_is_recorded_with_its_actor(kapso_sandbox: Sandbox, ana: User) -> None:
     embed = create_embed(slug="acme", name="Acme", actor=ana)
     update_embed(embed, name="Acme Inc", groups=ana.groups.all(), actor=ana)
     rotate_embed(embed, actor="cron")
@@ -73,14 +73,16 @@ def test_each_change_is_recorded_with_who_asked_for_it(kapso_sandbox: Sandbox, a
     assert second.details == "name, groups"
 
 
-def test_what_changes_nothing_leaves_no_record(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_call_that_changes_nothing_is_not_recorded(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
     recorded = len(changes())
     ensure_embed(embed.slug)
     update_embed(embed, name=embed.name)
     assert len(changes()) == recorded
 
 
-def test_an_attempt_that_failed_is_on_record_with_its_link(kapso_sandbox: Sandbox) -> None:
+def test_a_failed_attempt_is_recorded_with_its_link(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         create_embed(slug="acme", name="Acme", scope_type="phone_number", scope_id="9", actor="x")
     change = InboxChange.objects.get()
@@ -88,7 +90,7 @@ def test_an_attempt_that_failed_is_on_record_with_its_link(kapso_sandbox: Sandbo
     assert (change.username, change.link.state) == ("x", AccessLink.State.FAILED)
 
 
-def test_the_record_outlives_user_embed_and_link(
+def test_the_audit_trail_outlives_user_embed_and_link(
     kapso_sandbox: Sandbox, ana: User, embed: InboxEmbed
 ) -> None:
     revoke_embed(embed, actor=ana)
@@ -100,7 +102,9 @@ def test_the_record_outlives_user_embed_and_link(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_recorded_is_not_done(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_change_that_cannot_be_recorded_is_not_made(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("INSERT") and "inboxchange" in sql:
             raise DatabaseError("disk full")
@@ -119,7 +123,7 @@ def test_what_cannot_be_recorded_is_not_done(kapso_sandbox: Sandbox, embed: Inbo
     assert AccessLink.objects.get().state == AccessLink.State.ACTIVE
 
 
-def test_a_host_hears_of_each_event_after_it_happened(
+def test_a_signal_is_sent_for_each_event(
     kapso_sandbox: Sandbox, ana: User, client: Client, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     embed = create_embed(slug="sales", name="Sales", actor=ana)
@@ -156,7 +160,7 @@ def test_no_signal_carries_a_secret(
     assert token not in text
 
 
-def test_nobody_hears_of_what_did_not_happen(
+def test_no_signal_is_sent_for_an_uncertain_creation(
     kapso_sandbox: Sandbox, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     kapso_sandbox.fail_next(drop="after")

@@ -1,4 +1,4 @@
-"""Several databases: what is decided about a link is read from where it is written."""
+"""Several databases: decisions about a link read from the database that is written to."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.hosts.database import in_default
 
 
 class StaleReplica:
-    """Reads go to a replica that has not heard of anything yet, writes to the primary."""
+    """Writes go to the primary, reads to a replica that has not received them yet."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica"
@@ -35,7 +35,7 @@ class StaleReplica:
 
 @in_default
 @pytest.mark.django_db(databases=["default", "replica"])
-def test_a_replica_that_lags_behind_neither_loses_nor_doubles_a_link(
+def test_with_a_replica_that_lags_behind_no_link_is_lost_or_doubled(
     kapso_sandbox: Sandbox,
 ) -> None:
     group = Group.objects.create(name="Sales")

@@ -1,4 +1,4 @@
-"""Every exception of ours has one root, and a mistake in the settings is Django's own kind."""
+"""All exceptions of the package share one root, and those about settings are also Django's."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def exceptions_of_the_package() -> Iterator[type[BaseException]]:
                 yield member
 
 
-def test_every_exception_of_the_package_is_a_kapso_inbox_error() -> None:
+def test_every_exception_of_the_package_derives_from_kapso_inbox_error() -> None:
     found = set(exceptions_of_the_package())
     assert len(found) > 20
     assert {one for one in found if not issubclass(one, KapsoInboxError)} == set()
 
 
-def test_a_wrong_setting_is_told_apart_from_what_kapso_or_the_lifecycle_refuses() -> None:
+def test_a_configuration_error_is_not_an_error_of_kapso_or_the_lifecycle() -> None:
     assert issubclass(ConfigurationError, ImproperlyConfigured)
     assert not issubclass(ConfigurationError, (KapsoError, LifecycleError))
 

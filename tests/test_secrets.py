@@ -1,6 +1,6 @@
-"""The secret address, the API key and the encryption keys are nowhere they should not be.
+"""Secret addresses, the API key and the encryption keys must not leak.
 
-Each test takes one way out of the process and looks for all of them in it.
+Each test looks for all of them in one kind of output.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def secrets_of(kapso_sandbox: Sandbox) -> Callable[[], list[str]]:
-    """All that must not be found: of every embed at Kapso, and of the settings."""
+    """Return a function that collects the secrets of all links at Kapso and of the settings."""
 
     def collect() -> list[str]:
         records = kapso_sandbox.project().links()
@@ -65,12 +65,12 @@ def secrets_of(kapso_sandbox: Sandbox) -> Callable[[], list[str]]:
 def assert_free_of(secrets: list[str], text: str) -> None:
     assert text
     found = [number for number, secret in enumerate(secrets) if secret in text]
-    assert not found, "a secret leaked"  # without the text: this is test output, too
+    assert not found, "a secret leaked"  # without the text, because test output is output, too
 
 
 @pytest.fixture
 def logged() -> Iterator[io.StringIO]:
-    """All that any logger says, at DEBUG."""
+    """Collect the output of all loggers at level DEBUG."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(args)s"))
@@ -89,8 +89,8 @@ def logged() -> Iterator[io.StringIO]:
     root.removeHandler(handler)
 
 
-@override_settings(DEBUG=True)  # Django then logs its queries, too
-def test_no_log_at_debug_level(
+@override_settings(DEBUG=True)  # so that Django logs its queries, too
+def test_debug_logs_hold_no_secret(
     logged: io.StringIO,
     client: Client,
     ana: User,
@@ -114,8 +114,8 @@ def test_no_log_at_debug_level(
     assert_free_of(secrets_of(), text)
 
 
-def test_no_log_of_a_real_connection(tmp_path: Path) -> None:
-    """Through real HTTP, where urllib3 logs as well; in a process of its own."""
+def test_logs_of_a_real_connection_hold_no_secret(tmp_path: Path) -> None:
+    """Use real HTTP, because urllib3 logs it, in a separate process."""
     script = textwrap.dedent("""
         import logging, sys
         logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
@@ -146,7 +146,7 @@ def test_no_log_of_a_real_connection(tmp_path: Path) -> None:
     assert_free_of([token, "the-key-of-this-test"], done.stdout)
 
 
-def test_no_repr_or_str_of_anything_we_hold(
+def test_no_repr_or_str_holds_a_secret(
     embed: InboxEmbed, kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
 ) -> None:
     link = AccessLink.objects.get()
@@ -170,7 +170,7 @@ def test_no_repr_or_str_of_anything_we_hold(
     assert_free_of(secrets_of(), "".join(f"{thing!r}{thing}" for thing in things))
 
 
-def test_no_fixture(embed: InboxEmbed, secrets_of: Callable[[], list[str]]) -> None:
+def test_fixtures_hold_no_secret(embed: InboxEmbed, secrets_of: Callable[[], list[str]]) -> None:
     out = io.StringIO()
     call_command("dumpdata", "kapso_inbox", database=connection.alias, stdout=out)
     xml = serializers.serialize("xml", AccessLink.objects.all())
@@ -198,7 +198,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
-def test_no_exception_and_nothing_written_about_it(
+def test_exceptions_logs_and_stored_reasons_hold_no_secret(
     kapso_sandbox: Sandbox, fault: Fault, logged: io.StringIO
 ) -> None:
     kapso_sandbox.order(copy.copy(fault))
@@ -216,7 +216,7 @@ def test_no_exception_and_nothing_written_about_it(
 
 
 def _report(error: BaseException) -> str:
-    """Django's error page with DEBUG off, as it is mailed to ADMINS, with all local variables."""
+    """Return Django's error page with DEBUG off, as mailed to ADMINS, with all local variables."""
     request = RequestFactory().get("/")
     reporter = ExceptionReporter(request, type(error), error, error.__traceback__)
     return reporter.get_traceback_html() + reporter.get_traceback_text()
@@ -229,7 +229,7 @@ def _break_writes(execute: Any, sql: str, params: Any, many: bool, context: Any)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_error_page_about_a_creation_that_cannot_be_written_down(
+def test_the_error_page_of_a_creation_that_cannot_be_stored_holds_no_secret(
     kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
 ) -> None:
     with connection.execute_wrapper(_break_writes), pytest.raises(DatabaseError) as caught:
@@ -239,7 +239,7 @@ def test_no_error_page_about_a_creation_that_cannot_be_written_down(
     assert_free_of(secrets_of(), report)
 
 
-def test_no_error_page_about_a_call_that_breaks_midway(
+def test_the_error_page_of_a_request_that_breaks_holds_no_secret(
     kapso_sandbox: Sandbox, secrets_of: Callable[[], list[str]]
 ) -> None:
     kapso_sandbox.fail_next(error=ZeroDivisionError())
@@ -252,7 +252,7 @@ def test_no_error_page_about_a_call_that_breaks_midway(
 
 
 def reports_of(client: Client) -> str:
-    """What Django would show and mail of a launch that fails, with all local variables."""
+    """Return what Django shows and mails about a failing launch, with all local variables."""
     reports = []
 
     def report(sender: Any, request: Any, **kwargs: Any) -> None:
@@ -271,7 +271,7 @@ def reports_of(client: Client) -> str:
     return text + str(message.body) + response.content.decode()
 
 
-def test_no_error_page_or_mail_about_a_middleware_that_fails_after_the_launch(
+def test_the_error_page_and_mail_of_a_middleware_that_fails_after_the_launch_hold_no_secret(
     client: Client,
     ana: User,
     embed: InboxEmbed,
@@ -296,7 +296,7 @@ def failing_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], An
 
 
 @override_settings(SESSION_SAVE_EVERY_REQUEST=True)
-def test_no_error_page_or_mail_about_a_session_store_that_is_down(
+def test_the_error_page_and_mail_of_a_session_store_that_is_down_hold_no_secret(
     client: Client,
     ana: User,
     embed: InboxEmbed,
@@ -312,7 +312,7 @@ def test_no_error_page_or_mail_about_a_session_store_that_is_down(
     assert_free_of(secrets_of(), reports_of(client))
 
 
-def test_no_error_page_about_a_frame_that_fails_with_direct_delivery(
+def test_the_error_page_of_a_frame_that_fails_with_direct_delivery_holds_no_secret(
     rf: RequestFactory,
     ana: User,
     embed: InboxEmbed,
@@ -340,7 +340,9 @@ def test_no_error_page_about_a_frame_that_fails_with_direct_delivery(
 @pytest.mark.parametrize(
     "wrong", [{"CA_BUNDLE": "/no/such/file"}, {"BASE_URL": "http://x.example"}]
 )
-def test_no_error_page_about_a_client_that_cannot_be_made(wrong: dict[str, str]) -> None:
+def test_the_error_page_of_a_client_that_cannot_be_created_holds_no_secret(
+    wrong: dict[str, str],
+) -> None:
     with (
         override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, **wrong}),
         pytest.raises(ConfigurationError) as caught,
@@ -349,7 +351,9 @@ def test_no_error_page_about_a_client_that_cannot_be_made(wrong: dict[str, str])
     assert_free_of([settings.KAPSO_INBOX["API_KEY"]], _report(caught.value))
 
 
-def test_no_error_page_about_a_look_up_of_the_hosts_that_breaks(kapso_sandbox: Sandbox) -> None:
+def test_the_error_page_of_a_hosts_lookup_that_breaks_holds_no_secret(
+    kapso_sandbox: Sandbox,
+) -> None:
     kapso_sandbox.fail_next(error=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError) as caught:
         list(conf.project().client().phone_numbers.list())
@@ -358,25 +362,25 @@ def test_no_error_page_about_a_look_up_of_the_hosts_that_breaks(kapso_sandbox: S
     assert_free_of([settings.KAPSO_INBOX["API_KEY"]], report)
 
 
-def test_no_error_page_about_a_failure_inside_the_launch(
+def test_the_error_page_of_a_launch_that_breaks_holds_no_secret(
     ana: User, embed: InboxEmbed, secrets_of: Callable[[], list[str]]
 ) -> None:
     request = RequestFactory().get("/")
     request.user = ana
 
-    def break_the_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def refuse_inserts(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("INSERT"):
             raise ZeroDivisionError
         return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(break_the_record), pytest.raises(ZeroDivisionError) as caught:
+    with connection.execute_wrapper(refuse_inserts), pytest.raises(ZeroDivisionError) as caught:
         launch.open_inbox(request, "sales", {})
     report = _report(caught.value)
     assert "open_inbox" in report
     assert_free_of(secrets_of(), report)
 
 
-def test_no_page_of_the_crm(
+def test_pages_of_the_crm_hold_no_secret(
     client: Client, ana: User, embed: InboxEmbed, secrets_of: Callable[[], list[str]]
 ) -> None:
     client.force_login(ana)
@@ -385,8 +389,8 @@ def test_no_page_of_the_crm(
         assert_free_of(secrets_of(), f"{page.headers}{page.content.decode()}")
 
 
-def test_no_byte_of_the_database_file(tmp_path: Path) -> None:
-    """An embed made through real HTTP, in a process of its own, in a SQLite file."""
+def test_the_database_file_holds_no_secret(tmp_path: Path) -> None:
+    """Create an embed through real HTTP, in a separate process with a SQLite file."""
     database = tmp_path / "crm.sqlite3"
     key = generate_key()
     script = textwrap.dedent(f"""

@@ -1,4 +1,4 @@
-"""What hosts are told: once, after the commit, and everything that ends or changes an embed."""
+"""A signal is sent once, after the commit, for everything that changes or ends an embed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIGNALS = (
 
 @pytest.fixture
 def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """What was sent: the name of each signal and its arguments."""
+    """Collect the signals that are sent: their names and arguments."""
     told: list[tuple[str, dict[str, Any]]] = []
     receivers = {}
     for name in SIGNALS:
@@ -55,7 +55,7 @@ def revoke_at_kapso(sandbox: Sandbox, embed: InboxEmbed) -> None:
 
 
 @pytest.mark.django_db
-def test_each_change_is_told_once_with_who_asked_for_it(
+def test_each_change_sends_one_signal_with_its_actor(
     kapso_sandbox: Sandbox, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     embed = create_embed(slug="support", name="Support", actor="ana")
@@ -73,7 +73,7 @@ def test_each_change_is_told_once_with_who_asked_for_it(
 
 
 @pytest.mark.django_db
-def test_a_change_that_changes_nothing_is_not_told(
+def test_an_update_that_changes_nothing_sends_no_signal(
     embed: InboxEmbed, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     update_embed(embed, name=embed.name)
@@ -82,7 +82,7 @@ def test_a_change_that_changes_nothing_is_not_told(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("finder", ["refresh", "sync"])
-def test_a_revocation_found_at_kapso_is_told_with_its_reason(
+def test_a_revocation_found_at_kapso_sends_a_signal_with_its_reason(
     kapso_sandbox: Sandbox,
     embed: InboxEmbed,
     heard: list[tuple[str, dict[str, Any]]],
@@ -93,7 +93,7 @@ def test_a_revocation_found_at_kapso_is_told_with_its_reason(
         refresh_embed(embed, actor="ana")
     else:
         sync_project()
-        sync_project()  # a second one has nothing to tell
+        sync_project()  # the second sync finds nothing new
     ((name, arguments),) = heard
     assert (name, arguments["reason"]) == ("embed_revoked", "found_revoked")
     assert arguments["actor"] == ("ana" if finder == "refresh" else "kapso_sync")
@@ -101,7 +101,7 @@ def test_a_revocation_found_at_kapso_is_told_with_its_reason(
 
 
 @pytest.mark.django_db
-def test_the_end_of_a_former_link_is_not_the_end_of_the_embed(
+def test_the_end_of_a_past_link_sends_no_signal_about_the_embed(
     kapso_sandbox: Sandbox, embed: InboxEmbed, heard: list[tuple[str, dict[str, Any]]]
 ) -> None:
     former = embed.current_link
@@ -114,7 +114,7 @@ def test_the_end_of_a_former_link_is_not_the_end_of_the_embed(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_signal_waits_for_the_commit_around_it_and_a_rollback_takes_it_back(
+def test_a_signal_is_sent_after_the_surrounding_commit_and_not_after_a_rollback(
     heard: list[tuple[str, dict[str, Any]]],
 ) -> None:
     embed = InboxEmbed(slug="support")

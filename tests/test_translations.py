@@ -1,4 +1,4 @@
-"""Every text in Spanish and Brazilian Portuguese, and every page in its reader's language."""
+"""Every text has a Spanish and a Brazilian Portuguese translation, and every page shows it."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from tests.hosts.people import User
 from .admin.cases import CONDITIONS, confirmed, make
 from .conftest import FRAME
 
-# Every page once more in each language, and no line of ours that is not run elsewhere.
+# These tests show every page again in each language. Other tests cover the same lines.
 pytestmark = [pytest.mark.table, pytest.mark.no_cover]
 
 PACKAGE = Path(kapso_inbox.__file__).parent
-#: Our catalogues: the folder's name -> the language as Django and browsers call it.
+#: Our catalogues: name of the folder -> language code of Django and of browsers.
 LANGUAGES = {"es": "es", "pt_BR": "pt-br"}
 
 PLACEHOLDER = re.compile(r"%(?:\(\w+\))?[a-z]")
-#: What is the same word in every language: addresses, settings, commands and headers.
+#: Words that are the same in every language: addresses, settings, commands and headers.
 NAME = re.compile(r"https?://[\w.]*\w|\b(?:kapso_|manage\.)\w+|\b[A-Z]+_[A-Z_]+\b|\b[A-Z]{5,}\b")
 
 
@@ -61,7 +61,7 @@ def catalogue(locale: str) -> polib.POFile:
 
 
 def pairs(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
-    """Each text with its translation; that of many with each of its plural forms."""
+    """Yield each text with its translation, and a plural text with each of its plural forms."""
     if not entry.msgid_plural:
         yield entry.msgid, entry.msgstr
     for form, text in entry.msgstr_plural.items():
@@ -69,15 +69,15 @@ def pairs(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
 
 
 LAUNCH = "/kapso-inbox/sales/launch/"
-#: As in a host whose readers choose their language.
+#: Settings of a host that shows pages in the language of the reader's browser.
 BY_READER = modify_settings(MIDDLEWARE={"append": "django.middleware.locale.LocaleMiddleware"})
 
 each_language = pytest.mark.parametrize("locale", LANGUAGES)
 
 
 @pytest.fixture(autouse=True)
-def _its_language_ends_with_a_test() -> Iterator[None]:
-    """Django leaves the thread in the language of its last request."""
+def _deactivate_the_language() -> Iterator[None]:
+    """Deactivate the language of the last request, which Django leaves active in the thread."""
     yield
     translation.deactivate()
 
@@ -105,7 +105,7 @@ def test_placeholders_and_names_stay_as_they_are(locale: str) -> None:
 
 
 @each_language
-def test_a_translation_ends_as_its_text_does(locale: str) -> None:
+def test_a_translation_ends_with_the_punctuation_of_its_text(locale: str) -> None:
     texts = [pair for entry in catalogue(locale) for pair in pairs(entry)]
 
     def end(text: str) -> str:
@@ -115,7 +115,7 @@ def test_a_translation_ends_as_its_text_does(locale: str) -> None:
 
 
 @each_language
-def test_the_compiled_catalogue_is_that_of_the_texts(locale: str) -> None:
+def test_the_compiled_catalogue_is_up_to_date(locale: str) -> None:
     entries = catalogue(locale)
     compiled = PACKAGE / "locale" / locale / "LC_MESSAGES" / "django.mo"
     with compiled.open("rb") as file:
@@ -132,8 +132,8 @@ def test_the_compiled_catalogue_is_that_of_the_texts(locale: str) -> None:
 
 
 @each_language
-def test_no_other_apps_word_stands_in_the_place_of_ours(locale: str) -> None:
-    """All apps share one catalogue: a word without a context can be another app's."""
+def test_no_other_apps_translation_replaces_ours(locale: str) -> None:
+    """All apps share one catalogue, so another app may translate a word without a context."""
     with translation.override(LANGUAGES[locale]):
         for entry in catalogue(locale):
             if entry.msgctxt:
@@ -150,7 +150,7 @@ def test_a_catalogue_names_no_person_and_no_date(locale: str) -> None:
     assert [value for value in header.values() if "@" in value] == []
 
 
-def test_the_catalogues_lack_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_catalogues_have_every_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("xgettext") is None:
         reason = "xgettext is missing: install gettext"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
@@ -163,7 +163,7 @@ def test_the_catalogues_lack_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def texts_of(entries: Iterable[Any]) -> set[tuple[str, ...]]:
-    """Return what is translated, without the translations."""
+    """Return the texts of a catalogue without their translations."""
     return {
         (entry.msgctxt or "", entry.msgid, entry.msgid_plural or "")
         for entry in entries
@@ -171,11 +171,11 @@ def texts_of(entries: Iterable[Any]) -> set[tuple[str, ...]]:
     }
 
 
-# What a reader sees
+# The pages
 
 
 class Visible(HTMLParser):
-    """The texts of a page that people read or hear."""
+    """The texts of a page that a reader sees or a screen reader reads out."""
 
     ATTRIBUTES = frozenset({"title", "aria-label", "placeholder", "alt", "data-kapso-copied"})
     TEXTS = frozenset({"data-kapso-texts", "data-kapso-origins"})
@@ -204,9 +204,9 @@ class Visible(HTMLParser):
 
 
 def left_in_english(locale: str, shown: list[str]) -> list[tuple[str, str]]:
-    """Return what is shown of our texts untranslated, each with where it stands.
+    """Return our texts that are shown in English, each with the text in which it was found.
 
-    One of more than two words is looked for inside what is shown, too: texts are joined to others.
+    A text of more than two words is also looked for inside longer texts, because pages join texts.
     """
     left = []
     for text, translated in {pair for entry in catalogue(locale) for pair in pairs(entry)}:
@@ -221,7 +221,7 @@ def left_in_english(locale: str, shown: list[str]) -> list[tuple[str, str]]:
 
 
 def ours(locale: str, shown: list[str]) -> set[str]:
-    """Return those of our translations that are shown as they are, of two words and more."""
+    """Return our translations of two or more words that are shown unchanged."""
     translated = {text for entry in catalogue(locale) for _id, text in pairs(entry) if " " in text}
     return translated & set(shown)
 
@@ -234,7 +234,7 @@ def assert_speaks(locale: str, response: HttpResponse) -> None:
     assert ours(locale, shown), shown
 
 
-def test_an_english_page_is_not_taken_for_a_translated_one(client: Client, db: None) -> None:
+def test_an_english_page_does_not_count_as_translated(client: Client, db: None) -> None:
     shown = Visible(client.get(LAUNCH, **FRAME).content.decode()).texts  # type: ignore[arg-type]
     left = {text for text, _where in left_in_english("es", shown)}
     assert {"You are signed out", "WhatsApp inbox"} <= left
@@ -269,7 +269,7 @@ def for_others(embed: InboxEmbed) -> None:
     embed.groups.set([Group.objects.create(name="Otros")])
 
 
-#: What has to be so for an outcome, where the request alone does not bring it about.
+#: How to prepare an outcome that does not depend on the request alone.
 BEFORE: dict[Outcome, Callable[[InboxEmbed], object]] = {
     Outcome.NOT_AVAILABLE: for_others,
     Outcome.NOT_READY: without_link,
@@ -278,7 +278,7 @@ BEFORE: dict[Outcome, Callable[[InboxEmbed], object]] = {
     Outcome.SECRET_LOST: unreadable,
     Outcome.WRONG_ORIGIN: for_another_page,
 }
-#: What is asked for, and how; each comes to a page of ours.
+#: The outcome, the query and the headers of a launch. Each shows a page of ours.
 ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
     (Outcome.SIGNED_OUT, "", FRAME),
     (Outcome.NOT_IN_FRAME, "", {}),
@@ -299,20 +299,20 @@ ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
 ]
 
 
-def test_every_outcome_with_a_page_is_looked_at() -> None:
+def test_every_outcome_with_a_page_is_tested() -> None:
     assert {outcome for outcome, *_how in ASKED} == set(Outcome) - {Outcome.OPENED}
 
 
 @pytest.fixture
 def manager(make_agent: Callable[..., User], sales: Group) -> User:
-    """Somebody of Sales who manages the embeds, too."""
+    """Return an agent of the group Sales who also manages the embeds."""
     user = make_agent("mona", sales, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="kapso_inbox"))
     return user
 
 
 def in_frame(client: Client, locale: str, address: str, **headers: str) -> Any:
-    """Ask for an address as a frame of this site does, for a reader of this language."""
+    """Request an address as a frame of the site does, with the reader's language."""
     asked = {**FRAME, "HTTP_ACCEPT_LANGUAGE": LANGUAGES[locale], **headers}
     with BY_READER:
         return client.get(address, **asked)  # type: ignore[arg-type]
@@ -322,7 +322,7 @@ def in_frame(client: Client, locale: str, address: str, **headers: str) -> Any:
 @each_language
 @pytest.mark.parametrize("reader", ["ana", "mona"], ids=["agent", "administrator"])
 @pytest.mark.parametrize(("outcome", "query", "headers"), ASKED)
-def test_a_launchs_page_is_in_the_readers_language(
+def test_the_page_of_a_launch_is_in_the_readers_language(
     client: Client,
     ana: User,
     manager: User,
@@ -372,7 +372,7 @@ class Nobody(AccessPolicy):
 @pytest.mark.django_db
 @each_language
 @pytest.mark.parametrize("because", [without_permission, of_another, by_policy])
-def test_why_a_manager_may_not_read_is_in_their_language(
+def test_the_reason_why_a_manager_may_not_open_an_inbox_is_in_their_language(
     client: Client,
     manager: User,
     embed: InboxEmbed,
@@ -420,7 +420,7 @@ def test_a_whole_page_is_in_the_readers_language(
     assert_speaks(locale, in_frame(client, locale, f"/kapso-inbox/{address}"))
 
 
-# An inbox of one's own
+# Personal inboxes
 
 
 def address_of(user: User, email: str) -> None:
@@ -476,7 +476,7 @@ def unknown_to_the_host(user: Any) -> str:
         (unreachable, "failed"),
     ],
 )
-def test_setting_up_an_inbox_of_ones_own_is_in_the_readers_language(
+def test_setting_up_a_personal_inbox_is_in_the_readers_language(
     client: Client,
     make_agent: Callable[..., User],
     manager: User,
@@ -552,7 +552,7 @@ def test_a_tag_is_in_the_readers_language(
 
 @pytest.fixture
 def admin(client: Client, db: None) -> Client:
-    """The browser of an administrator who may manage, audit and open everything of ours."""
+    """Return the browser of an administrator with all permissions of the app."""
     user = User.objects.create_user("admin", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="kapso_inbox"))
     client.force_login(user)
@@ -572,7 +572,7 @@ def test_the_admin_is_in_the_sites_language(
         make(condition, kapso_sandbox, f"ventas-{number}", name=f"Ventas {number}")
     assigned = kapso_sandbox.project().users[0]["user_id"]
     create_embed(slug="ana", name="Ana", assigned_user_id=assigned, allowed_origins=["localhost"])
-    # A name is the sandbox's, and no text of ours.
+    # Names come from the sandbox, and are not texts of the app.
     InboxEmbed.objects.update(assigned_user_name="Ana")
     embeds = InboxEmbed.objects.order_by("pk")
     ids = {"id": [embed.pk for embed in embeds]}

@@ -1,4 +1,4 @@
-"""Random lives of a few inboxes: what people, cron and Kapso do to them, and what goes wrong."""
+"""A state machine of a few embeds: random actions of people, cron and Kapso, and random faults."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ from .world import (
 
 State = AccessLink.State
 
-#: What the functions under test say that they raise. Anything else is a bug.
+#: The documented exceptions of the functions under test. Any other exception is a bug.
 DOCUMENTED = (KapsoError, LifecycleError, ValidationError, ImproperlyConfigured, LaunchRefusedError)
 
-#: States of a current link with which an inbox may live at Kapso when all is quiet.
+#: The states that a current link may have while it lives at Kapso and nothing is left to do.
 SAY_IT_LIVES = (State.ACTIVE, State.SECRET_LOST, State.UNMANAGED)
 
 SLUGS = st.sampled_from(["sales", "support", "billing"])
 
 
 def _troubles() -> dict[str, Callable[[], Trouble]]:
-    """Everything that may go wrong in one action, by a name that a failure can be told with."""
+    """Return everything that may go wrong in one action: a name for failure messages -> trouble."""
     found: dict[str, Callable[[], Trouble]] = {}
     for name in REQUEST_TROUBLES:
-        # A 404 to a GET is Kapso's word that a link is gone, so it may not come out of thin air.
+        # A 404 to a GET proves that a link is gone, so the machine must not invent one.
         requests = ("POST", "PATCH", "DELETE") if name == "404" else ("POST", "DELETE", 0, 1)
         for at in requests:
             found[f"{at}: {name}"] = partial(request_trouble, name, at)
@@ -75,8 +75,8 @@ def _troubles() -> dict[str, Callable[[], Trouble]]:
 
 TROUBLES = {"nothing": Trouble, **_troubles()}
 
-# One draw, as drawing takes as long as acting does. In a quarter of the actions nothing goes wrong,
-# and in the others network, database and process take turns.
+# Each action draws from this list once, because drawing takes as long as acting. Nothing goes wrong
+# in a quarter of the actions; the rest is shared by network, database and process.
 _NETWORK = [name for name in TROUBLES if name[0].isupper() or name[0].isdigit()]
 _DATABASE = [name for name in TROUBLES if name.startswith("database")]
 _DEATHS = [name for name in TROUBLES if name.startswith("dies")]
@@ -86,25 +86,25 @@ _CHOICE = [
     *_DATABASE * (len(_NETWORK) // len(_DATABASE)),
     *_DEATHS * (len(_NETWORK) // len(_DEATHS)),
 ]
-# A number, out of which `_do` makes one of them with the help of the sequence's own seed: left to
-# itself, Hypothesis draws the same few again and again.
+# A number that `_do` combines with the sequence's seed to choose from the list. When Hypothesis
+# chose from the list directly, it drew the same few entries again and again.
 TROUBLE = st.integers(0, 2**16)
 
 
 class Inboxes(RuleBasedStateMachine):
-    """A CRM with up to three inboxes. `world` is to be set on a subclass."""
+    """A CRM with up to three embeds. A subclass must set `world`."""
 
     world: World
     user: User
-    #: Actions since it was quiet.
+    #: The number of actions since the last quiet point.
     actions = 0
     seed = 0
-    #: Sequences that were run to their end, and seconds that all of them took.
+    #: The number of sequences that were run to their end.
     sequences = 0
 
     @initialize(slugs=st.lists(SLUGS, unique=True, max_size=2), seed=st.integers(0, 2**32))
     def begin(self, slugs: list[str], seed: int) -> None:
-        """Start from nothing, or from inboxes that work."""
+        """Start with up to two embeds that work."""
         self.world.clean()
         self.actions, self.seed = 0, seed
         for slug in slugs:
@@ -119,12 +119,12 @@ class Inboxes(RuleBasedStateMachine):
 
     @rule(slug=SLUGS, trouble=TROUBLE)
     def create(self, slug: str, trouble: int) -> None:
-        """Somebody creates an inbox, or tries to."""
+        """Create an embed, as a person does."""
         self._do(trouble, lambda: create_embed(slug=slug, name=slug.title()))
 
     @rule(slug=SLUGS, hours=st.sampled_from([0, 2]), trouble=TROUBLE)
     def ensure(self, slug: str, hours: int, trouble: int) -> None:
-        """A program makes sure that there is one, perhaps with an expiry."""
+        """Ensure that an embed exists, perhaps with an expiry, as a program does."""
         wanted: dict[str, Any] = {}
         if hours:
             wanted["expires_at"] = timezone.now() + timedelta(hours=hours)
@@ -138,13 +138,13 @@ class Inboxes(RuleBasedStateMachine):
         trouble=TROUBLE,
     )
     def update(self, slug: str, changes: dict[str, Any], trouble: int) -> None:
-        """Somebody changes its settings."""
+        """Change the settings of an embed, as a person does."""
         if embed := self._embed(slug):
             self._do(trouble, lambda: update_embed(embed, **changes))
 
     @rule(slug=SLUGS, trouble=TROUBLE)
     def rotate(self, slug: str, trouble: int) -> None:
-        """Somebody gives it a new link; whatever comes of it, an inbox that worked still works."""
+        """Rotate the link, as a person does: an embed that worked must still work."""
         if embed := self._embed(slug):
             worked = self._works(slug)
             self._do(trouble, lambda: rotate_embed(embed))
@@ -152,20 +152,20 @@ class Inboxes(RuleBasedStateMachine):
 
     @rule(slug=SLUGS, trouble=TROUBLE)
     def revoke(self, slug: str, trouble: int) -> None:
-        """Somebody revokes it; once that is said to be done, nothing of it lives."""
+        """Revoke the embed, as a person does: if that succeeds, none of its links may live."""
         if embed := self._embed(slug):
             done = self._do(trouble, lambda: revoke_embed(embed))
             assert not done or not self._lives_of(slug), "revoked, and it lives on"
 
     @rule(number=st.integers(0, 3), trouble=TROUBLE)
     def resolve(self, number: int, trouble: int) -> None:
-        """Somebody asks what became of a link."""
+        """Resolve a link, as a person does."""
         if link := AccessLink.objects.order_by("created_at")[number : number + 1].first():
             self._do(trouble, lambda: resolve_embed(link.embed))
 
     @rule(slug=SLUGS, trouble=TROUBLE)
     def launch(self, slug: str, trouble: int) -> None:
-        """An agent opens it; what opens is the address that Kapso gave."""
+        """Open the embed, as an agent does: the address must be the one that Kapso returned."""
         request = RequestFactory().get("/")
         request.user = self.user
         opened: list[str] = []
@@ -173,25 +173,25 @@ class Inboxes(RuleBasedStateMachine):
         for url in opened:
             link = InboxEmbed.objects.get(slug=slug).current_link
             assert link is not None
-            # (It may lead nowhere for some minutes: Kapso is not asked at each launch.)
+            # The link may be gone: not every launch asks Kapso whether it still works.
             record = self.world.sandbox.project().embeds.get(link.kapso_id, {"embed_url": url})
-            assert url == record["embed_url"], "a launch led to another place"
+            assert url == record["embed_url"], "a launch led to another address"
 
     # What cron does
 
     @rule(trouble=TROUBLE)
     def sync(self, trouble: int) -> None:
-        """Cron brings both into agreement."""
+        """Sync the project, as cron does."""
         self._do(trouble, sync_project)
 
     # What happens elsewhere
 
-    @rule(what=st.sampled_from(["revoked", "deleted", "made by hand"]), number=st.integers(0, 1))
+    @rule(what=st.sampled_from(["revoked", "deleted", "created"]), number=st.integers(0, 1))
     def at_kapso(self, what: str, number: int) -> None:
-        """Somebody is at work at Kapso itself."""
+        """Revoke, delete or create an embed at Kapso, as a person does in Kapso's own pages."""
         project = self.world.sandbox.project()
-        if what == "made by hand":
-            project.create({"name": "Made by hand", "scope_type": "project"})
+        if what == "created":
+            project.create({"name": "Created by hand", "scope_type": "project"})
             return
         for embed in self.world.lives()[number : number + 1]:
             if what == "revoked":
@@ -204,26 +204,26 @@ class Inboxes(RuleBasedStateMachine):
         encryption=st.sampled_from([None, None, OTHER_ENCRYPTION]),
     )
     def settings(self, key: str | None, encryption: dict[str, str] | None) -> None:
-        """Somebody configures another project's key, takes the encryption key away, or mends it."""
+        """Configure the wrong or the right API key and encryption keys, as an operator does."""
         self.world.use_key(key)
         self.world.use_encryption(encryption)
 
     @rule(minutes=st.sampled_from([1, 3, 6, 90]))
     def time_passes(self, minutes: int) -> None:
-        """Nothing happens for a while."""
+        """Let time pass without an action."""
         self.world.pass_time(timedelta(minutes=minutes))
 
-    # What has to hold
+    # Invariants
 
     @invariant()
     def holds_at_every_instant(self) -> None:
-        """No fault excuses any of this."""
+        """Check what must hold after every step, whatever went wrong."""
         self.world.check_rows()
 
     @precondition(lambda self: self.actions >= 5)
     @rule()
     def quiet(self) -> None:
-        """With the right keys and cron at work, all is in order after some minutes."""
+        """Check that with the right keys everything is consistent once cron has run for a while."""
         self.actions = 0
         self.world.use_key()
         self.world.use_encryption()
@@ -235,19 +235,19 @@ class Inboxes(RuleBasedStateMachine):
             assert len(lives) <= 1, TWO_LIVE
             if embed.obstacle() is None and link.key_fingerprint == fingerprint:
                 assert [one["id"] for one in lives] == [link.kapso_id], (
-                    "it opens, and leads nowhere"
+                    "an embed can be opened, and its link does not live"
                 )
             if lives:
-                assert link is not None, "an inbox that lives at Kapso has no link here"
-                assert link.state in SAY_IT_LIVES, "an inbox that lives at Kapso is called dead"
+                assert link is not None, "an embed lives at Kapso without a current link here"
+                assert link.state in SAY_IT_LIVES, "an embed lives at Kapso, and its link is over"
             if lives and link is not None and link.kapso_id == lives[0]["id"]:
                 there = (name_without_reference(lives[0]["name"]), lives[0]["default_mode"])
                 assert (embed.name, embed.default_mode) == there, "the mirror differs"
 
-    # How
+    # Helpers
 
     def _do(self, trouble: int, action: Callable[[], Any]) -> bool:
-        """Do it while this goes wrong; say whether it was said to be done."""
+        """Run the action while something goes wrong; return whether it succeeded."""
         self.seed = crc32(f"{self.seed} {trouble}".encode())
         name = _CHOICE[self.seed % len(_CHOICE)]
         note(f"what goes wrong: {name}")
@@ -264,11 +264,11 @@ class Inboxes(RuleBasedStateMachine):
         except allowed as error:
             died = isinstance(error, ProcessDied)
         if not died:
-            self._check_that_its_end_is_known(before)
+            self._check_that_links_are_settled(before)
         return done
 
-    def _check_that_its_end_is_known(self, before: int) -> None:
-        """What an action made that came to its end is no more said to be in the making."""
+    def _check_that_links_are_settled(self, before: int) -> None:
+        """Check that no link that lives at Kapso is still `creating` after its action returned."""
         sent = [one for one in self.world.sandbox.requests[before:] if one.method == "POST"]
         made = {reference_in(one.json["inbox_embed"]["name"]) for one in sent}
         lives = {reference_in(embed["name"]) for embed in self.world.lives()}
@@ -283,7 +283,7 @@ class Inboxes(RuleBasedStateMachine):
         return InboxEmbed.objects.filter(slug=slug).first()
 
     def _works(self, slug: str) -> bool:
-        """Say whether the current link is active, here and at Kapso."""
+        """Return whether the current link is active, both here and at Kapso."""
         ids = {one["id"] for one in self.world.lives()}
         return any(
             link.current and link.state == State.ACTIVE and link.kapso_id in ids
@@ -292,6 +292,6 @@ class Inboxes(RuleBasedStateMachine):
         )
 
     def _lives_of(self, slug: str) -> list[dict[str, Any]]:
-        """Return what lives of it in our project, as far as it is known here by its id."""
+        """Return the live links of an embed in our project whose IDs are stored here."""
         ids = {link.kapso_id for link in self.world.links() if link.slug == slug}
         return [one for one in self.world.sandbox.project().active_embeds() if one["id"] in ids]

@@ -1,6 +1,6 @@
-"""The table of faults: each action with each thing that can go wrong in it, run and written down.
+"""The table of faults: what comes of each action with each thing that can go wrong in it.
 
-`python -m tests.faults.table > docs/faults.md` renews the document.
+`python -m tests.faults.table > docs/faults.md` generates the document.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ACTIONS = ("create", "update", "rotate", "revoke")
 
-#: What each action does where nothing goes wrong. `test_table.py` holds it to that.
+#: The steps of each action if nothing goes wrong. `test_table.py` checks them.
 STEPS = {
     "create": ("commit", "POST", "commit"),
     "update": ("PATCH", "commit"),
@@ -29,17 +29,17 @@ _STEPS_IN_WORDS = {
     "rotate": (
         "the intent is committed",
         "the POST",
-        "the new link takes the place of the old",
+        "the new link replaces the old one",
         "the DELETE of the old link",
-        "it is written down that the old link is revoked",
+        "the revocation of the old link is stored",
     ),
-    "revoke": ("the intent is committed", "the DELETE", "it is written down that it is revoked"),
+    "revoke": ("the intent is committed", "the DELETE", "the revocation is stored"),
 }
 _REQUEST = {"create": "POST", "update": "PATCH", "rotate": "POST", "revoke": "DELETE"}
 
-#: What only an answer that makes a link can have.
+#: What can be wrong only with the answer that creates a link.
 _OF_A_POST = ("2xx without a URL", "2xx, the URL on a foreign host")
-#: What can befall the second request of a rotation: a choice, as `revoke` has all of them.
+#: What happens to the second request of a rotation: a selection, because `revoke` has all of them.
 _OF_A_SECOND_REQUEST = (
     "connection refused",
     "read timeout, Kapso did it",
@@ -52,18 +52,19 @@ _OF_A_SECOND_REQUEST = (
 
 @dataclass
 class Outcome:
-    """What came of an action in which something went wrong.
+    """The outcome of an action in which something went wrong.
 
     Attributes:
-        raised: the class of the exception that the caller gets, or "-".
-        steps: what was done, step by step.
-        then: how things stand then. Of a change: which settings are kept here, the old or the new
-            ones. Else: the states of the inbox's links, the oldest first.
-        kapso: of a change, which settings Kapso has then; else how many links live there.
+        raised: the class name of the exception that the caller gets, or "-".
+        steps: the steps that were taken.
+        then: for an update, whether the "old" or the "new" settings are stored here just
+            afterwards; for any other action, the states of the embed's links, the oldest first.
+        kapso: for an update, whether Kapso has the "old" or the "new" settings just afterwards;
+            for any other action, the number of live links at Kapso.
         synced: as `then`, once `kapso_sync` has nothing left to do.
-        again: as `then`, once the action was repeated after that.
-        told: the names of what lives at Kapso of which the log tells the id as CRITICAL.
-        wrong: what should have been otherwise, in words.
+        again: as `then`, once the action was then repeated.
+        told: the names of the live embeds at Kapso whose IDs are in a CRITICAL log line.
+        wrong: the failed checks, in words.
     """
 
     raised: str = "-"
@@ -77,7 +78,7 @@ class Outcome:
 
 
 def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
-    """Return everything that can go wrong in an action: its name in the table -> the trouble."""
+    """Return everything that can go wrong in an action: name in the table -> trouble."""
     from .troubles import REQUEST_TROUBLES, request_trouble
     from .world import Trouble
 
@@ -85,7 +86,7 @@ def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
     found: dict[str, Callable[[], Trouble]] = {"nothing": Trouble}
     if action != "update":
         found["the database fails at the intent"] = lambda: Trouble(database="fails")
-        found["the intent is committed, and the database's answer lost"] = lambda: Trouble(
+        found["the intent is committed, and the database's answer is lost"] = lambda: Trouble(
             database="lost"
         )
     for number, name in enumerate(_STEPS_IN_WORDS[action]):
@@ -104,7 +105,7 @@ def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
     for how, words in (
         ("fails", "once"),
         ("lost", "by losing its own answer"),
-        ("down", "for good"),
+        ("down", "permanently"),
     ):
         found[f"the database fails after Kapso's answer, {words}"] = lambda how=how: Trouble(  # type: ignore[misc]
             database=how, due=answered
@@ -112,35 +113,35 @@ def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
     if request == "POST":
         from kapso_inbox.sandbox.engine import Fault
 
-        found["the database fails after Kapso's answer, for good, and so does the DELETE"] = (
+        found["the database fails after Kapso's answer, permanently, and so does the DELETE"] = (
             lambda: Trouble(database="down", due=answered, fault=Fault(drop="before"), at="DELETE")
         )
     return found
 
 
 def run(world: World, action: str, name: str) -> Outcome:
-    """Do the action while this goes wrong, and heal it in both ways: by the sync, by repeating."""
+    """Run the action while something goes wrong; then sync and repeat it, in either order."""
     outcome = Outcome()
     _begin(world, action, name, outcome)
     _expect(outcome, "afterwards", world.check_truth, world.check_no_secret_is_told)
     world.heal()
     outcome.synced = _here(world, action)
-    _expect(outcome, "after a sync", world.check_truth, lambda: _check_in_order(world, action))
+    _expect(outcome, "after a sync", world.check_truth, lambda: _check_consistent(world, action))
     if action != "create" or "active" not in world.states():
         _try(action)
     outcome.again = _here(world, action)
-    _expect(outcome, "after a sync and again", lambda: _check_end(world, action))
+    _expect(outcome, "repeated after a sync", lambda: _check_achieved(world, action))
 
     other = Outcome(wrong=outcome.wrong)
     _begin(world, action, name, other)
     _try(action)
-    _expect(outcome, "done again at once", world.check_truth)
+    _expect(outcome, "repeated at once", world.check_truth)
     world.heal()
-    if not _has_ended(world, action):
+    if not _is_achieved(world, action):
         _try(action)
         world.heal()
-    _expect(outcome, "done again at once, after a sync", lambda: _check_end(world, action))
-    _expect(outcome, "in all", world.check_no_secret_is_told)
+    _expect(outcome, "repeated at once, after a sync", lambda: _check_achieved(world, action))
+    _expect(outcome, "at the end", world.check_no_secret_is_told)
     return outcome
 
 
@@ -197,7 +198,7 @@ def _act(action: str) -> None:
 
 
 def _try(action: str) -> None:
-    """Do it again, as a user would: what exists already is not created but ensured."""
+    """Repeat the action, as a user would: an embed that exists is not created but ensured."""
     from django.core.exceptions import ValidationError
 
     from kapso_inbox.kapso import KapsoError
@@ -209,31 +210,31 @@ def _try(action: str) -> None:
         except ValidationError:
             ensure_embed("sales")
     except (KapsoError, LifecycleError):
-        pass  # then the sync comes first
+        pass  # the sync must come first
 
 
-def _check_in_order(world: World, action: str) -> None:
-    """What has to be so once a sync has nothing left to do, whether or not the action is done."""
+def _check_consistent(world: World, action: str) -> None:
+    """Check what must hold once a sync has nothing left to do, whether the action worked or not."""
     from kapso_inbox.models import InboxEmbed, name_without_reference
 
     states, lives = world.states(), world.lives()
     assert len(lives) == states.count("active") <= 1, f"{states}, and {len(lives)} live"
-    assert set(states) <= {"active", "failed", "revoked"}, f"{states} waits"
+    assert set(states) <= {"active", "failed", "revoked"}, f"{states}, and one is unsettled"
     if action in ("update", "rotate"):
-        assert len(lives) == 1, "an inbox that worked works no more"
+        assert len(lives) == 1, "an embed that worked no longer works"
         embed = InboxEmbed.objects.get()
         assert embed.name == name_without_reference(lives[0]["name"]), "the mirror differs"
         assert embed.current_link is not None
-        assert embed.current_link.kapso_id == lives[0]["id"], "its current link is not that one"
+        assert embed.current_link.kapso_id == lives[0]["id"], "the live link is not the current one"
 
 
-def _check_end(world: World, action: str) -> None:
-    """What the action was for."""
-    _check_in_order(world, action)
-    assert _has_ended(world, action), "what was wanted has not come about"
+def _check_achieved(world: World, action: str) -> None:
+    """Check that the action has achieved its purpose."""
+    _check_consistent(world, action)
+    assert _is_achieved(world, action), "the action did not achieve its purpose"
 
 
-def _has_ended(world: World, action: str) -> bool:
+def _is_achieved(world: World, action: str) -> bool:
     if action == "revoke":
         return not world.lives() and "active" not in world.states()
     names = [embed["name"].split(" #")[0] for embed in world.lives()]
@@ -249,21 +250,21 @@ def _expect(outcome: Outcome, when: str, *checks: Callable[[], None]) -> None:
 
 
 def cells() -> Iterator[tuple[str, str]]:
-    """Yield every action with the name of everything that can go wrong in it."""
+    """Yield each action with each name of what can go wrong in it: the rows of the table."""
     for action in ACTIONS:
         for name in troubles(action):
             yield action, name
 
 
 def render(outcomes: dict[tuple[str, str], Outcome]) -> str:
-    """Return the document with these outcomes."""
+    """Return the text of the document."""
     parts = [_INTRODUCTION]
     for action in ACTIONS:
         parts.append(f"## {_TITLES[action]}\n")
         here, kapso = _COLUMNS[action == "update"]
         parts.append(
-            f"| what goes wrong | the caller gets | {here} then | {kapso} then "
-            "| after `kapso_sync` | after doing it again |\n|---|---|---|---|---|---|"
+            f"| what goes wrong | the caller gets | {here} afterwards | {kapso} afterwards "
+            "| after `kapso_sync` | after repeating it |\n|---|---|---|---|---|---|"
         )
         for (of, name), outcome in outcomes.items():
             if of == action:
@@ -275,57 +276,58 @@ def render(outcomes: dict[tuple[str, str], Outcome]) -> str:
     return "\n".join(parts)
 
 
-#: How things stand here and at Kapso, and that for a change.
-_COLUMNS = (("its links", "alive at Kapso"), ("settings here", "settings at Kapso"))
+#: The titles of the columns about the app and about Kapso, and the same for an update.
+_COLUMNS = (("its links", "live at Kapso"), ("settings here", "settings at Kapso"))
 
 _TITLES = {
-    "create": "Creating an inbox",
+    "create": "Creating an embed",
     "update": "Changing its settings",
-    "rotate": "Giving it a new link",
+    "rotate": "Rotating its link",
     "revoke": "Revoking it",
 }
 
 _INTRODUCTION = """\
-<!-- Made by the tests. Renew it with: python -m tests.faults.table > docs/faults.md -->
-# What can go wrong, and what comes of it
+<!-- Generated by the tests. Update with: python -m tests.faults.table > docs/faults.md -->
+# What can go wrong, and what happens then
 
-Kapso tells the secret address of a link once, and takes no idempotency key. So every step of an
-action can fail in a way that leaves something alive at Kapso. This document lists the steps and the
-ways. Each row was run against the [sandbox](testing.md), and the tests hold this document to what
-came of it.
+Kapso returns the secret address of a link only once, and accepts no idempotency key. So every step
+of an action can fail in a way that leaves a live link at Kapso. This document lists those steps and
+failures. Each row was run against the [sandbox](testing.md), and a test compares the document with
+the results.
 
-**How to read it.** A row is one thing that goes wrong, once. "Its links then" are the states of the
-inbox's links just afterwards, the oldest first; [embeds and their links](links.md) explains them.
-"Alive at Kapso then" is how many of them work at that moment. For a change of settings it says
-instead whether the old or the new ones are kept, here and at Kapso. The last two columns are the
-ends: first `kapso_sync` runs, as from cron, until nothing waits any more, which takes two runs some
-minutes apart at most; then somebody does the same thing again (or, for an inbox that is there
-already, `ensure_embed` does).
+**How to read it.** Each row is one thing that goes wrong, once. "Its links afterwards" are the
+states of the embed's links just after the failure, the oldest first;
+[embeds and their links](links.md) explains the states. "Live at Kapso afterwards" is the number of
+links that work at that moment. For a change of settings, these two columns say whether the old or
+the new settings are stored, here and at Kapso. The last two columns show how it ends. First
+`kapso_sync` runs, as from cron, until no link is unsettled: at most two runs, some minutes apart.
+Then the same action is repeated, or `ensure_embed` is called if the action was to create an embed
+that now exists.
 
-**What holds in every row.** What is alive at Kapso stands in exactly one row here, in a state that
-says so, or, where the database is down and Kapso cannot be reached either, in the log as `CRITICAL`
-with its id and reference. No log line holds a secret. After the sync there are never two live links
-of one inbox, and an inbox that worked before a change or a rotation works after it. Doing it again
-before the sync has run leads to the same end.
+**What holds in every row.** For each live link at Kapso, exactly one row here says that it lives.
+If the database is down and Kapso cannot be reached either, a `CRITICAL` log line has its ID and
+reference instead. No log line holds a secret. After the sync no embed has two live links, and an
+embed that worked before a change or a rotation works after it. Repeating the action before the sync
+has run leads to the same result.
 
-**What you have to do.** Have cron run `kapso_sync`, and repeat what failed. An exception says what
-was wrong; `UncertainError` means that Kapso may have done it, and that the sync will find out.
+**What you must do.** Run `kapso_sync` from cron, and repeat what failed. The exception says what
+was wrong. `UncertainError` means that Kapso may have done it; the sync finds out.
 """
 
 _MUTATIONS = """\
-## How far this can be trusted
+## How far you can trust this
 
-Beside these rows, a test runs thousands of random sequences of actions, faults, crashes, wrong keys
-and work at Kapso itself, and looks after each whether all is in order once it is quiet
-(`tests/faults/test_state_machine.py`). That this test finds mistakes is itself tested
-(`tests/faults/test_mutations.py`). It fails when the intent is not committed before the POST, when
-the POST is retried, when what could not be stored is not revoked again at Kapso, and when a
-rotation revokes the old link before the new one works.
+In addition to these rows, a test runs thousands of random sequences of actions, faults, crashes,
+wrong keys and changes made at Kapso itself. After each sequence it lets the sync finish and checks
+that everything is consistent (`tests/faults/test_state_machine.py`). Another test checks that this
+one finds mistakes (`tests/faults/test_mutations.py`). It must fail if the intent is not committed
+before the POST, if the POST is retried, if a link that could not be stored is not revoked at Kapso,
+and if a rotation revokes the old link before the new one works.
 """
 
 
 def main() -> None:
-    """Write the document to the standard output."""
+    """Write the document to standard output."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     import django
 

@@ -1,4 +1,4 @@
-"""Mistakes that random sequences found, each in as few steps as it takes."""
+"""Mistakes that random sequences found, each in the fewest steps that show it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ State = AccessLink.State
 
 
 def test_a_sync_under_another_projects_key_wipes_no_secret(kapso_sandbox: Sandbox) -> None:
-    """That a link made under this very key stands in the list says nothing of all others."""
+    """The list holds a link created under that key. That proves nothing about other links."""
     embed = create_embed(slug="sales", name="Sales")
     kapso_sandbox.add_project("other-key")
     with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "API_KEY": "other-key"}):
@@ -35,7 +35,7 @@ def test_a_sync_under_another_projects_key_wipes_no_secret(kapso_sandbox: Sandbo
     assert link.sealed_url
 
 
-def test_a_sync_under_the_right_key_forgets_nothing_made_under_the_wrong_one(
+def test_a_sync_under_the_right_key_keeps_links_created_under_the_wrong_one(
     kapso_sandbox: Sandbox,
 ) -> None:
     create_embed(slug="sales", name="Sales")
@@ -47,8 +47,10 @@ def test_a_sync_under_the_right_key_forgets_nothing_made_under_the_wrong_one(
     assert AccessLink.objects.get(embed__slug="support").state in AccessLink.LIVE
 
 
-def test_a_link_that_is_made_while_a_sync_reads_the_list_lives_on(kapso_sandbox: Sandbox) -> None:
-    """It was begun before the sync, and finished after the page that would have held it."""
+def test_a_sync_keeps_a_link_that_is_created_while_it_reads_the_list(
+    kapso_sandbox: Sandbox,
+) -> None:
+    """Its creation began before the sync, and ended after the page that would have listed it."""
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
     link = AccessLink.objects.create(embed=embed, key_fingerprint=conf.project().key_fingerprint)
 
@@ -61,8 +63,8 @@ def test_a_link_that_is_made_while_a_sync_reads_the_list_lives_on(kapso_sandbox:
     assert link.sealed_url
 
 
-def test_what_lives_though_its_link_failed_is_ended_or_shown(kapso_sandbox: Sandbox) -> None:
-    """Kapso did it and a proxy in front refused; or it came about after two lists without it."""
+def test_a_live_link_that_is_stored_as_failed_is_revoked_or_shown(kapso_sandbox: Sandbox) -> None:
+    """Kapso created it and a proxy refused, or it appeared after two lists without it."""
     kapso_sandbox.fail_next(answer=Answer(403, "<html>error code: 1010</html>"), process=True)
     with pytest.raises(CredentialsError):
         create_embed(slug="sales", name="Sales")
@@ -75,7 +77,7 @@ def test_what_lives_though_its_link_failed_is_ended_or_shown(kapso_sandbox: Sand
     assert not lives or AccessLink.objects.filter(state__in=AccessLink.LIVE).exists()
 
 
-def test_what_is_kept_for_the_next_link_outlives_a_sync(kapso_sandbox: Sandbox) -> None:
+def test_a_sync_keeps_settings_that_wait_for_the_next_link(kapso_sandbox: Sandbox) -> None:
     embed = create_embed(slug="sales", name="Sales")
     kapso_sandbox.fail_next(method="DELETE", drop="before")
     with pytest.raises(UncertainError):
@@ -89,10 +91,10 @@ def test_what_is_kept_for_the_next_link_outlives_a_sync(kapso_sandbox: Sandbox) 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("step", [0, 1])
-def test_what_one_sync_began_to_show_the_next_one_shows(step: int) -> None:
-    """The next sync finds its slug taken, and takes all of it for done."""
+def test_a_sync_that_died_while_showing_an_embed_is_finished_by_the_next_one(step: int) -> None:
+    """The next sync finds the slug taken, and must not conclude that nothing is left to do."""
     with world() as made:
-        made.sandbox.project().create({"name": "Made by hand", "scope_type": "project"})
+        made.sandbox.project().create({"name": "Created by hand", "scope_type": "project"})
         with pytest.raises(ProcessDied), made.trouble_with(Trouble(dies=step)):
             sync_project()
         made.heal()
@@ -102,10 +104,10 @@ def test_what_one_sync_began_to_show_the_next_one_shows(step: int) -> None:
 
 
 @pytest.mark.parametrize("current", [0, 1], ids=["current first", "current last"])
-def test_an_inbox_that_was_rotated_is_mirrored_like_any_other(
+def test_an_embed_that_was_rotated_is_mirrored_like_any_other(
     kapso_sandbox: Sandbox, current: int
 ) -> None:
-    """Kapso lists its old link, too; the order of the two rows is that of random keys."""
+    """Kapso also lists its old link, and the two rows are in the order of their random keys."""
     embed = create_embed(slug="sales", name="Sales")
     while True:
         embed = rotate_embed(embed)
@@ -121,10 +123,10 @@ def test_an_inbox_that_was_rotated_is_mirrored_like_any_other(
     assert embed.default_mode == "dark"
 
 
-def test_what_was_made_under_a_wrong_key_keeps_nothing_from_being_settled(
+def test_a_link_created_under_a_wrong_key_does_not_block_settling_the_others(
     kapso_sandbox: Sandbox,
 ) -> None:
-    """Under the right key again, the only link known by its id is that of the other project."""
+    """Under the right key again, only the other project's link is known by its ID."""
     kapso_sandbox.fail_next(drop="after")
     with pytest.raises(UncertainError):
         create_embed(slug="sales", name="Sales")
@@ -135,8 +137,10 @@ def test_what_was_made_under_a_wrong_key_keeps_nothing_from_being_settled(
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_a_list_whose_embeds_lack_their_ids_proves_nothing_gone(kapso_sandbox: Sandbox) -> None:
-    """Known by its id alone, a link would be missing from such a list, and taken for revoked."""
+def test_a_list_of_embeds_without_ids_does_not_prove_that_a_link_is_gone(
+    kapso_sandbox: Sandbox,
+) -> None:
+    """A link that is looked up by its ID would be missing from that list, and count as revoked."""
     embed = create_embed(slug="sales", name="Sales")
     AccessLink.objects.update(state_changed_at=F("state_changed_at") - timedelta(hours=1))
     listed = [{"name": "Sales", "status": "active"}]

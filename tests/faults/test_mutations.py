@@ -1,7 +1,7 @@
-"""The state machine is worth something: it finds each of these mistakes, planted one at a time.
+"""The state machine finds mistakes: each of these is planted, one at a time.
 
-Nowhere else in these tests is a function of ours replaced, and here that is the point: each
-mutation takes one step out of the protocol, or puts it in another place.
+Only here do the tests replace functions of the app. Each mutation removes one step of the protocol
+or moves it to another place.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.skipif(
 
 @contextmanager
 def nothing_planted() -> Iterator[None]:
-    """The protocol as it is."""
+    """Change nothing."""
     yield
 
 
 @contextmanager
 def the_intent_is_not_committed_early() -> Iterator[None]:
-    """The row of a link is only written once Kapso has answered."""
+    """Write the row of a link only after Kapso has answered."""
     issue_link, store = issue.issue_link, issue._store
 
     def issue_without_a_row(link: AccessLink, *args: Any, **options: Any) -> None:
@@ -61,7 +61,7 @@ def the_intent_is_not_committed_early() -> Iterator[None]:
 
 @contextmanager
 def the_post_is_retried() -> Iterator[None]:
-    """A POST is repeated as a GET is."""
+    """Retry a POST as if it were a GET."""
     pauses = transport._pauses
     with mock.patch.object(transport, "_pauses", side_effect=lambda _: pauses(transport.TRIES)):
         yield
@@ -69,14 +69,14 @@ def the_post_is_retried() -> Iterator[None]:
 
 @contextmanager
 def nothing_is_taken_back() -> Iterator[None]:
-    """What Kapso made and could not be stored, or is of no use, is left alone."""
+    """Do not revoke a link at Kapso that is unusable or cannot be stored."""
     with mock.patch.object(issue, "_take_back"):
         yield
 
 
 @contextmanager
 def the_old_link_is_revoked_first() -> Iterator[None]:
-    """A rotation begins with the end of the link that works."""
+    """Revoke the working link at the start of a rotation."""
     issue_link = issue.issue_link
 
     def revoke_then_issue(link: AccessLink, client: Any, **options: Any) -> None:
@@ -91,7 +91,7 @@ def the_old_link_is_revoked_first() -> Iterator[None]:
 
 
 def findings(mutation: Callable[[], AbstractContextManager[None]], sequences: int) -> str:
-    """Return what the machine has to say of the protocol with this mutation; "" for nothing."""
+    """Return the failure that the machine finds in the mutated protocol, or an empty string."""
     profile = settings(PROFILE, max_examples=sequences)
     with world(logging.WARNING) as made, mutation():
 

@@ -1,4 +1,4 @@
-"""Random sequences of actions, faults and crashes end in order, each of them."""
+"""Random sequences of actions, faults and crashes leave the CRM and Kapso consistent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.hosts.people import User
 from .machine import Inboxes
 from .world import world
 
-#: On SQLite in memory many, elsewhere fewer: what differs there is the database and not the logic.
+#: Fewer on other databases than SQLite in memory: there the database is tested and not the logic.
 SEQUENCES = 2000 if connection.vendor == "sqlite" else 100
 
-#: Reproducible, so that a red run can be looked into; a failure is told by its steps, unshrunk,
-#: because shrinking takes minutes here.
+#: Reproducible, so that a failure can be investigated. Hypothesis does not shrink the steps that it
+#: reports, because that takes minutes here.
 PROFILE = settings(
     max_examples=SEQUENCES,
     stateful_step_count=8,
@@ -32,7 +32,7 @@ PROFILE = settings(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whatever_happens_all_is_in_order_once_it_is_quiet() -> None:
+def test_whatever_happens_everything_is_consistent_after_the_next_syncs() -> None:
     with world(logging.WARNING) as made:
 
         class Sequences(Inboxes):

@@ -1,4 +1,4 @@
-"""Every step of every action fails in every way, and each time it ends well."""
+"""Every step of every action can fail in every way without losing a link."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from . import table
 from .table import ACTIONS, STEPS, Outcome, cells, render
 from .world import World, world
 
-# For the database to be there. The tests themselves leave it alone: the world has run before.
+# Sets the database up. The tests themselves do not use it, because the fixtures run the actions.
 pytestmark = pytest.mark.django_db
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
@@ -20,7 +20,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 
 @pytest.fixture(scope="module")
 def the_world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
-    """One world for all cells, which is cleaned by hand: emptying every table takes far longer."""
+    """Yield one world for all rows. It cleans up by itself, because flushing takes far longer."""
     with django_db_blocker.unblock(), world() as made:
         yield made
 
@@ -31,7 +31,7 @@ def outcomes(the_world: World) -> dict[tuple[str, str], Outcome]:
 
 
 @pytest.mark.parametrize(("action", "name"), list(cells()), ids=lambda value: value)
-def test_whatever_goes_wrong_it_ends_well(
+def test_whatever_goes_wrong_no_check_fails(
     outcomes: dict[tuple[str, str], Outcome], action: str, name: str
 ) -> None:
     assert outcomes[action, name].wrong == []
@@ -41,7 +41,7 @@ def test_whatever_goes_wrong_it_ends_well(
 def test_the_process_dies_between_any_two_steps(
     outcomes: dict[tuple[str, str], Outcome], action: str
 ) -> None:
-    """The rows of deaths go through all the steps that the action really takes."""
+    """The table has a row for a death before each step that the action really takes."""
     assert outcomes[action, "nothing"].steps == STEPS[action]
     deaths = [
         outcome.steps
@@ -52,16 +52,16 @@ def test_the_process_dies_between_any_two_steps(
 
 
 @pytest.mark.parametrize("action", ["create", "rotate"])
-def test_where_database_and_delete_both_fail_the_log_tells_what_lives(
+def test_the_log_names_what_lives_if_database_and_delete_both_fail(
     outcomes: dict[tuple[str, str], Outcome], action: str
 ) -> None:
-    name = "the database fails after Kapso's answer, for good, and so does the DELETE"
+    name = "the database fails after Kapso's answer, permanently, and so does the DELETE"
     assert len(outcomes[action, name].told) == 1
     others = [outcome.told for key, outcome in outcomes.items() if key[1] != name]
     assert not any(others)
 
 
-def test_the_document_tells_what_came_of_it(outcomes: dict[tuple[str, str], Outcome]) -> None:
+def test_the_document_matches_the_outcomes(outcomes: dict[tuple[str, str], Outcome]) -> None:
     assert DOCUMENT.read_text() == render(outcomes), (
-        "renew it: python -m tests.faults.table > docs/faults.md"
+        "generate it again: python -m tests.faults.table > docs/faults.md"
     )

@@ -1,4 +1,4 @@
-"""What can go wrong between this app and Kapso, each kind by the name it has in the documents."""
+"""What can go wrong between this app and Kapso, by the names that the documentation uses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def _body(text: str) -> Callable[[Answer], Answer]:
 _HTML = "<!DOCTYPE html><html><body>Welcome to the hotel's network</body></html>"
 _CLOUDFLARE = "<html><title>Access denied</title>error code: 1010</html>"
 
-#: Name -> what befalls the request. Made anew each time: an exception keeps its traceback.
+#: Name -> what happens to the request. Created for each use, because an exception keeps its
+#: traceback.
 REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
     "connection refused": lambda: {"fault": Fault(error=_refused())},
     "name not found": lambda: {"fault": Fault(error=_not_found())},
@@ -87,9 +88,9 @@ REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
     "read timeout, Kapso did it": lambda: {"fault": Fault(delay=60)},
     "reset, Kapso did nothing": lambda: {"fault": Fault(drop="before")},
     "reset, Kapso did it": lambda: {"fault": Fault(drop="after")},
-    "2xx, its body cut": lambda: {"change": _cut},
+    "2xx, its body cut off": lambda: {"change": _cut},
     "2xx, its body too long": lambda: {"change": _too_long},
-    "2xx, no JSON": lambda: {"change": _body("OK")},
+    "2xx, not JSON": lambda: {"change": _body("OK")},
     "2xx, HTML": lambda: {"change": _body(_HTML)},
     "2xx without an id": lambda: {"change": _without("id")},
     "2xx without a URL": lambda: {"change": _without("embed_url")},
@@ -99,7 +100,7 @@ REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "401": lambda: {"fault": Fault(answer=Answer(401, {"error": "Invalid API key"}))},
     "403": lambda: {"fault": Fault(answer=Answer(403, {"error": "Forbidden"}))},
-    "403 of Cloudflare's": lambda: {"fault": Fault(answer=Answer(403, _CLOUDFLARE))},
+    "403 by Cloudflare": lambda: {"fault": Fault(answer=Answer(403, _CLOUDFLARE))},
     "404": lambda: {"fault": Fault(answer=Answer(404, {"error": "Phone number not found"}))},
     "409": lambda: {"fault": Fault(answer=Answer(409, {"error": "Conflict"}))},
     "422": lambda: {"fault": Fault(answer=Answer(422, {"errors": {"name": ["is odd"]}}))},
@@ -114,7 +115,7 @@ def request_trouble(name: str, at: str | int) -> Trouble:
     """Return the trouble of that name.
 
     Args:
-        name: of `REQUEST_TROUBLES`.
-        at: which request it befalls, as `Trouble` takes it.
+        name: a key of `REQUEST_TROUBLES`.
+        at: the request that it happens to, as in `Trouble`.
     """
     return Trouble(at=at, **REQUEST_TROUBLES[name]())

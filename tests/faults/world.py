@@ -1,7 +1,7 @@
-"""A CRM and its Kapso of which every edge can fail on order, and the truth about both.
+"""A CRM and its Kapso, faults on request at the edges between them, and checks of the outcome.
 
-The edges are where this process ends: the transport and the database. Nothing of ours is replaced;
-what breaks is what really can.
+The edges are the transport and the database. No code of the app is replaced: only what can fail in
+production fails here.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ State = AccessLink.State
 OTHER_KEY = "key-of-another-project-0123456789"
 OTHER_ENCRYPTION = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
 
-#: What the invariants say when they do not hold.
-UNACCOUNTED = "lives at Kapso, and not exactly one row here says so"
-TWO_OF_ONE = "two embeds live at Kapso for one link: it was sent twice"
-TWO_LIVE = "an inbox has two links that live"
-NOT_TAKEN_BACK = "lives at Kapso, its making is over, and neither its row nor the log says so"
-STOPPED = "an inbox that worked does not work any more"
+#: Messages of the invariants.
+UNACCOUNTED = "lives at Kapso, and not exactly one row here accounts for it"
+TWO_OF_ONE = "two embeds live at Kapso for one link: the POST was sent twice"
+TWO_LIVE = "an embed has two live links"
+NOT_TAKEN_BACK = "lives at Kapso, its creation has ended, and neither its row nor the log says so"
+STOPPED = "an embed that worked no longer works"
 
 _HEALING_ROUNDS = 8
 _TABLES = (
@@ -51,23 +51,24 @@ _TABLES = (
 
 
 class ProcessDied(BaseException):
-    """The process is no more. No handler of an application catches it, and nothing follows it."""
+    """The process has died. No handler of the app catches this, and no more code may run."""
 
 
 @dataclass(frozen=True)
 class Trouble:
     """What goes wrong during one action; by default nothing.
 
-    A step is a request, a commit of something, or a write outside of a transaction.
+    A step is a request, a commit of changes, or a write outside a transaction.
 
     Attributes:
-        fault: of the sandbox, for the request `at`.
-        change: makes another answer of the one that Kapso gave to the request `at`.
-        dies: the process dies before this step, counted from 0.
-        database: what befalls the step of the database that is `due`: `fails` (it is not done),
-            `lost` (it is done, and its answer is lost), `down` (not done, nor anything after it).
-        due: says of the steps before one of the database whether it is the one.
-        at: which request: its method, or its number from 0 on.
+        fault: the sandbox's fault for the request `at`.
+        change: changes Kapso's answer to the request `at`.
+        dies: the step before which the process dies, counted from 0.
+        database: what happens to the database step that is `due`: `fails` (it is not done),
+            `lost` (it is done, and its answer is lost) or `down` (neither it nor any later one is
+            done).
+        due: given the steps before a database step, returns whether that one is affected.
+        at: the method of the affected request, or its number, counted from 0.
     """
 
     fault: Fault | None = None
@@ -80,7 +81,7 @@ class Trouble:
 
 @dataclass
 class Log(logging.Handler):
-    """Every line that was logged, with its traceback, as an operator would read it."""
+    """Every line that was logged, with its traceback, as an operator reads it."""
 
     lines: list[str] = field(default_factory=list)
     critical: list[str] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Log(logging.Handler):
         return id(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the formatted line."""
         line = self.format(record)
         self.lines.append(line)
         if record.levelno >= logging.CRITICAL:
@@ -101,7 +102,11 @@ class Log(logging.Handler):
 
 
 class Row(NamedTuple):
-    """What this is about of an access link; `current`: it is its embed's."""
+    """The columns of an access link that the checks need.
+
+    Attributes:
+        current: whether it is the current link of its embed.
+    """
 
     embed_id: int
     slug: str
@@ -113,20 +118,23 @@ class Row(NamedTuple):
     current: bool
 
     def is_of(self, embed: dict[str, Any]) -> bool:
-        """Say whether this row stands for what lives at Kapso: by its id, or else by its name."""
+        """Return whether this row accounts for an embed at Kapso.
+
+        It does so by the ID if it has one, and by the reference in the name otherwise.
+        """
         if self.kapso_id:
             return bool(self.kapso_id == embed["id"])
         return self.reference == reference_in(embed["name"])
 
 
 class World:
-    """One CRM, two Kapso projects (ours, and that of another key), and what breaks between them.
+    """A CRM, two Kapso projects (ours and one with another key), and the faults between them.
 
     Attributes:
-        sandbox: both projects.
-        log: what was logged since `clean`.
-        steps: what the last action did, step by step.
-        trouble: what goes wrong in it.
+        sandbox: the fake Kapso with both projects.
+        log: the lines logged since `clean`.
+        steps: the steps of the last action.
+        trouble: what goes wrong in the current action.
     """
 
     def __init__(self, sandbox: Sandbox, config: dict[str, Any], log: Log) -> None:
@@ -142,10 +150,10 @@ class World:
         self._commits: Callable[[], None] = connection._commit
         self._rolls_back: Callable[[], None] = connection._rollback
 
-    # The beginning and the end of all things
+    # Set up and reset
 
     def clean(self) -> None:
-        """Forget everything: rows, embeds at Kapso, what was logged."""
+        """Delete all rows, all embeds at Kapso and all log lines."""
         self.use_key()
         self.use_encryption()
         with connection.cursor() as cursor:
@@ -159,15 +167,15 @@ class World:
         self.log.critical.clear()
 
     def use_key(self, key: str | None = None) -> None:
-        """Configure this API key; without one, our own."""
+        """Configure this API key, by default our own."""
         self._config["API_KEY"] = key or self._own["API_KEY"]
 
     def use_encryption(self, keys: dict[str, str] | None = None) -> None:
-        """Configure these encryption keys; without any, our own."""
+        """Configure these encryption keys, by default our own."""
         self._config["ENCRYPTION_KEYS"] = keys or self._own["ENCRYPTION_KEYS"]
 
     def pass_time(self, delta: timedelta) -> None:
-        """Let time go by: all that is dated moves into the past, here and at Kapso."""
+        """Let time pass, by moving all dates into the past, here and at Kapso."""
         for model, names in (
             (AccessLink, ("created_at", "state_changed_at", "absent_at", "checked_at", "seen_at")),
             (InboxEmbed, ("created_at", "updated_at", "expires_at")),
@@ -178,11 +186,11 @@ class World:
                 if embed["expires_at"]:
                     embed["expires_at"] = to_iso(from_iso(embed["expires_at"]) - delta)
 
-    # What goes wrong
+    # Faults
 
     @contextmanager
     def trouble_with(self, trouble: Trouble) -> Iterator[None]:
-        """Let this go wrong in the block; after it the database is up and the process restarted."""
+        """Let something go wrong in the block, then restore the database and the process."""
         self.trouble = trouble
         self.steps = []
         self._requests = 0
@@ -196,7 +204,7 @@ class World:
                 connection.close()
 
     def _step(self, name: str, do: Callable[[], Any]) -> Any:
-        """Take one step of the database, or not."""
+        """Run one database step, unless it is the one that fails."""
         self._live_or_die()
         before = tuple(self.steps)
         self.steps.append(name)
@@ -212,8 +220,8 @@ class World:
     def _live_or_die(self) -> None:
         if self._dead or self.trouble.dies == len(self.steps):
             self._dead = True
-            # What a server does with the transaction of a client that is gone. (Django would have
-            # SQLite commit it on its way out.)
+            # A server rolls back the transaction of a client that is gone. Without this line,
+            # Django would have SQLite commit it.
             if connection.connection is not None:
                 self._rolls_back()
             raise ProcessDied
@@ -221,7 +229,7 @@ class World:
     def execute(
         self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
     ) -> Any:
-        """Stand before the database: every statement comes through here."""
+        """Pass a statement on to the database, or fail. Every statement comes through here."""
         if self._dead:
             raise ProcessDied
         if self._down:
@@ -233,7 +241,7 @@ class World:
         return execute(sql, params, many, context)
 
     def commit(self) -> None:
-        """Stand before the database: every commit comes through here."""
+        """Pass a commit on to the database, or fail. Every commit comes through here."""
         if self._wrote:
             self._wrote = False
             self._step("commit", self._commits)
@@ -241,12 +249,12 @@ class World:
             self._commits()
 
     def roll_back(self) -> None:
-        """Stand before the database: every rollback comes through here."""
+        """Pass a rollback on to the database. Every rollback comes through here."""
         self._wrote = False
         self._rolls_back()
 
     def handle(self, request: Request, **options: Any) -> Answer:
-        """Stand before Kapso: every request comes through here."""
+        """Pass a request on to Kapso, or fail. Every request comes through here."""
         self._live_or_die()
         self.steps.append(request.method)
         number, self._requests = self._requests, self._requests + 1
@@ -258,20 +266,24 @@ class World:
             return self.trouble.change(answer)
         return answer
 
-    # Healing
+    # The sync
 
     def heal(self) -> list[SyncReport]:
-        """Run the sync, as cron does, until nothing waits any more."""
+        """Run the sync, as cron does, until no link is unsettled.
+
+        Raises:
+            AssertionError: links are still unsettled after eight syncs.
+        """
         reports: list[SyncReport] = []
         while len(reports) < _HEALING_ROUNDS:
             self.pass_time(timedelta(minutes=6))
             reports.append(sync_project())
-            if not self.waits():
+            if not self.unsettled():
                 return reports
-        raise AssertionError(f"nothing settles {self.waits()}: {reports[-1].problems}")
+        raise AssertionError(f"nothing settles {self.unsettled()}: {reports[-1].problems}")
 
-    def waits(self) -> list[Row]:
-        """Return the links that are not settled, and could be under the API key of now."""
+    def unsettled(self) -> list[Row]:
+        """Return the unsettled links that a sync under the current API key can settle."""
         fingerprint = conf.project().key_fingerprint
         waiting = (State.CREATING, State.UNKNOWN, State.REVOKING)
         return [
@@ -280,10 +292,10 @@ class World:
             if link.state in waiting and link.key_fingerprint == fingerprint
         ]
 
-    # The truth
+    # Checks
 
     def lives(self) -> list[dict[str, Any]]:
-        """Return what is active at Kapso and bears a reference, in both projects."""
+        """Return the active embeds at Kapso, in both projects, whose names have a reference."""
         return [
             embed
             for project in self.sandbox.projects.values()
@@ -292,7 +304,10 @@ class World:
         ]
 
     def links(self) -> list[Row]:
-        """Return all links, the oldest first: without the ORM, as this is asked after each step."""
+        """Return all links, the oldest first.
+
+        This runs after each step, so it does without the slower ORM.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT link.embed_id, embed.slug, link.kapso_id, link.reference, link.state,"
@@ -308,10 +323,10 @@ class World:
         return [link.state for link in self.links()]
 
     def check_truth(self) -> None:
-        """Make sure that what lives at Kapso is in exactly one row that says so, or in the log.
+        """Check that exactly one row, or the log, accounts for each live embed at Kapso.
 
         Raises:
-            AssertionError: it is not, or a row that is over holds a secret, or a link is doubled.
+            AssertionError: none or several do, or one of the invariants of `check_rows` is broken.
         """
         self.check_rows()
         links = self.links()
@@ -322,44 +337,47 @@ class World:
             assert len(said) == 1 or logged, f"#ki-{reference} {UNACCOUNTED}: {links}"
 
     def check_rows(self) -> None:
-        """Make sure of what has to hold at every instant, whatever goes wrong.
+        """Check what must hold at every moment, whatever goes wrong.
+
+        No embed has two active links, no link that is over holds a secret, each live embed at Kapso
+        has a row, and no link has two embeds at Kapso.
 
         Raises:
-            AssertionError: it does not.
+            AssertionError: one of these is broken.
         """
         links = self.links()
         active = [link.embed_id for link in links if link.state == State.ACTIVE]
         assert len(set(active)) == len(active), TWO_LIVE
         for link in links:
             may_hold = link.state in (State.ACTIVE, State.SECRET_LOST)
-            assert may_hold or not link.sealed_url, f"{link.state}, and it holds a secret"
+            assert may_hold or not link.sealed_url, f"a link is {link.state}, and holds a secret"
         known = {link.kapso_id for link in links} | {link.reference for link in links}
         references = []
         for embed in self.lives():
             reference = reference_in(embed["name"])
-            assert {embed["id"], reference} & known, f"#ki-{reference} {UNACCOUNTED}: no row at all"
+            assert {embed["id"], reference} & known, f"#ki-{reference} {UNACCOUNTED}: there is none"
             references.append(reference)
         assert len(set(references)) == len(references), TWO_OF_ONE
 
     def check_no_secret_is_told(self) -> None:
-        """Make sure that no log line holds a token or a key.
+        """Check that no log line holds a token or a key.
 
         Raises:
-            AssertionError: one does.
+            AssertionError: a line holds one.
         """
         secrets = [OTHER_KEY, self._own["API_KEY"], *self._own["ENCRYPTION_KEYS"].values()]
         for project in self.sandbox.projects.values():
             secrets += [embed["token"] for embed in project.embeds.values()]
         told = "\n".join(self.log.lines)
-        assert not [secret for secret in secrets if secret in told], "a secret stands in the log"
+        assert not [secret for secret in secrets if secret in told], "the log holds a secret"
 
 
 @contextmanager
 def world(level: int = logging.DEBUG) -> Iterator[World]:
-    """Yield a world on the configured database, which has to be there and free of our rows.
+    """Yield a world on the configured database, which must have no rows of the app.
 
     Args:
-        level: from which level on log lines are kept.
+        level: the lowest level of log lines that are kept.
     """
     logger = logging.getLogger("kapso_inbox")
     config = dict(settings.KAPSO_INBOX)
@@ -375,7 +393,7 @@ def world(level: int = logging.DEBUG) -> Iterator[World]:
         made = World(sandbox, config, log)
         logger.addHandler(log)
         logger.setLevel(level)
-        # Formatting each line a second time, for pytest, is a good part of the time this takes.
+        # If pytest formatted each line a second time, that would take a good part of the run.
         logger.propagate = False
         try:
             made.clean()

@@ -1,1 +1,1 @@
-"""Hosts unlike that of `tests.settings`, for the same tests: see tox.ini."""
+"""Settings of other kinds of host, which run the same tests as `tests.settings`: see tox.ini."""

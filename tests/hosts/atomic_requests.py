@@ -1,4 +1,4 @@
-"""A host that holds every request in a transaction."""
+"""A host that wraps every request in a transaction."""
 
 from __future__ import annotations
 

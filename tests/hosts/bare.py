@@ -1,4 +1,4 @@
-"""A host without Django REST framework; tox leaves the other optional packages out, too."""
+"""A host without Django REST framework. Under tox it has none of the other optional packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times as the host has them: with a zone, or with `USE_TZ = False` without one."""
+"""Times as the host stores them: aware, or naive if it sets `USE_TZ = False`."""
 
 from __future__ import annotations
 

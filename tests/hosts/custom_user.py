@@ -1,4 +1,4 @@
-"""A host with a user model of its own."""
+"""A host with a custom user model."""
 
 from __future__ import annotations
 

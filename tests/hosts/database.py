@@ -1,4 +1,4 @@
-"""The connection to the database that holds our tables, whatever the host calls it."""
+"""The connection to the database that holds the app's tables, whatever its alias."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kapso_inbox.models import InboxEmbed
 
 connection = ConnectionProxy(connections, router.db_for_write(InboxEmbed))
 
-#: For a test whose own router says where our tables are.
+#: For a test that installs a router which puts the app's tables into "default".
 in_default = pytest.mark.skipif(
-    connection.alias != DEFAULT_DB_ALIAS, reason="It has a router of its own, that names default."
+    connection.alias != DEFAULT_DB_ALIAS, reason="The test's own router uses the default database."
 )

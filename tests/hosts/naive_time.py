@@ -1,4 +1,4 @@
-"""A host whose times have no zone, as Django stores them with `USE_TZ = False`."""
+"""A host that sets `USE_TZ = False`: Django stores its times without a time zone."""
 
 from __future__ import annotations
 

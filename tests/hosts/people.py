@@ -1,4 +1,4 @@
-"""The model of the host's users, whichever it is."""
+"""The host's user model."""
 
 from __future__ import annotations
 

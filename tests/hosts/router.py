@@ -1,6 +1,6 @@
-"""A host whose router puts every table elsewhere than into "default", which has none.
+"""A host whose router puts every table into a database other than "default", which is empty.
 
-The tests may ask no other database than the one that the router names: see tests/conftest.py.
+The tests may use only the database that the router names: see tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from tests.settings import DATABASES
 
 CRM = "crm"
 
-# Django would make the tests' "default" first, and no test asks for it.
+# By default Django creates the test database of "default" first, which no test uses.
 DATABASES[CRM] = {**DATABASES["default"], "TEST": {"DEPENDENCIES": []}}
 DATABASES["default"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 DATABASE_ROUTERS = ["tests.hosts.router.Router"]
 
 
 class Router:
-    """Everything is in the CRM's database."""
+    """Put every table into the CRM's database."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return CRM

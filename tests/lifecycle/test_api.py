@@ -1,4 +1,4 @@
-"""The public functions: how they are called, and what they refuse before anything is done."""
+"""The public functions: how they are called, and what they refuse before they do anything."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ VERBS = [
 
 
 def sent(sandbox: Sandbox) -> list[str]:
-    """The methods of the requests that Kapso received."""
+    """Return the methods of the requests that Kapso received."""
     return [request.method for request in sandbox.requests]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-def test_everything_but_the_embed_or_its_slug_is_given_by_name(verb: Callable[..., Any]) -> None:
+def test_all_arguments_except_the_embed_or_its_slug_are_keyword_only(
+    verb: Callable[..., Any],
+) -> None:
     parameters = inspect.signature(verb).parameters.values()
     positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
     assert positional in (["embed"], ["slug"], [])
@@ -58,7 +60,7 @@ def test_everything_but_the_embed_or_its_slug_is_given_by_name(verb: Callable[..
 
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize("given", [{"colour": "red"}, {"slugs": "x"}, {"scopeType": "customer"}])
-def test_an_unknown_setting_is_one_error_whether_the_embed_exists_or_not(
+def test_an_unknown_setting_raises_the_same_error_whether_the_embed_exists_or_not(
     kapso_sandbox: Sandbox, embed: InboxEmbed, exists: bool, given: dict[str, Any]
 ) -> None:
     before = sent(kapso_sandbox)
@@ -72,13 +74,13 @@ def test_an_unknown_setting_is_one_error_whether_the_embed_exists_or_not(
     assert InboxEmbed.objects.count() == 1
 
 
-def test_a_misspelt_setting_is_answered_with_the_one_that_was_meant(embed: InboxEmbed) -> None:
+def test_the_error_about_a_misspelt_setting_suggests_the_right_one(embed: InboxEmbed) -> None:
     with pytest.raises(TypeError, match="Did you mean 'allowed_origins'"):
         update_embed(embed, allowed_origin=["https://crm.example.com"])  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("groups", ["Sales", ["Sales"], [1], [None]])
-def test_groups_given_by_name_are_refused_with_a_sentence(
+def test_groups_given_by_name_are_refused_with_an_explanation(
     kapso_sandbox: Sandbox, embed: InboxEmbed, groups: Any
 ) -> None:
     for change in (
@@ -92,7 +94,7 @@ def test_groups_given_by_name_are_refused_with_a_sentence(
     assert not InboxEmbed.objects.filter(slug="new").exists()
 
 
-def test_groups_are_given_as_a_queryset_or_any_iterable(
+def test_groups_can_be_a_queryset_or_any_iterable(
     kapso_sandbox: Sandbox, embed: InboxEmbed, sales: Group
 ) -> None:
     support = Group.objects.create(name="Support")
@@ -102,7 +104,7 @@ def test_groups_are_given_as_a_queryset_or_any_iterable(
     assert set(embed.groups.all()) == {sales, support}
 
 
-def test_without_an_expected_link_a_rotation_never_looks_back(
+def test_a_rotation_without_an_expected_link_always_replaces_the_current_one(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     first = newest_link(embed)

@@ -42,7 +42,7 @@ State = AccessLink.State
 
 
 def sent(sandbox: Sandbox) -> list[str]:
-    """What was asked of Kapso since the embed was made."""
+    """Return the methods of the requests since the embed was created."""
     return [request.method for request in sandbox.requests][1:]
 
 
@@ -59,7 +59,9 @@ def link_of(embed: InboxEmbed) -> AccessLink:
 # update_embed
 
 
-def test_an_update_is_one_patch_of_what_differs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_an_update_sends_one_patch_with_what_differs(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
     changed = update_embed(embed, name="Verkauf", default_mode="system", expires_at=moment)
     (request,) = kapso_sandbox.requests[1:]
@@ -71,7 +73,7 @@ def test_an_update_is_one_patch_of_what_differs(kapso_sandbox: Sandbox, embed: I
     assert update_embed(embed, expires_at=None).expires_at is None
 
 
-def test_what_is_ours_alone_is_saved_without_kapso(
+def test_settings_that_only_we_store_are_saved_without_a_request(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     group = Group.objects.create(name="Support")
@@ -81,7 +83,7 @@ def test_what_is_ours_alone_is_saved_without_kapso(
     assert sent(kapso_sandbox) == []
 
 
-def test_kapsos_answer_is_what_is_stored(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_an_update_stores_kapsos_answer(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     answer = {"data": {"id": link_of(embed).kapso_id, "default_mode": "sepia"}}
     kapso_sandbox.fail_next(answer=Answer(200, answer))
     changed = update_embed(embed, default_mode="dark", language="es")
@@ -97,7 +99,7 @@ def test_kapsos_answer_is_what_is_stored(kapso_sandbox: Sandbox, embed: InboxEmb
         ({"language": "xx"}, "language"),
     ],
 )
-def test_what_cannot_be_changed_is_named(
+def test_a_setting_that_cannot_be_changed_is_named(
     kapso_sandbox: Sandbox, embed: InboxEmbed, change: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
@@ -113,14 +115,14 @@ def test_a_slug_that_is_taken_is_named(kapso_sandbox: Sandbox, embed: InboxEmbed
     assert list(caught.value.message_dict) == ["slug"]
 
 
-def test_the_same_fixed_values_and_none_for_no_assignment_are_no_change(
+def test_repeating_the_fixed_values_and_none_for_no_assignment_changes_nothing(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     update_embed(embed, scope_type="project", scope_id="", assigned_user_id=None, project="default")
     assert sent(kapso_sandbox) == []
 
 
-def test_an_expiry_that_has_passed_since_does_not_hinder_another_change(
+def test_an_expiry_that_has_passed_does_not_prevent_another_change(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     past = as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc))
@@ -136,9 +138,9 @@ def test_an_expiry_that_has_passed_since_does_not_hinder_another_change(
         (Fault(error=ConnectTimeout()), UnreachableError),
         (Fault(drop="before"), UncertainError),
     ],
-    ids=["refused", "unreachable", "uncertain and not taken"],
+    ids=["refused", "unreachable", "uncertain and not done"],
 )
-def test_nothing_changes_here_when_kapso_did_not_take_it(
+def test_nothing_changes_here_if_kapso_did_not_change_it(
     kapso_sandbox: Sandbox, embed: InboxEmbed, fault: Fault, error: type[Exception]
 ) -> None:
     kapso_sandbox.order(fault)
@@ -148,7 +150,7 @@ def test_nothing_changes_here_when_kapso_did_not_take_it(
     assert (embed.name, embed.slug, embed.groups.count()) == ("Sales inbox", "sales", 1)
 
 
-def test_after_an_uncertain_patch_kapso_is_asked_and_never_patched_twice(
+def test_an_uncertain_patch_is_followed_by_a_get_and_never_sent_twice(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.fail_next(drop="after")
@@ -158,7 +160,7 @@ def test_after_an_uncertain_patch_kapso_is_asked_and_never_patched_twice(
     assert embed.name == "New"
 
 
-def test_an_uncertain_patch_stays_uncertain_when_kapso_cannot_be_asked(
+def test_an_uncertain_patch_stays_uncertain_if_the_get_fails(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.fail_next(drop="after")
@@ -167,7 +169,7 @@ def test_an_uncertain_patch_stays_uncertain_when_kapso_cannot_be_asked(
         update_embed(embed, name="New")
 
 
-def test_without_a_link_that_lives_an_update_waits_for_the_next_one(
+def test_an_update_without_a_live_link_applies_to_the_next_link(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     revoke_embed(embed)
@@ -181,7 +183,7 @@ def test_without_a_link_that_lives_an_update_waits_for_the_next_one(
 # rotate_embed
 
 
-def test_a_rotated_embed_has_one_link_and_it_is_new(
+def test_a_rotated_embed_has_one_live_link_which_is_new(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     old = link_of(embed)
@@ -205,7 +207,7 @@ def test_the_old_link_works_until_the_new_one_does(
     assert sent(kapso_sandbox) == ["POST"]
 
 
-def test_an_old_link_that_cannot_be_revoked_stays_on_record(
+def test_an_old_link_that_cannot_be_revoked_stays_revoking(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     old = link_of(embed)
@@ -220,7 +222,7 @@ def test_an_old_link_that_cannot_be_revoked_stays_on_record(
     assert states(embed) == [State.REVOKED, State.REVOKED]
 
 
-def test_a_rotation_sends_the_embeds_settings(kapso_sandbox: Sandbox) -> None:
+def test_a_rotation_sends_the_settings_of_the_embed(kapso_sandbox: Sandbox) -> None:
     customer = kapso_sandbox.project().customers[0]["id"]
     embed = create_embed(
         slug="acme",
@@ -238,7 +240,7 @@ def test_a_rotation_sends_the_embeds_settings(kapso_sandbox: Sandbox) -> None:
     assert first == second
 
 
-def test_an_embed_whose_expiry_has_passed_is_not_rotated_into_a_refusal(
+def test_rotating_an_embed_whose_expiry_has_passed_is_refused_before_kapso_is_asked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     InboxEmbed.objects.update(expires_at=as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc)))
@@ -248,7 +250,7 @@ def test_an_embed_whose_expiry_has_passed_is_not_rotated_into_a_refusal(
     assert sent(kapso_sandbox) == []
 
 
-def test_two_rotations_at_once_are_a_clear_conflict(
+def test_a_second_rotation_at_the_same_time_raises_a_busy_error(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.create(embed=embed)
@@ -267,7 +269,7 @@ def test_a_revoked_embed_has_no_link_at_kapso(kapso_sandbox: Sandbox, embed: Inb
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_launches_stop_before_kapso_is_asked(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_launches_stop_before_the_delete_is_sent(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     kapso_sandbox.fail_next(drop="before")
     with pytest.raises(UncertainError):
         revoke_embed(embed)
@@ -278,7 +280,7 @@ def test_launches_stop_before_kapso_is_asked(kapso_sandbox: Sandbox, embed: Inbo
     assert link_of(embed).state == State.REVOKED
 
 
-def test_revoking_twice_asks_once(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_revoking_twice_sends_one_request(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     revoke_embed(embed)
     revoke_embed(embed)
     assert sent(kapso_sandbox) == ["DELETE"]
@@ -287,7 +289,7 @@ def test_revoking_twice_asks_once(kapso_sandbox: Sandbox, embed: InboxEmbed) -> 
 def test_a_404_alone_does_not_prove_that_a_link_is_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    """The key may be another project's: the link would live on."""
+    """The key may be another project's. Then the link still lives."""
     AccessLink.objects.update(key_fingerprint="0" * 12)
     kapso_sandbox.order(Fault(answer=Answer(404, {"error": "Not found"}), times=2))
     with pytest.raises(NotFoundError):
@@ -295,7 +297,7 @@ def test_a_404_alone_does_not_prove_that_a_link_is_revoked(
     assert link_of(embed).state == State.REVOKING
 
 
-def test_a_404_twice_under_the_key_that_made_the_link_does(
+def test_two_404s_under_the_key_that_created_the_link_prove_that_it_is_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.order(Fault(answer=Answer(404, {"error": "Not found"}), times=2))
@@ -303,7 +305,7 @@ def test_a_404_twice_under_the_key_that_made_the_link_does(
     assert link_of(embed).state == State.REVOKED
 
 
-def test_a_404_with_kapsos_word_that_it_is_revoked_does(
+def test_a_404_and_a_get_that_says_revoked_prove_that_a_link_is_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.order(
@@ -313,10 +315,10 @@ def test_a_404_with_kapsos_word_that_it_is_revoked_does(
     assert link_of(embed).state == State.REVOKED
 
 
-def test_what_is_made_while_its_embed_is_revoked_is_revoked_too(
+def test_a_link_that_is_created_while_its_embed_is_revoked_is_revoked_too(
     kapso_sandbox: Sandbox, sales: Group
 ) -> None:
-    """The revocation comes while Kapso is at work on the creation."""
+    """The revocation happens while Kapso processes the POST."""
     original = kapso_sandbox.handle
 
     def handle(request: Any, **kw: Any) -> Any:
@@ -334,7 +336,7 @@ def test_what_is_made_while_its_embed_is_revoked_is_revoked_too(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_none_of_them_begins_inside_a_transaction(
+def test_inside_a_transaction_every_change_is_refused(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     for change in (revoke_embed, rotate_embed, update_embed):
@@ -343,11 +345,11 @@ def test_none_of_them_begins_inside_a_transaction(
     assert sent(kapso_sandbox) == []
 
 
-# The write after the 201
+# Storing the link after the 201
 
 
 class _Broken:
-    """Lets writes of an access link's secret fail, at the database's edge."""
+    """Make the database refuse to store an access link's secret, a number of times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -360,7 +362,7 @@ class _Broken:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_write_that_fails_after_the_creation_is_tried_again(kapso_sandbox: Sandbox) -> None:
+def test_a_write_that_fails_after_the_post_is_repeated(kapso_sandbox: Sandbox) -> None:
     with connection.execute_wrapper(_Broken(1)):
         embed = create_embed(slug="support", name="Support")
     assert link_of(embed).reveal_url()
@@ -368,7 +370,7 @@ def test_a_write_that_fails_after_the_creation_is_tried_again(kapso_sandbox: San
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_cannot_be_written_down_is_revoked(kapso_sandbox: Sandbox) -> None:
+def test_a_link_that_cannot_be_stored_is_revoked(kapso_sandbox: Sandbox) -> None:
     with connection.execute_wrapper(_Broken(2)), pytest.raises(DatabaseError):
         create_embed(slug="support", name="Support")
     assert kapso_sandbox.project().active_embeds() == []
@@ -376,7 +378,7 @@ def test_what_cannot_be_written_down_is_revoked(kapso_sandbox: Sandbox) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_with_a_database_that_takes_nothing_any_more_it_is_revoked_all_the_same(
+def test_a_link_that_cannot_be_stored_is_revoked_even_if_the_revocation_cannot_be_stored(
     kapso_sandbox: Sandbox,
 ) -> None:
     with connection.execute_wrapper(_Broken(3)), pytest.raises(DatabaseError):
@@ -386,21 +388,21 @@ def test_with_a_database_that_takes_nothing_any_more_it_is_revoked_all_the_same(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_can_be_neither_written_down_nor_revoked_is_cried_out_without_the_url(
+def test_a_link_that_can_be_neither_stored_nor_revoked_is_logged_as_critical_without_its_url(
     kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     kapso_sandbox.order(Fault(method="DELETE", drop="before"))
     with connection.execute_wrapper(_Broken(3)), pytest.raises(DatabaseError):
         create_embed(slug="support", name="Support")
     (record,) = kapso_sandbox.project().active_embeds()
-    (cry,) = [entry for entry in caplog.records if entry.levelno == logging.CRITICAL]
-    assert record["id"] in cry.getMessage()
-    assert AccessLink.objects.get().reference in cry.getMessage()
+    (entry,) = [one for one in caplog.records if one.levelno == logging.CRITICAL]
+    assert record["id"] in entry.getMessage()
+    assert AccessLink.objects.get().reference in entry.getMessage()
     assert record["token"] not in caplog.text
 
 
 class _LostCommit:
-    """Lets the answer to a commit be lost, at the database's edge."""
+    """Commit, and then fail once as if the database's answer were lost."""
 
     def __init__(self, real: Any) -> None:
         self.real, self.armed = real, True
@@ -425,10 +427,10 @@ def test_a_commit_whose_answer_is_lost_leaves_no_second_link(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_the_next_rotation_goes_on_with_a_link_that_could_not_be_revoked(
+def test_the_next_rotation_also_revokes_a_link_that_could_not_be_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    """It may be the one that leaked: the natural thing to do again must not pass it by."""
+    """That link may have leaked, so repeating the rotation must not leave it alive."""
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(502, ""))
     with pytest.raises(UncertainError):
         rotate_embed(embed)
@@ -438,7 +440,7 @@ def test_the_next_rotation_goes_on_with_a_link_that_could_not_be_revoked(
 
 
 @pytest.mark.parametrize("wrong", [{"API_KEY": ""}, {"API_KEY": "a b"}])
-def test_launches_stop_also_where_kapso_cannot_be_asked_at_all(
+def test_launches_stop_even_if_kapso_cannot_be_asked(
     kapso_sandbox: Sandbox, embed: InboxEmbed, wrong: dict[str, str]
 ) -> None:
     with (
@@ -452,7 +454,7 @@ def test_launches_stop_also_where_kapso_cannot_be_asked_at_all(
 
 
 def meanwhile(sandbox: Sandbox, method: str, act: Callable[[], object]) -> None:
-    """Let something else happen while Kapso is at work on the next request of that method."""
+    """Call a function while Kapso processes the next request of that method."""
     original = sandbox.handle
 
     def handle(request: Any, **kw: Any) -> Any:
@@ -465,7 +467,7 @@ def meanwhile(sandbox: Sandbox, method: str, act: Callable[[], object]) -> None:
     sandbox.handle = handle  # type: ignore[method-assign]
 
 
-def test_a_change_that_a_rotation_overtakes_is_a_clear_conflict_and_no_drift(
+def test_an_update_during_which_the_link_is_rotated_raises_a_busy_error_and_changes_nothing(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     meanwhile(kapso_sandbox, "PATCH", lambda: rotate_embed(embed))
@@ -476,7 +478,7 @@ def test_a_change_that_a_rotation_overtakes_is_a_clear_conflict_and_no_drift(
     assert embed.allowed_origins == record["allowed_origins"] == []
 
 
-def test_a_change_leaves_what_another_change_put_there_meanwhile(
+def test_an_update_keeps_the_values_of_another_update_at_the_same_time(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     meanwhile(kapso_sandbox, "PATCH", lambda: update_embed(embed, default_mode="dark"))
@@ -489,7 +491,7 @@ def test_a_change_leaves_what_another_change_put_there_meanwhile(
     assert (embed.name, embed.default_mode) == ("New name", "dark")
 
 
-def test_a_change_during_a_rotation_is_a_clear_conflict(
+def test_an_update_during_a_rotation_raises_a_busy_error(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     def change() -> None:
@@ -501,7 +503,7 @@ def test_a_change_during_a_rotation_is_a_clear_conflict(
     assert sent(kapso_sandbox) == ["POST", "DELETE"]
 
 
-def test_a_link_made_while_its_embed_is_revoked_is_known_by_id_where_its_revocation_fails(
+def test_if_a_link_created_during_a_revocation_cannot_be_revoked_its_id_is_stored(
     kapso_sandbox: Sandbox,
 ) -> None:
     def revoke() -> None:
@@ -520,7 +522,9 @@ def test_a_link_made_while_its_embed_is_revoked_is_known_by_id_where_its_revocat
 
 
 @pytest.mark.parametrize("state", sorted(AccessLink.LIVE))
-def test_a_link_that_may_live_cannot_be_deleted_in_any_way(embed: InboxEmbed, state: str) -> None:
+def test_a_link_that_may_live_cannot_be_deleted_by_any_method(
+    embed: InboxEmbed, state: str
+) -> None:
     AccessLink.objects.update(state=state)
     for delete in (
         AccessLink.objects.get().delete,

@@ -50,7 +50,7 @@ def states(embed: InboxEmbed) -> list[str]:
     return sorted(embed.links.values_list("state", flat=True))
 
 
-def test_an_embed_is_created_in_exactly_one_post(kapso_sandbox: Sandbox) -> None:
+def test_an_embed_is_created_with_exactly_one_post(kapso_sandbox: Sandbox) -> None:
     number = kapso_sandbox.project().phone_numbers[0]
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
     group = Group.objects.create(name="Support")
@@ -89,14 +89,14 @@ def test_an_embed_is_created_in_exactly_one_post(kapso_sandbox: Sandbox) -> None
 
 def test_the_mirror_stores_what_kapso_answered(kapso_sandbox: Sandbox) -> None:
     embed = create_embed(slug="support", name="Support")
-    assert embed.language == "en"  # left to Kapso
+    assert embed.language == "en"  # Kapso's default
     assert embed.scope_name == kapso_sandbox.project().name
 
 
 def test_the_intent_is_committed_before_kapso_is_asked(kapso_sandbox: Sandbox) -> None:
     seen = []
 
-    def sleep_is_a_look(*args: Any) -> None:
+    def look_at_the_database(*args: Any) -> None:
         link = AccessLink.objects.select_related("embed").get()
         seen.append(
             (link.embed.slug, link.state, link.name_for_kapso(link.embed.name), link.sealed_url)
@@ -106,7 +106,7 @@ def test_the_intent_is_committed_before_kapso_is_asked(kapso_sandbox: Sandbox) -
     original = kapso_sandbox.handle
 
     def handle(request: Any, **kw: Any) -> Any:
-        return original(request, sleep=sleep_is_a_look)
+        return original(request, sleep=look_at_the_database)
 
     kapso_sandbox.handle = handle  # type: ignore[method-assign]
     create_embed(slug="support", name="Support")
@@ -141,7 +141,7 @@ REFUSED: list[tuple[Fault, type[KapsoError]]] = [
 @pytest.mark.parametrize(
     ("fault", "error"), REFUSED, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_what_kapso_refuses_is_failed_with_the_reason_in_words(
+def test_a_link_that_kapso_refuses_is_failed_with_a_reason_in_words(
     kapso_sandbox: Sandbox, fault: Fault, error: type[KapsoError]
 ) -> None:
     kapso_sandbox.order(fault)
@@ -169,7 +169,7 @@ UNCERTAIN = [
 
 
 @pytest.mark.parametrize("fault", UNCERTAIN, ids=range(len(UNCERTAIN)))
-def test_what_is_uncertain_is_unknown_and_never_sent_again(
+def test_an_uncertain_creation_is_unknown_and_never_sent_again(
     kapso_sandbox: Sandbox, fault: Fault
 ) -> None:
     kapso_sandbox.order(fault)
@@ -181,7 +181,7 @@ def test_what_is_uncertain_is_unknown_and_never_sent_again(
     assert len(posts(kapso_sandbox)) == 1
 
 
-def test_a_refused_creation_can_be_repeated_with_what_was_wrong_put_right(
+def test_a_refused_creation_can_be_repeated_with_corrected_values(
     kapso_sandbox: Sandbox,
 ) -> None:
     with pytest.raises(NotFoundError):
@@ -202,7 +202,7 @@ def test_an_uncertain_creation_is_not_repeated_by_creating_again(kapso_sandbox: 
     assert len(posts(kapso_sandbox)) == 1
 
 
-def test_keys_that_cannot_store_a_secret_stop_before_anything_is_sent(
+def test_without_valid_encryption_keys_nothing_is_sent(
     kapso_sandbox: Sandbox,
 ) -> None:
     for keys in ({}, {"k": "short"}):
@@ -215,16 +215,16 @@ def test_keys_that_cannot_store_a_secret_stop_before_anything_is_sent(
     assert not InboxEmbed.objects.exists()
 
 
-def test_who_asked_stands_in_the_log(
-    kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_names_the_actor(kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "kapso_inbox")
     create_embed(slug="support", name="Support", actor="ana")
     assert "'ana' creates the embed 'support'" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
-def test_inside_a_transaction_it_refuses_and_says_what_to_do(kapso_sandbox: Sandbox) -> None:
+def test_inside_a_transaction_it_raises_an_error_that_says_what_to_do(
+    kapso_sandbox: Sandbox,
+) -> None:
     with (
         transaction.atomic(using=connection.alias),
         pytest.raises(InsideTransactionError, match="non_atomic_requests"),
@@ -242,7 +242,7 @@ def test_inside_a_transaction_it_refuses_and_says_what_to_do(kapso_sandbox: Sand
 
 @pytest.mark.django_db(transaction=True)
 def test_the_intent_survives_the_end_of_the_process(kapso_sandbox: Sandbox) -> None:
-    """What follows the POST never runs: the row that accounts for it is committed already."""
+    """The code after the POST never runs, but the row that accounts for it is committed."""
     kapso_sandbox.fail_next(error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         create_embed(slug="support", name="Support")
@@ -262,13 +262,13 @@ def test_ensuring_twice_changes_nothing_and_sends_nothing(kapso_sandbox: Sandbox
     assert len(kapso_sandbox.requests) == sent == 1
 
 
-def test_ensuring_leaves_alone_what_is_not_given(kapso_sandbox: Sandbox) -> None:
+def test_ensuring_does_not_change_settings_that_are_left_out(kapso_sandbox: Sandbox) -> None:
     create_embed(slug="acme", name="Acme", allowed_origins=["https://crm.example.com"])
     assert ensure_embed("acme").allowed_origins == ["https://crm.example.com"]
     assert len(kapso_sandbox.requests) == 1
 
 
-def test_ensuring_other_values_changes_what_can_be_changed(kapso_sandbox: Sandbox) -> None:
+def test_ensuring_other_values_changes_the_embed(kapso_sandbox: Sandbox) -> None:
     ensure_embed("acme", name="Acme")
     embed = ensure_embed("acme", name="Acme Inc", default_mode="dark")
     assert (embed.name, embed.default_mode) == ("Acme Inc", "dark")
@@ -284,7 +284,7 @@ def test_ensuring_another_scope_is_refused(kapso_sandbox: Sandbox) -> None:
     assert len(kapso_sandbox.requests) == 1
 
 
-def test_ensuring_after_a_failure_makes_the_link(kapso_sandbox: Sandbox) -> None:
+def test_ensuring_after_a_failure_creates_the_link(kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
     with pytest.raises(CredentialsError):
         ensure_embed("acme", name="Acme")
@@ -292,7 +292,7 @@ def test_ensuring_after_a_failure_makes_the_link(kapso_sandbox: Sandbox) -> None
     assert states(embed) == [State.ACTIVE, State.FAILED]
 
 
-def test_ensuring_after_an_uncertain_creation_makes_a_new_link_and_keeps_the_old_on_record(
+def test_ensuring_after_an_uncertain_creation_creates_a_new_link_and_keeps_the_old_row(
     kapso_sandbox: Sandbox,
 ) -> None:
     kapso_sandbox.fail_next(drop="before")
@@ -302,7 +302,7 @@ def test_ensuring_after_an_uncertain_creation_makes_a_new_link_and_keeps_the_old
     assert states(embed) == [State.ACTIVE, State.UNKNOWN]
 
 
-def test_ensuring_while_another_process_makes_the_link_is_a_clear_conflict(
+def test_ensuring_while_another_process_creates_the_link_raises_a_busy_error(
     kapso_sandbox: Sandbox,
 ) -> None:
     embed = InboxEmbed.objects.create(slug="acme", name="Acme")
@@ -312,16 +312,14 @@ def test_ensuring_while_another_process_makes_the_link_is_a_clear_conflict(
     assert kapso_sandbox.requests == []
 
 
-def test_a_making_that_was_abandoned_holds_nobody_up(kapso_sandbox: Sandbox) -> None:
+def test_an_abandoned_creation_does_not_block_the_next_one(kapso_sandbox: Sandbox) -> None:
     embed = InboxEmbed.objects.create(slug="acme", name="Acme")
     stale = django_timezone.now() - STALE_AFTER
     AccessLink.objects.create(embed=embed, state_changed_at=stale)
     assert states(ensure_embed("acme")) == [State.ACTIVE, State.UNKNOWN]
 
 
-def test_ensuring_never_brings_back_what_was_revoked(
-    kapso_sandbox: Sandbox, embed: InboxEmbed
-) -> None:
+def test_ensuring_never_revives_a_revoked_embed(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     revoke_embed(embed)
     with pytest.raises(RevokedError, match="rotate_embed"):
         ensure_embed(embed.slug)
@@ -331,7 +329,7 @@ def test_ensuring_never_brings_back_what_was_revoked(
 OTHER_KEYS = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
 
 
-def test_ensuring_gives_a_new_link_where_the_secret_is_lost(
+def test_ensuring_creates_a_new_link_if_the_secret_is_lost(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.update(state=State.SECRET_LOST)
@@ -341,7 +339,7 @@ def test_ensuring_gives_a_new_link_where_the_secret_is_lost(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_ensuring_finds_a_secret_whose_key_is_back(
+def test_ensuring_restores_a_lost_secret_if_its_key_is_configured_again(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.update(state=State.SECRET_LOST)
@@ -350,10 +348,10 @@ def test_ensuring_finds_a_secret_whose_key_is_back(
     assert len(kapso_sandbox.requests) == 1
 
 
-def test_ensuring_after_a_refusal_keeps_what_the_creation_was_given(
+def test_ensuring_after_a_refusal_keeps_the_values_of_the_creation(
     kapso_sandbox: Sandbox, sales: Group
 ) -> None:
-    """Not least who may open it, and where."""
+    """In particular who may open it, and on which sites."""
     kapso_sandbox.fail_next(answer=Answer(429, {}))
     with pytest.raises(RateLimitedError):
         create_embed(
@@ -365,7 +363,7 @@ def test_ensuring_after_a_refusal_keeps_what_the_creation_was_given(
     assert record["allowed_origins"] == ["https://crm.example.com"]
 
 
-def test_ensuring_after_a_refusal_may_put_the_scope_right(kapso_sandbox: Sandbox) -> None:
+def test_ensuring_after_a_refusal_can_correct_the_scope(kapso_sandbox: Sandbox) -> None:
     wrong = {"scope_type": "phone_number", "scope_id": "999"}
     with pytest.raises(NotFoundError):
         ensure_embed("acme", **wrong)
@@ -375,7 +373,7 @@ def test_ensuring_after_a_refusal_may_put_the_scope_right(kapso_sandbox: Sandbox
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_creating_never_takes_over_an_embed_that_was_made_by_hand(
+def test_creating_never_takes_over_a_row_that_the_host_created(
     kapso_sandbox: Sandbox, sales: Group
 ) -> None:
     InboxEmbed.objects.create(slug="acme", name="Acme").groups.set([sales])
@@ -384,7 +382,7 @@ def test_creating_never_takes_over_an_embed_that_was_made_by_hand(
     assert list(ensure_embed("acme").groups.all()) == [sales]
 
 
-def test_ensuring_with_values_that_kapso_fills_in_or_rounds_sends_nothing_again(
+def test_ensuring_sends_nothing_for_values_that_kapso_fills_in_or_rounds(
     kapso_sandbox: Sandbox,
 ) -> None:
     moment = datetime.now(timezone.utc) + timedelta(days=2)
@@ -393,7 +391,7 @@ def test_ensuring_with_values_that_kapso_fills_in_or_rounds_sends_nothing_again(
     assert [request.method for request in kapso_sandbox.requests] == ["POST"]
 
 
-def test_ensuring_says_that_the_expiry_has_passed(
+def test_ensuring_is_refused_if_the_expiry_has_passed(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     InboxEmbed.objects.update(expires_at=as_stored(datetime(2020, 1, 1, tzinfo=timezone.utc)))
@@ -404,15 +402,15 @@ def test_ensuring_says_that_the_expiry_has_passed(
     assert ensure_embed(embed.slug, expires_at=later).obstacle() is None
 
 
-def test_what_another_process_did_between_looking_and_locking_counts(
+def test_replacing_a_link_considers_what_another_process_did_before_the_lock(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    """Both have seen the embed without a link; one of them has made it one since."""
+    """Two processes have read the embed without a link, and one of them has created a link."""
     AccessLink.objects.update(state=State.FAILED)
     InboxEmbed.objects.update(current_link=None)
     replace_link(embed, only_if_missing=True)
     replace_link(embed, only_if_missing=True)
-    assert len(kapso_sandbox.project().active_embeds()) == 2  # the one called failed, and the new
+    assert len(kapso_sandbox.project().active_embeds()) == 2  # the first link, and the new one
     revoke_embed(embed)
     with pytest.raises(RevokedError):
         replace_link(embed, only_if_missing=True, revive=False)
@@ -423,7 +421,7 @@ def test_what_another_process_did_between_looking_and_locking_counts(
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://inbox.kapso.ai"])
-def test_a_link_to_a_foreign_place_is_revoked_at_once_and_never_piles_up(
+def test_a_link_to_a_foreign_origin_is_revoked_at_once_so_that_links_never_pile_up(
     kapso_sandbox: Sandbox, origin: str
 ) -> None:
     kapso_sandbox.project().inbox_origin = origin
@@ -435,14 +433,14 @@ def test_a_link_to_a_foreign_place_is_revoked_at_once_and_never_piles_up(
     assert "INBOX_ORIGINS" in AccessLink.objects.all()[0].reason
 
 
-def test_a_link_too_long_to_redirect_to_is_revoked_at_once(kapso_sandbox: Sandbox) -> None:
+def test_a_link_that_is_too_long_for_a_redirect_is_revoked_at_once(kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.project().inbox_origin = "https://inbox.kapso.ai/" + "x" * MAX_URL
     with pytest.raises(UncertainError):
         create_embed(slug="acme", name="Acme")
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_an_unusable_link_that_cannot_be_revoked_stays_on_record_until_it_is(
+def test_an_unusable_link_that_cannot_be_revoked_stays_revoking_until_it_is_revoked(
     kapso_sandbox: Sandbox,
 ) -> None:
     kapso_sandbox.project().inbox_origin = "https://evil.example"
@@ -456,7 +454,7 @@ def test_an_unusable_link_that_cannot_be_revoked_stays_on_record_until_it_is(
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_each_project_is_asked_with_its_own_key(db: None) -> None:
+def test_each_project_uses_its_own_key(db: None) -> None:
     keys = {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}
     projects = {"clinic": {"API_KEY": "clinic-key", "INBOX_ORIGINS": ["https://inbox.example"]}}
     from kapso_inbox.sandbox.interception import intercepted
@@ -475,12 +473,12 @@ def test_each_project_is_asked_with_its_own_key(db: None) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_group_that_was_deleted_meanwhile_is_not_told_as_a_slug_that_is_taken(
+def test_a_group_that_was_deleted_meanwhile_is_not_reported_as_a_taken_slug(
     kapso_sandbox: Sandbox,
 ) -> None:
     gone = Group.objects.create(name="Gone")
     Group.objects.filter(pk=gone.pk).delete()
-    if connection.vendor == "mysql":  # it says nothing of it: then nobody may open the embed
+    if connection.vendor == "mysql":  # no error, and nobody may open the embed
         assert create_embed(slug="sales", name="Sales", groups=[gone]).restricted
         return
     with pytest.raises(IntegrityError):
@@ -489,7 +487,7 @@ def test_a_group_that_was_deleted_meanwhile_is_not_told_as_a_slug_that_is_taken(
 
 
 @pytest.mark.parametrize("own", [{"personal_to": "7"}, {"personal_to": "7" * 255}])
-def test_one_users_own_needs_a_team_member_also_where_it_is_there_already(
+def test_a_personal_embed_requires_a_team_member_whether_it_exists_or_not(
     kapso_sandbox: Sandbox, own: dict[str, str]
 ) -> None:
     with pytest.raises(ValidationError) as raised:

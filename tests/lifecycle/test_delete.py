@@ -1,4 +1,4 @@
-"""An embed's own row goes when nothing of it lives at Kapso, and what was done stays on record."""
+"""An embed can be deleted once none of its links lives at Kapso, and its audit trail stays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.hosts.people import User
 pytestmark = pytest.mark.django_db
 
 
-def test_a_revoked_embed_is_deleted_and_who_did_it_is_on_record(
+def test_deleting_a_revoked_embed_leaves_an_audit_entry_with_the_actor(
     embed: InboxEmbed, ana: User
 ) -> None:
     InboxPreference.objects.create(user=ana, embed=embed)
@@ -26,7 +26,9 @@ def test_a_revoked_embed_is_deleted_and_who_did_it_is_on_record(
 
 
 @pytest.mark.parametrize("state", sorted(AccessLink.LIVE))
-def test_an_embed_with_a_link_that_may_live_stays(embed: InboxEmbed, state: str) -> None:
+def test_an_embed_with_a_link_that_may_live_cannot_be_deleted(
+    embed: InboxEmbed, state: str
+) -> None:
     lifecycle.revoke_embed(embed)
     AccessLink.objects.create(embed=embed, state=state)
     with pytest.raises(lifecycle.LiveError):
@@ -35,14 +37,14 @@ def test_an_embed_with_a_link_that_may_live_stays(embed: InboxEmbed, state: str)
     assert not InboxChange.objects.filter(action="deleted").exists()
 
 
-def test_one_that_somebody_deleted_before_is_said(embed: InboxEmbed) -> None:
+def test_deleting_an_embed_twice_raises_does_not_exist(embed: InboxEmbed) -> None:
     lifecycle.revoke_embed(embed)
     lifecycle.delete_embed(embed)
     with pytest.raises(InboxEmbed.DoesNotExist):
         lifecycle.delete_embed(embed)
 
 
-def test_a_rotation_that_is_asked_for_twice_makes_one_link(
+def test_two_rotations_of_the_same_expected_link_create_one_link(
     embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     seen = lifecycle.newest_link(embed)
@@ -53,7 +55,7 @@ def test_a_rotation_that_is_asked_for_twice_makes_one_link(
     assert embed.links.count() == 2
 
 
-def test_of_two_rotations_of_an_embed_that_had_no_link_one_makes_one(
+def test_two_rotations_of_an_embed_expected_to_have_no_link_create_one_link(
     kapso_sandbox: Sandbox,
 ) -> None:
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
@@ -65,7 +67,7 @@ def test_of_two_rotations_of_an_embed_that_had_no_link_one_makes_one(
     assert embed.links.count() == 2
 
 
-def test_a_rotation_that_is_not_to_revive_leaves_revoked_what_somebody_revoked_since(
+def test_a_rotation_without_revive_is_refused_if_the_embed_was_revoked(
     embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     lifecycle.rotate_embed(embed, revive=False)

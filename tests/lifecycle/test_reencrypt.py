@@ -1,4 +1,4 @@
-"""New encryption keys, and the old ones taken away while people work."""
+"""Encryption keys are replaced while agents work."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def under(*key_ids: str) -> Any:
-    """Settings with these keys, the first of which encrypts."""
+    """Override the encryption keys. The first one encrypts."""
     keys = {key_id: KEYS[key_id] for key_id in key_ids}
     return override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": keys})
 
 
 @pytest.fixture
 def make_link(db: None) -> Callable[..., AccessLink]:
-    """Makes an embed with a link that is under the first key of the moment."""
+    """Return a function that creates an embed with a link, encrypted under the first key."""
 
     def make(slug: str, state: State = State.ACTIVE) -> AccessLink:
         embed = InboxEmbed.objects.create(slug=slug, name=slug)
@@ -58,12 +58,12 @@ def make_link(db: None) -> Callable[..., AccessLink]:
 
 
 def key_ids() -> list[str]:
-    """What the stored secrets are under."""
+    """Return the ID of the key that each stored secret is encrypted under."""
     sealed = AccessLink.objects.exclude(sealed_url="").values_list("sealed_url", flat=True)
     return sorted(key_id_of(text) for text in sealed)
 
 
-def opens(link: AccessLink) -> bool:
+def decrypts(link: AccessLink) -> bool:
     return AccessLink.objects.get(pk=link.pk).reveal_url() == URL + link.embed.slug
 
 
@@ -75,7 +75,7 @@ def rotate_keys(*options: str) -> str:
 
 @contextmanager
 def just_before(statement: str, act: Callable[[], Any], number: int = 1) -> Iterator[None]:
-    """What another process does right before this one's first (second, …) such statement."""
+    """Call a function right before the first (second, …) such statement in the block."""
     left = number
 
     def wrapper(execute: Any, sql: str, *args: Any) -> Any:
@@ -94,7 +94,7 @@ def just_before(statement: str, act: Callable[[], Any], number: int = 1) -> Iter
 # Re-encryption
 
 
-def test_every_secret_comes_under_the_first_key_and_still_opens(
+def test_every_secret_is_encrypted_under_the_first_key_and_still_decrypts(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("old"):
@@ -105,11 +105,11 @@ def test_every_secret_comes_under_the_first_key_and_still_opens(
         assert (report.reencrypted, report.current, report.total) == (7, 1, 8)
         assert (report.unused_key_ids, report.used_key_ids) == (["old"], [])
     with under("new"):
-        assert all(opens(link) for link in links)
+        assert all(decrypts(link) for link in links)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6, 7])
-def test_no_link_is_passed_over_whatever_the_size_of_a_batch(
+def test_no_link_is_skipped_whatever_the_batch_size(
     make_link: Callable[..., AccessLink], batch_size: int
 ) -> None:
     with under("old"):
@@ -120,7 +120,7 @@ def test_no_link_is_passed_over_whatever_the_size_of_a_batch(
     assert key_ids() == ["new"] * 6
 
 
-def test_a_batch_is_one_query_and_an_update_for_each_link(
+def test_a_batch_costs_one_query_and_one_update_for_each_link(
     make_link: Callable[..., AccessLink],
 ) -> None:
     def queries(of: str) -> int:
@@ -134,12 +134,12 @@ def test_a_batch_is_one_query_and_an_update_for_each_link(
             AccessLink.objects.filter(embed__slug="inbox-0").update(state=State.UNKNOWN)
             with CaptureQueriesContext(connection) as captured:
                 reencrypt(batch_size=batch_size)
-            # One more finds that there is nothing left, and one asks for the use of each old key.
+            # One more query finds no further links, and one checks which old keys are in use.
             assert queries("SELECT") == batches + 1 + 1
             assert queries("UPDATE") == (12 if batches == 3 else 0)
 
 
-def test_again_there_is_nothing_left_to_do(make_link: Callable[..., AccessLink]) -> None:
+def test_repeating_it_changes_nothing(make_link: Callable[..., AccessLink]) -> None:
     with under("old"):
         make_link("sales")
     with under("new", "old"):
@@ -149,7 +149,7 @@ def test_again_there_is_nothing_left_to_do(make_link: Callable[..., AccessLink])
     assert AccessLink.objects.get().sealed_url == sealed
 
 
-def test_a_dry_run_opens_everything_and_writes_nothing(
+def test_a_dry_run_decrypts_every_secret_and_writes_nothing(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("other"):
@@ -172,7 +172,7 @@ def test_links_without_a_secret_are_left_alone(make_link: Callable[..., AccessLi
     assert AccessLink.objects.get().state == State.CREATING
 
 
-def test_keys_that_differ_only_in_case_are_two(make_link: Callable[..., AccessLink]) -> None:
+def test_key_ids_are_case_sensitive(make_link: Callable[..., AccessLink]) -> None:
     with override_settings(
         KAPSO_INBOX={**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": {"k": KEYS["old"]}}
     ):
@@ -183,10 +183,10 @@ def test_keys_that_differ_only_in_case_are_two(make_link: Callable[..., AccessLi
         assert key_ids() == ["K"]
 
 
-# What does not open
+# Secrets that cannot be decrypted
 
 
-def test_what_does_not_open_is_named_and_lost_and_keeps_nothing_from_its_turn(
+def test_a_secret_that_cannot_be_decrypted_is_named_and_lost_and_does_not_stop_the_others(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("other"):
@@ -203,7 +203,7 @@ def test_what_does_not_open_is_named_and_lost_and_keeps_nothing_from_its_turn(
     AccessLink.objects.filter(pk=plain.pk).update(sealed_url=URL + "plain-text")
     with under("new", "old"):
         report = reencrypt(batch_size=2)
-        assert opens(good)
+        assert decrypts(good)
     lost = {"unknown-key", "altered", "moved", "altered-under-the-first-key", "plain-text"}
     assert {one.slug for one in report.unreadable} == lost
     assert report.reencrypted == 1
@@ -212,11 +212,11 @@ def test_what_does_not_open_is_named_and_lost_and_keeps_nothing_from_its_turn(
     assert "'other'" in AccessLink.objects.get(pk=unknown_key.pk).reason
     changes = InboxChange.objects.filter(action=InboxChange.Action.LOST)
     assert set(changes.values_list("slug", flat=True)) == lost
-    # What an altered one says it is under is not known to be unused.
+    # An altered secret names the key "old", so that key may still be needed.
     assert report.used_key_ids == ["old"]
 
 
-def test_a_host_hears_of_each_secret_that_is_lost_and_only_once(
+def test_a_signal_is_sent_once_for_each_secret_that_is_lost(
     make_link: Callable[..., AccessLink],
 ) -> None:
     heard = []
@@ -249,7 +249,7 @@ def test_only_an_active_link_becomes_lost(
     assert link.state == state
 
 
-def test_a_key_that_is_put_back_brings_its_secrets_back(
+def test_configuring_a_removed_key_again_restores_its_secrets(
     make_link: Callable[..., AccessLink], ana: User, client: Client
 ) -> None:
     with under("old"):
@@ -275,19 +275,19 @@ def launch(client: Client) -> int:
 HEADERS = {name.removeprefix("HTTP_").replace("_", "-"): value for name, value in FRAME.items()}
 
 
-# While others work
+# While other processes work
 
 
 @pytest.mark.parametrize("statement", ["SELECT", "UPDATE"])
 @pytest.mark.parametrize("keys", [("old",), ("new", "old"), ("old", "new")])
-def test_launches_work_at_every_moment_of_a_rotation(
+def test_launches_work_at_every_moment_of_a_key_rotation(
     make_link: Callable[..., AccessLink],
     ana: User,
     client: Client,
     statement: str,
     keys: tuple[str, ...],
 ) -> None:
-    """Also in processes that were not restarted yet, as long as the secret is under their key."""
+    """Also in processes with the old settings, as long as they have the secret's key."""
     answers = []
 
     def launch_elsewhere() -> None:
@@ -304,7 +304,7 @@ def test_launches_work_at_every_moment_of_a_rotation(
     assert answers == [302, 302]
 
 
-def test_a_link_that_was_revoked_meanwhile_stays_without_a_secret(
+def test_a_link_that_is_revoked_meanwhile_stays_without_a_secret(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("old"):
@@ -320,26 +320,26 @@ def test_a_link_that_was_revoked_meanwhile_stays_without_a_secret(
     assert (link.state, link.sealed_url) == (State.REVOKING, "")
 
 
-def test_what_was_put_right_meanwhile_is_not_taken_for_lost(
+def test_a_secret_that_another_process_reencrypts_meanwhile_is_not_lost(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("other"):
         link = make_link("sales")
 
-    def encrypt_anew() -> None:
+    def reencrypt_elsewhere() -> None:
         with under("new", "other"):
             link.store_url(link.reveal_url())
         AccessLink.objects.filter(pk=link.pk).update(sealed_url=link.sealed_url)
 
-    # The first reads the batch, the second looks again.
-    with under("new"), just_before("SELECT", encrypt_anew, number=2):
+    # The first SELECT reads the batch, the second one reads the link again.
+    with under("new"), just_before("SELECT", reencrypt_elsewhere, number=2):
         report = reencrypt()
-        assert opens(link)
+        assert decrypts(link)
     assert (report.changed_meanwhile, report.unreadable) == (1, [])
     assert AccessLink.objects.get().state == State.ACTIVE
 
 
-def test_a_link_is_rotated_in_the_midst_of_it(embed: InboxEmbed) -> None:
+def test_a_link_can_be_rotated_meanwhile(embed: InboxEmbed) -> None:
     keys = {**settings.KAPSO_INBOX["ENCRYPTION_KEYS"]}
     both = {**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": {"new": KEYS["new"], **keys}}
     with override_settings(KAPSO_INBOX=both):
@@ -355,10 +355,10 @@ def test_a_link_is_rotated_in_the_midst_of_it(embed: InboxEmbed) -> None:
         assert embed.current_link.reveal_url()
 
 
-def test_a_key_that_another_process_still_writes_under_is_not_to_be_removed(
+def test_a_key_under_which_another_process_still_encrypts_counts_as_used(
     make_link: Callable[..., AccessLink],
 ) -> None:
-    """One that was not restarted, and made a link where the pass had been already."""
+    """A process with the old settings creates a link that the pass has already gone past."""
 
     def make_another() -> None:
         with under("old"):
@@ -377,7 +377,7 @@ def test_a_key_that_another_process_still_writes_under_is_not_to_be_removed(
 
 
 @pytest.mark.parametrize("when", [1, 2, 3, 4])
-def test_stopped_at_any_point_it_can_be_repeated(
+def test_it_can_be_stopped_at_any_point_and_repeated(
     make_link: Callable[..., AccessLink], when: int
 ) -> None:
     with under("old"):
@@ -388,10 +388,10 @@ def test_stopped_at_any_point_it_can_be_repeated(
         assert caught.value.returncode == 130
         assert "run it again" in str(caught.value)
         assert key_ids().count("new") == when - 1
-        assert all(opens(link) for link in links)
+        assert all(decrypts(link) for link in links)
         assert reencrypt(batch_size=2).reencrypted == 4 - (when - 1)
     with under("new"):
-        assert all(opens(link) for link in links)
+        assert all(decrypts(link) for link in links)
 
 
 @contextmanager
@@ -410,7 +410,7 @@ def stopped_at_update(number: int, error: Any) -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_inside_a_transaction_it_refuses_and_says_what_to_do(
+def test_inside_a_transaction_it_raises_an_error_that_says_what_to_do(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("old"):
@@ -433,7 +433,7 @@ def test_inside_a_transaction_it_refuses_and_says_what_to_do(
 # The command
 
 
-def test_the_summary_says_what_was_done_and_which_keys_may_go(
+def test_the_summary_says_what_was_done_and_which_keys_may_be_removed(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("old"):
@@ -449,7 +449,7 @@ def test_the_summary_says_what_was_done_and_which_keys_may_go(
         assert "Still in use" not in told
 
 
-def test_the_summary_names_what_does_not_open_and_the_exit_status_says_so(
+def test_the_summary_names_secrets_that_cannot_be_decrypted_and_the_exit_status_is_1(
     make_link: Callable[..., AccessLink],
 ) -> None:
     with under("other"):
@@ -464,7 +464,7 @@ def test_the_summary_names_what_does_not_open_and_the_exit_status_says_so(
     assert "1 encrypted anew" in out.getvalue()
 
 
-def test_the_summary_for_programs_has_all_of_it(make_link: Callable[..., AccessLink]) -> None:
+def test_the_json_summary_is_complete(make_link: Callable[..., AccessLink]) -> None:
     with under("other"):
         lost = make_link("lost")
     with under("old"):
@@ -487,13 +487,13 @@ def test_the_summary_for_programs_has_all_of_it(make_link: Callable[..., AccessL
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many"])
-def test_a_batch_has_at_least_one_link(size: str) -> None:
+def test_the_batch_size_must_be_at_least_1(size: str) -> None:
     with pytest.raises(CommandError, match="from 1 on"):
         rotate_keys(f"--batch-size={size}")
 
 
 @pytest.mark.parametrize("keys", [{}, {"k": "short"}, None])
-def test_without_keys_it_says_which_setting(keys: Any) -> None:
+def test_without_valid_keys_it_names_the_setting(keys: Any) -> None:
     with (
         override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "ENCRYPTION_KEYS": keys}),
         pytest.raises(CommandError, match="ENCRYPTION_KEYS") as caught,
@@ -503,7 +503,7 @@ def test_without_keys_it_says_which_setting(keys: Any) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_that_it_says_holds_a_secret_a_key_or_a_ciphertext(
+def test_no_output_holds_a_secret_a_key_or_a_ciphertext(
     make_link: Callable[..., AccessLink], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "kapso_inbox")
@@ -514,7 +514,7 @@ def test_nothing_that_it_says_holds_a_secret_a_key_or_a_ciphertext(
     AccessLink.objects.filter(embed__slug="altered").update(sealed_url=links[0].sealed_url)
     said = []
     with under("new", "old"):
-        # As a database that quotes the row where it fails.
+        # Some databases quote the row in their error.
         quoting = DatabaseError(f"Failing row contains ({links[0].sealed_url})")
         for options, fault in (
             (["--dry-run"], None),

@@ -1,3 +1,5 @@
+"""Resolving: finding out what became of a link that is unsettled."""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -21,13 +23,13 @@ State = AccessLink.State
 
 
 def resolve(link: AccessLink, **options: Any) -> AccessLink:
-    """Resolve the link's embed, and return the link as it is then."""
+    """Resolve the link's embed, and return the link afterwards."""
     resolve_embed(link.embed, **options)
     return AccessLink.objects.get(pk=link.pk)
 
 
 def uncertain(sandbox: Sandbox, *, processed: bool) -> AccessLink:
-    """A link whose making was interrupted, before or after Kapso made it."""
+    """Return a link whose creation was interrupted, before or after Kapso processed it."""
     sandbox.fail_next(method="POST", drop="after" if processed else "before")
     with pytest.raises(UncertainError):
         create_embed(slug="acme", name="Acme")
@@ -42,7 +44,7 @@ def pass_time(by: timedelta) -> None:
         link.save()
 
 
-def test_what_was_made_after_all_is_found_by_its_reference_and_revoked(
+def test_a_link_that_kapso_did_create_is_found_by_its_reference_and_revoked(
     kapso_sandbox: Sandbox,
 ) -> None:
     link = resolve(uncertain(kapso_sandbox, processed=True), actor="ana")
@@ -52,7 +54,7 @@ def test_what_was_made_after_all_is_found_by_its_reference_and_revoked(
     assert (settled.username, settled.link) == ("ana", link)
 
 
-def test_it_is_found_on_whichever_page_it_stands(kapso_sandbox: Sandbox) -> None:
+def test_a_link_is_found_on_any_page_of_the_list(kapso_sandbox: Sandbox) -> None:
     link = uncertain(kapso_sandbox, processed=True)
     for number in range(7):
         kapso_sandbox.project().create({"name": f"Other {number}", "scope_type": "project"})
@@ -61,14 +63,16 @@ def test_it_is_found_on_whichever_page_it_stands(kapso_sandbox: Sandbox) -> None
     assert len(kapso_sandbox.project().active_embeds()) == 7
 
 
-def test_what_was_made_and_revoked_since_is_revoked_here_too(kapso_sandbox: Sandbox) -> None:
+def test_a_link_that_was_created_and_revoked_at_kapso_is_revoked_here_too(
+    kapso_sandbox: Sandbox,
+) -> None:
     link = uncertain(kapso_sandbox, processed=True)
     kapso_sandbox.project().revoke(kapso_sandbox.project().active_embeds()[0]["id"])
     assert resolve(link).state == State.REVOKED
     assert "DELETE" not in [request.method for request in kapso_sandbox.requests]
 
 
-def test_only_two_whole_lists_some_minutes_apart_prove_that_it_was_never_made(
+def test_only_two_complete_lists_some_minutes_apart_prove_that_a_link_was_never_created(
     kapso_sandbox: Sandbox,
 ) -> None:
     link = uncertain(kapso_sandbox, processed=False)
@@ -100,7 +104,7 @@ def test_the_list_of_another_key_proves_nothing(kapso_sandbox: Sandbox) -> None:
     assert "API key" in link.reason
 
 
-def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None:
+def test_a_link_that_is_being_created_is_left_alone(kapso_sandbox: Sandbox) -> None:
     embed = InboxEmbed.objects.create(slug="acme", name="Acme")
     link = AccessLink.objects.create(embed=embed)
     with pytest.raises(BusyError):
@@ -109,20 +113,18 @@ def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None
     assert resolve(link).state == State.UNKNOWN
 
 
-def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
-    kapso_sandbox: Sandbox, embed: InboxEmbed
-) -> None:
+def test_an_unfinished_revocation_is_continued(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     AccessLink.objects.update(state=State.REVOKING)
     assert resolve(AccessLink.objects.get()).state == State.REVOKED
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_a_link_that_is_certain_is_left_as_it_is(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_settled_link_is_left_alone(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     assert resolve(AccessLink.objects.get()).state == State.ACTIVE
     assert len(kapso_sandbox.requests) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_inside_a_transaction_it_refuses(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_inside_a_transaction_it_raises_an_error(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
         resolve(AccessLink.objects.get())

@@ -1,4 +1,4 @@
-"""What is wrong is said before anything is sent, at the field it is wrong in."""
+"""Wrong values are refused before anything is sent, with an error at their field."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     assert set(caught.value.message_dict) == {"slug", "language", "scope_id"}
 
 
-def test_right_values_are_stored_in_one_form() -> None:
+def test_valid_values_are_normalised() -> None:
     moment = datetime(2999, 1, 1, 12, 0, 30, 5, tzinfo=timezone.utc)
     assert clean_settings(
         {
@@ -94,7 +94,7 @@ def test_right_values_are_stored_in_one_form() -> None:
     }
 
 
-def test_origins_may_come_from_anything_that_can_be_gone_through_once() -> None:
+def test_origins_can_be_any_iterable() -> None:
     origins = (origin for origin in ["https://crm.example.com"])
     assert clean_settings({"allowed_origins": origins}) == {
         "allowed_origins": ["https://crm.example.com"]
@@ -102,7 +102,7 @@ def test_origins_may_come_from_anything_that_can_be_gone_through_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["Equipe 👩‍💻", "Équipe\u00a01", "فريق"])
-def test_a_name_may_be_of_any_script(name: str) -> None:
+def test_a_name_can_be_in_any_script(name: str) -> None:
     assert clean_settings({"name": name}) == {"name": name}
 
 
@@ -115,12 +115,12 @@ def test_none_is_blank() -> None:
     }
 
 
-def test_a_phone_number_id_is_a_row_of_digits() -> None:
+def test_a_phone_number_id_consists_of_digits() -> None:
     values = {"scope_type": "phone_number", "scope_id": "1234567890"}
     assert clean_settings(values) == values
 
 
-def test_a_time_without_a_zone_is_the_sites_own() -> None:
+def test_a_time_without_a_zone_is_in_the_sites_time_zone() -> None:
     naive = datetime(2999, 1, 1, 12, 0)
     with override_settings(USE_TZ=True):
         cleaned = clean_settings({"expires_at": naive})["expires_at"]
@@ -131,7 +131,7 @@ def test_a_time_without_a_zone_is_the_sites_own() -> None:
         assert clean_settings({"expires_at": aware})["expires_at"] == naive
 
 
-def test_nothing_is_sent_or_stored_for_a_wrong_value(db: None, kapso_sandbox: Sandbox) -> None:
+def test_nothing_is_sent_or_stored_if_a_value_is_wrong(db: None, kapso_sandbox: Sandbox) -> None:
     for values in ({"scope_id": "1"}, {"language": "pt"}, {"slug": "sync"}):
         with pytest.raises(ValidationError):
             create_embed(**{"slug": "support", "name": "Support", **values})
@@ -140,7 +140,7 @@ def test_nothing_is_sent_or_stored_for_a_wrong_value(db: None, kapso_sandbox: Sa
     assert not AccessLink.objects.exists()
 
 
-def test_the_mirror_takes_what_kapso_answered_and_leaves_what_it_did_not() -> None:
+def test_the_mirror_changes_only_the_fields_in_kapsos_answer() -> None:
     embed = InboxEmbed(
         name="Old", language="en", default_mode="dark", allowed_origins=["a.example"]
     )
@@ -163,7 +163,7 @@ def test_the_mirror_takes_what_kapso_answered_and_leaves_what_it_did_not() -> No
     assert len(embed.scope_name) == 255
 
 
-def test_the_mirror_keeps_times_as_the_site_does() -> None:
+def test_the_mirror_stores_times_in_the_sites_form() -> None:
     answer = Embed.from_json({"id": "1", "expires_at": "2999-01-01T15:00:00.5Z"})
     embed = InboxEmbed()
     with override_settings(USE_TZ=False):
@@ -171,7 +171,7 @@ def test_the_mirror_keeps_times_as_the_site_does() -> None:
     assert embed.expires_at == datetime(2999, 1, 1, 12, 0, 0, 500000)
 
 
-def test_a_time_that_the_site_cannot_have_counts_as_unsaid() -> None:
+def test_a_time_that_the_site_cannot_store_counts_as_missing() -> None:
     embed = InboxEmbed()
     with override_settings(USE_TZ=False):
         answer = {"id": "1", "name": "A", "last_used_at": "0001-01-01T00:00:00Z"}

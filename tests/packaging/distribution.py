@@ -1,4 +1,4 @@
-"""The distributions as they would be published, and what belongs into them."""
+"""The distributions as they would be published, and the files that belong into them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class BuildError(Exception):
-    """They could not be built; the text is what the build said."""
+    """The build failed. The message is its output."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Distributions:
     wheel: Path
 
     def files_of_the_sdist(self) -> set[str]:
-        """Return the path of every file, without the folder that holds them all."""
+        """Return the path of every file, without the archive's top-level folder."""
         with tarfile.open(self.sdist) as archive:
             names = [member.name for member in archive.getmembers() if member.isfile()]
         return {name.split("/", 1)[1] for name in names}
@@ -38,36 +38,36 @@ class Distributions:
 
 
 def git(*words: str) -> str:
-    """Return what git says of the checkout."""
+    """Return the output of a git command in the checkout."""
     command = ["git", "-C", str(ROOT), *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def tracked(*below: str) -> set[str]:
-    """Return the path of every file that git keeps and that is there."""
+    """Return the path of every tracked file that exists."""
     names = git("ls-files", "-z", "--", *below).split("\0")
     return {name for name in names if name and (ROOT / name).is_file()}
 
 
 def build(folder: Path, *, isolated: bool) -> Distributions:
-    """Build the source distribution, and the wheel from that one.
+    """Build the source distribution, and the wheel from it.
 
-    From a copy of what git keeps, so that nothing else gets in, and no folder of a build is left in
-    the checkout, from which setuptools would take files that are gone.
+    The build uses a copy of the tracked files, so that no other file is included. It also leaves no
+    build folder in the checkout, from which setuptools would include files that no longer exist.
 
     Args:
-        folder: an empty one.
-        isolated: with what pyproject.toml asks for and nothing else, taken from a registry;
-            otherwise with the setuptools that is installed here.
+        folder: an empty folder.
+        isolated: whether to install the build requirements of pyproject.toml from a registry, and
+            to build with them alone. Otherwise the build uses the installed setuptools.
 
     Raises:
-        BuildError: it did not work.
+        BuildError: the build failed.
     """
     copy, made = folder / "copy", folder / "dist"
     for name in tracked():
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
-    # Without --sdist and --wheel, the wheel is made of the source distribution.
+    # Without --sdist and --wheel, build makes the wheel from the source distribution.
     command = [sys.executable, "-m", "build", "--outdir", str(made), str(copy)]
     if not isolated:
         command.append("--no-isolation")

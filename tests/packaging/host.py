@@ -1,4 +1,4 @@
-"""A stranger's Django project, in an environment of its own, set up by the words of the README."""
+"""A new Django project in its own virtual environment, set up with the README's code blocks."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from .distribution import ROOT
 README = (ROOT / "README.md").read_text()
 QUICKSTART = README[README.index("## Into your own CRM") : README.index("## What it does")]
 
-#: How pip says that it has nowhere to take packages from.
+#: What pip prints if it reaches no package registry.
 _NO_REGISTRY = re.compile(r"No matching distribution found for|connection broken|Max retries")
 _PATIENCE = 60
 
 
 def unavailable(what: str) -> None:
-    """Skip a test that cannot be run on this machine; where CI is set, every one can."""
+    """Skip a test that cannot run on this machine, or fail if CI is set: there every test must."""
     if "CI" in os.environ:
         pytest.fail(what, pytrace=False)
     pytest.skip(what)
 
 
 def block(language: str, mark: str) -> str:
-    """Return the one code block of the quickstart in that language that has the mark in it."""
+    """Return the only code block of the quickstart in that language that contains the mark."""
     blocks = re.findall(rf"^```{language}\n(.*?)^```", QUICKSTART, re.DOTALL | re.MULTILINE)
     (found,) = (one for one in blocks if mark in one)
     return str(found)
 
 
 class Environment:
-    """A virtual environment without pip: the one that runs the tests serves for it, too.
+    """A virtual environment without pip, filled by the pip of the environment that runs the tests.
 
     Args:
-        folder: where to make it.
-        below: an environment whose packages it has as well, and may not change.
+        folder: where to create it.
+        below: an environment whose packages can also be imported here, and do not change.
     """
 
     def __init__(self, folder: Path, below: Environment | None = None) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
         paths = {"base": str(folder), "platbase": str(folder)}
-        # Python 3.10 has no name of its own for it.
+        # Python 3.10 has no scheme "venv".
         scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
         self.folder = folder
         self.scripts = Path(sysconfig.get_path("scripts", scheme, paths))
@@ -65,7 +65,7 @@ class Environment:
             (self.packages / "below.pth").write_text(f"{below.packages}\n")
 
     def install(self, *requirements: str) -> None:
-        """Install packages; skip the test where there is nowhere to take them from."""
+        """Install packages; skip the test if no package registry can be reached."""
         python = self.scripts / "python"
         pip = [
             sys.executable,
@@ -85,7 +85,7 @@ class Environment:
 
 @dataclass
 class Host:
-    """A project that `django-admin startproject` made, and its owner's environment variables."""
+    """A project that `django-admin startproject` created, and its owner's environment variables."""
 
     environment: Environment
     folder: Path
@@ -100,11 +100,11 @@ class Host:
         return self.folder / "crm" / "urls.py"
 
     def append(self, path: Path, text: str) -> None:
-        """Do as the README says: at the end of the file."""
+        """Append text to a file, as the README tells the reader to."""
         path.write_text(f"{path.read_text()}\n{text}")
 
     def run(self, *command: str, status: int = 0) -> str:
-        """Run a command line in the project's folder, and return what it says."""
+        """Run a command in the project's folder; return its output and errors."""
         done = subprocess.run(
             command, cwd=self.folder, env=self.variables(), capture_output=True, text=True
         )
@@ -112,17 +112,17 @@ class Host:
         return done.stdout + done.stderr
 
     def shell(self, code: str) -> str:
-        """Run Python in the project."""
+        """Run Python code in the project; return its output and errors."""
         return self.run("python", "manage.py", "shell", "--command", code)
 
     def copy(self, environment: Environment, folder: Path) -> Host:
-        """Return a copy of it that runs in another environment."""
+        """Return a copy of the project that runs in another environment."""
         shutil.copytree(self.folder, folder)
         return Host(environment, folder, self.secrets)
 
     @contextmanager
     def running(self, *command: str, until: str) -> Iterator[None]:
-        """Run a command until the end of the block, once its address answers."""
+        """Start a command, wait until its address answers, and stop it at the end of the block."""
         log = self.folder / f"{command[2]}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -142,14 +142,14 @@ class Host:
 
     @contextmanager
     def serving(self) -> Iterator[Browser]:
-        """Serve the site, and yield a browser at it."""
+        """Serve the site; yield a browser for it."""
         site = f"http://127.0.0.1:{free_port()}"
         command = ("python", "manage.py", "runserver", "--noreload", site.rpartition("/")[2])
         with self.running(*command, until=f"{site}/admin/login/"):
             yield Browser(site)
 
     def variables(self) -> dict[str, str]:
-        """Nothing of the checkout: not its settings, not its folder on the path."""
+        """Return the environment variables, without the checkout's settings and Python path."""
         own = {
             name: value
             for name, value in os.environ.items()
@@ -160,7 +160,7 @@ class Host:
 
 
 class Browser:
-    """What a signed-in person's browser asks a site for."""
+    """A browser that sends requests to one site, and can sign in."""
 
     def __init__(self, site: str) -> None:
         self.site = site
@@ -168,7 +168,7 @@ class Browser:
         self._session.trust_env = False
 
     def sign_in(self, username: str, password: str) -> None:
-        """Sign in by the form of Django's admin."""
+        """Sign in with the login form of Django's admin."""
         address = self.address("/admin/login/?next=/admin/")
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(address).text)
         assert token is not None
@@ -177,12 +177,12 @@ class Browser:
         assert answer.url == self.address("/admin/"), answer.text
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        """Ask for a page of the site, and follow no redirect."""
+        """Request a page of the site without following redirects."""
         address = self.address(path)
         return self._session.get(address, headers=headers, allow_redirects=False, timeout=_PATIENCE)
 
     def enter(self, page: str, frame: str) -> requests.Response:
-        """Load the frame of a page as a browser would."""
+        """Load the frame of a page, with the headers that a browser sends."""
         own = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "same-origin"}
         return self.get(frame, Referer=self.address(page), **own)
 
@@ -191,13 +191,13 @@ class Browser:
 
 
 def frame_in(html: str) -> str:
-    """Return where the one iframe of a page starts from."""
+    """Return the `src` of the page's only iframe."""
     (source,) = re.findall(r'<iframe[^>]* src="([^"]+)"', html)
     return unescape(source)
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a free port on the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def lowest() -> list[str]:
-    """Return each dependency, those of the extras included, at its lower bound."""
+    """Return each dependency, including those of the extras, pinned to its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     texts = chain(project["dependencies"], *project["optional-dependencies"].values())
     pins = []
@@ -29,5 +29,5 @@ def lowest() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("The lowest:", *lowest())
+    print("Lowest versions:", *lowest())
     sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "--quiet", *lowest()]))

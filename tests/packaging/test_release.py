@@ -1,4 +1,4 @@
-"""The check before a release names what is missing."""
+"""The check before a release names each problem."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .host import unavailable
 
 if find_spec("readme_renderer") is None:
     if "CI" in os.environ:
-        raise ImportError("What the check before a release needs is in .ci/requirements.txt.")
+        raise ImportError("The check before a release requires .ci/requirements.txt.")
     pytest.skip("The package readme-renderer is not installed.", allow_module_level=True)
 
 from . import release
@@ -29,15 +29,17 @@ SECTION = "The first one.\n"
     [
         (f"# Changes\n\n## 1.2.0 (2026-11-24)\n\n{SECTION}", None),
         (f"# Changes\n\n## 1.2.0 (2026-11-24)\n\n{SECTION}\n## 1.1.0 (2026-10-01)\n", None),
-        (f"# Changes\n\n## 1.2.0 (unreleased)\n\n{SECTION}", "put the day there"),
-        (f"# Changes\n\n## 1.2.0\n\n{SECTION}", "put the day there"),
-        ("# Changes\n\n## 1.2.0 (2026-11-24)\n\n## 1.1.0 (2026-10-01)\n\nOld.\n", "says nothing"),
+        (f"# Changes\n\n## 1.2.0 (unreleased)\n\n{SECTION}", "write the date"),
+        (f"# Changes\n\n## 1.2.0\n\n{SECTION}", "write the date"),
+        ("# Changes\n\n## 1.2.0 (2026-11-24)\n\n## 1.1.0 (2026-10-01)\n\nOld.\n", "empty section"),
         ("# Changes\n\n## 1.2.0 (2026-11-24)\n\n### New\n\n- All.\n", None),
         (f"# Changes\n\n## 1.1.0 (2026-10-01)\n\n{SECTION}", "has no section"),
-        (f"# Changes\n\n## 1.2.0.1 (2026-10-01)\n\n{SECTION}", "put the day there"),
+        (f"# Changes\n\n## 1.2.0.1 (2026-10-01)\n\n{SECTION}", "write the date"),
     ],
 )
-def test_the_changelog_has_a_dated_section(tmp_path: Path, text: str, words: str | None) -> None:
+def test_the_changelog_must_have_a_dated_section(
+    tmp_path: Path, text: str, words: str | None
+) -> None:
     (tmp_path / "CHANGELOG.md").write_text(text)
     found = list(release.changelog(tmp_path, "1.2.0"))
     if words is None:
@@ -47,9 +49,9 @@ def test_the_changelog_has_a_dated_section(tmp_path: Path, text: str, words: str
         assert words in finding
 
 
-def test_what_is_not_committed_is_named(tmp_path: Path) -> None:
+def test_an_uncommitted_file_is_named(tmp_path: Path) -> None:
     if shutil.which("git") is None:
-        unavailable("There is no git.")
+        unavailable("git is not installed.")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     assert list(release.uncommitted(tmp_path)) == []
     (tmp_path / "notes.txt").write_text("not yet")
@@ -59,7 +61,7 @@ def test_what_is_not_committed_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
-    """A catalogue of one text in Spanish, compiled."""
+    """Return a compiled Spanish catalogue of one text."""
     folder = tmp_path / "kapso_inbox" / "locale" / "es" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     texts = polib.POFile()
@@ -70,22 +72,20 @@ def catalogue(tmp_path: Path) -> Path:
     return folder / "django.po"
 
 
-def test_translations_that_are_complete_and_compiled_are_fine(
-    tmp_path: Path, catalogue: Path
-) -> None:
+def test_complete_and_compiled_translations_pass(tmp_path: Path, catalogue: Path) -> None:
     assert list(release.translations(tmp_path)) == []
 
 
-def test_a_text_without_a_translation_is_named(tmp_path: Path, catalogue: Path) -> None:
+def test_an_untranslated_text_is_named(tmp_path: Path, catalogue: Path) -> None:
     texts = polib.pofile(str(catalogue))
     texts.append(polib.POEntry(msgid="Settings", msgstr=""))
     texts.save()
     (finding,) = release.translations(tmp_path)
-    assert "1 texts are not translated into es" in finding
+    assert "not translated into es: 1" in finding
     assert "“Settings”" in finding
 
 
-def test_a_translation_that_is_not_compiled_is_named(tmp_path: Path, catalogue: Path) -> None:
+def test_a_catalogue_that_is_not_compiled_is_named(tmp_path: Path, catalogue: Path) -> None:
     texts = polib.pofile(str(catalogue))
     texts[0].msgstr = "Bandeja de entrada"
     texts.save()
@@ -95,7 +95,7 @@ def test_a_translation_that_is_not_compiled_is_named(tmp_path: Path, catalogue: 
     assert list(release.translations(tmp_path)) == [finding]
 
 
-def test_a_migration_that_is_missing_is_shown(tmp_path: Path) -> None:
+def test_a_missing_migration_is_shown(tmp_path: Path) -> None:
     app = tmp_path / "shop"
     (app / "migrations").mkdir(parents=True)
     (app / "migrations" / "__init__.py").touch()
@@ -113,7 +113,7 @@ def test_a_migration_that_is_missing_is_shown(tmp_path: Path) -> None:
     assert "Create model Order" in finding
 
 
-def test_a_schema_of_other_code_is_named_with_the_command_that_renews_it(tmp_path: Path) -> None:
+def test_an_outdated_schema_is_named_with_the_command_that_updates_it(tmp_path: Path) -> None:
     assert list(release.schema(ROOT)) == []
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "openapi.yaml").write_text("openapi: 3.1.0\n")
@@ -121,15 +121,15 @@ def test_a_schema_of_other_code_is_named_with_the_command_that_renews_it(tmp_pat
     assert "--file docs/openapi.yaml" in finding
 
 
-def test_this_readme_renders() -> None:
+def test_the_readme_renders() -> None:
     assert list(release.readme(ROOT)) == []
 
 
-def test_each_finding_is_told_and_the_exit_status_says_whether_there_was_one(
+def test_each_finding_is_printed_and_the_exit_status_says_whether_there_is_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    looks = [lambda root: iter(["One: mend it."]), lambda root: iter([])]
-    assert release.main(tmp_path, looks) == 1
-    assert capsys.readouterr().out.startswith("- One: mend it.\n")
-    assert release.main(tmp_path, looks[1:]) == 0
-    assert "Nothing is missing" in capsys.readouterr().out
+    checks = [lambda root: iter(["One: fix it."]), lambda root: iter([])]
+    assert release.main(tmp_path, checks) == 1
+    assert capsys.readouterr().out.startswith("- One: fix it.\n")
+    assert release.main(tmp_path, checks[1:]) == 0
+    assert "can be released" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What is published: its files, and a stranger's project that follows the README with it."""
+"""The published files, and a new project that follows the README with them."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ urlpatterns += [path("contact/", login_required(page))]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
-        unavailable(
-            "What belongs into the distributions is known from git, and this is no checkout."
-        )
+        unavailable("Requires git and a checkout, which say what belongs into the distributions.")
     if find_spec("build") is None:
         unavailable("The package build is not installed.")
     return build(tmp_path_factory.mktemp("built"), isolated=False)
@@ -72,8 +70,8 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(built: Distr
     }
 
 
-def test_the_wheel_holds_what_is_no_python(built: Distributions) -> None:
-    # Whatever git keeps: without one of these the app does not work.
+def test_the_wheel_holds_the_files_that_are_not_python(built: Distributions) -> None:
+    # Named here, and not only compared with git: the app does not work without these files.
     assert built.files_of_the_wheel() >= {
         "kapso_inbox/py.typed",
         "kapso_inbox/locale/es/LC_MESSAGES/django.mo",
@@ -84,7 +82,7 @@ def test_the_wheel_holds_what_is_no_python(built: Distributions) -> None:
     }
 
 
-def test_the_sdist_holds_package_and_documents_and_neither_tests_nor_pictures(
+def test_the_sdist_holds_the_package_and_documents_but_no_tests_and_no_pictures(
     built: Distributions,
 ) -> None:
     documents = {name for name in tracked("docs") if not name.startswith("docs/images/")}
@@ -105,7 +103,7 @@ def test_the_sdist_holds_package_and_documents_and_neither_tests_nor_pictures(
 
 @dataclass
 class Crm:
-    """The stranger's project, and what it looks like to somebody who signed in."""
+    """The new project, and the browser of a user who is signed in."""
 
     host: Host
     browser: Browser
@@ -113,7 +111,7 @@ class Crm:
 
 @pytest.fixture(scope="module")
 def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A new project in which the quickstart was carried out, with a sandbox for Kapso."""
+    """Yield a new project in which the quickstart was followed, with a sandbox as Kapso."""
     folder = tmp_path_factory.mktemp("stranger")
     assert ROOT not in folder.parents
     environment = Environment(folder / "environment")
@@ -143,7 +141,7 @@ def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iter
     words = ("--noinput", "--username=mona", "--email=mona@example.com")
     host.run("python", "manage.py", "createsuperuser", *words)
 
-    # A page as a CRM has it, before there is an inbox in it.
+    # A page of the CRM, with the README's tag in its template.
     templates = host.folder / "templates"
     templates.mkdir()
     (templates / "contact.html").write_text(block("django", "kapso_inbox"))
@@ -161,7 +159,7 @@ def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def crm(host: Host) -> Iterator[Crm]:
-    """The project as it is served, with the embed that the README makes in Python."""
+    """Serve the project, with the embed that the README creates in Python."""
     with host.serving() as browser:
         code = block("python", "ensure_embed(")
         assert code.count(ORIGIN_OF_THE_README) == 1
@@ -171,7 +169,7 @@ def crm(host: Host) -> Iterator[Crm]:
 
 
 @pytest.mark.parametrize("path", ["/contact/", "/kapso-inbox/support/"])
-def test_who_follows_the_readme_has_an_inbox_on_a_page(crm: Crm, path: str) -> None:
+def test_after_following_the_readme_a_page_shows_the_inbox(crm: Crm, path: str) -> None:
     page = crm.browser.get(path)
     assert page.status_code == 200, page.text
     launch = crm.browser.enter(path, frame_in(page.text))
@@ -182,14 +180,14 @@ def test_who_follows_the_readme_has_an_inbox_on_a_page(crm: Crm, path: str) -> N
     assert "<title>" in inbox.text
 
 
-def test_script_and_stylesheet_come_with_the_wheel(crm: Crm) -> None:
+def test_the_wheel_includes_script_and_stylesheet(crm: Crm) -> None:
     page = crm.browser.get("/contact/").text
     assets = re.findall(r'(?:src|href)="(/static/kapso_inbox/[^"]+)"', page)
     assert len(assets) == 2
     assert [crm.browser.get(asset).status_code for asset in assets] == [200, 200]
 
 
-def test_a_visitor_who_is_not_signed_in_is_sent_to_the_login(crm: Crm) -> None:
+def test_a_visitor_who_is_not_signed_in_is_redirected_to_the_login(crm: Crm) -> None:
     answer = Browser(crm.browser.site).get("/kapso-inbox/support/")
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith("/admin/login/")
@@ -204,7 +202,7 @@ def test_the_admin_lists_the_embed_and_offers_kapsos_numbers(crm: Crm) -> None:
     assert 'name="scope_type"' in form.text
 
 
-def test_the_texts_come_in_spanish(crm: Crm) -> None:
+def test_the_wheel_includes_the_spanish_texts(crm: Crm) -> None:
     said = crm.host.shell(
         "from django.utils import translation\n"
         "from kapso_inbox.models import InboxEmbed\n"
@@ -225,7 +223,7 @@ WithExtra = Callable[[str], Host]
 def with_extra(
     host: Host, built: Distributions, tmp_path_factory: pytest.TempPathFactory
 ) -> WithExtra:
-    """The same project with one extra installed, and none of the others."""
+    """Return a function that returns the project with exactly one extra installed."""
     folder = tmp_path_factory.mktemp("extras")
 
     def prepared(name: str) -> Host:
@@ -233,7 +231,7 @@ def with_extra(
         environment.install(f"{built.wheel}[{name}]")
         return host.copy(environment, folder / name / "project")
 
-    # All at once: most of an installation is waiting for the registry.
+    # All at once, because an installation mostly waits for the registry.
     names = ("api", "phone", "progress", "testing")
     with ThreadPoolExecutor() as pool:
         hosts = dict(zip(names, pool.map(prepared, names), strict=True))
@@ -279,7 +277,7 @@ def test_the_extra_progress_draws_a_bar_on_a_terminal(host: Host, with_extra: Wi
 
 
 def _on_a_terminal(host: Host) -> str:
-    """Return what `kapso_sync` writes to a terminal as its standard error."""
+    """Return what `kapso_sync` writes to standard error if that is a terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     try:
@@ -295,7 +293,7 @@ def _on_a_terminal(host: Host) -> str:
         os.close(theirs)
 
 
-def test_the_extra_testing_brings_the_fixture_to_a_hosts_own_tests(with_extra: WithExtra) -> None:
+def test_the_extra_testing_provides_the_fixture_for_a_hosts_tests(with_extra: WithExtra) -> None:
     blocks = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs/testing.md").read_text(), re.DOTALL | re.MULTILINE
     )

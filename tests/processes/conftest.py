@@ -1,4 +1,4 @@
-"""A database of its own for processes of their own, and a Kapso for them to talk to."""
+"""A separate database and a Kapso for the processes that these tests start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kapso_inbox.sandbox.server import SandboxServer
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
-from .house import PATIENCE, ROOT, House, environment_of, start_forkserver
+from .deployment import PATIENCE, ROOT, Deployment, environment_of, start_forkserver
 
 QUIET = ("--verbosity=0", "--skip-checks")
 _KEY = "kapso-key-of-the-processes-0123456789"
@@ -31,15 +31,16 @@ _KEY = "kapso-key-of-the-processes-0123456789"
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[str]:
-    """The address of an empty, migrated database like the one of the other tests.
+    """Create a migrated, empty database that other processes can open; yield its URL.
 
-    A file for SQLite, a database with a random name elsewhere: what other processes can open.
+    It is of the same kind as the database of the other tests: a file for SQLite, otherwise a
+    database with a random name on the same server.
     """
     given = environ.Env().str("DATABASE_URL", default="sqlite:///:memory:")
     name = f"kapso_processes_{uuid.uuid4().hex[:12]}"
     server = None
     if settings.DATABASES[connection.alias]["ENGINE"].endswith("sqlite3"):
-        # Who waits for another's lock waits as long as a test does, and not five seconds.
+        # Wait for a lock as long as a test waits, and not for Python's default of five seconds.
         url = f"sqlite:///{tmp_path_factory.mktemp('processes') / name}?timeout={PATIENCE}"
     else:
         url = urlunsplit(urlsplit(given)._replace(path=f"/{name}"))
@@ -57,15 +58,15 @@ def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: An
         yield url
     finally:
         if server is not None:
-            # A process that was killed may still be on the list of PostgreSQL.
+            # PostgreSQL may still list the connection of a process that was killed.
             force = " WITH (FORCE)" if server.vendor == "postgresql" else ""
             with django_db_blocker.unblock(), server._nodb_cursor() as cursor:
                 cursor.execute(f"DROP DATABASE {name}{force}")
 
 
 @pytest.fixture
-def house(database_url: str, django_db_blocker: Any) -> Iterator[House]:
-    """Processes that share an empty database and a Kapso without embeds."""
+def deployment(database_url: str, django_db_blocker: Any) -> Iterator[Deployment]:
+    """Yield a deployment with an empty database and a Kapso without embeds."""
     sandbox = Sandbox()
     sandbox.add_project(_KEY)
     ours = connections[connection.alias]
@@ -76,14 +77,14 @@ def house(database_url: str, django_db_blocker: Any) -> Iterator[House]:
             "INBOX_ORIGINS": [server.inbox_origin],
             "ENCRYPTION_KEYS": {"test": generate_key()},
         }
-        house = House(sandbox, configured)
+        deployment = Deployment(sandbox, configured)
         theirs = connections[connection.alias] = _connection_to(database_url)
         try:
             with django_db_blocker.unblock(), override_settings(KAPSO_INBOX=configured):
                 _empty(theirs)
-                yield house
+                yield deployment
         finally:
-            house.stop()
+            deployment.stop()
             theirs.close()
             connections[connection.alias] = ours
 
@@ -96,9 +97,9 @@ def _connection_to(url: str) -> Any:
 
 def _empty(theirs: Any) -> None:
     InboxEmbed.objects.update(current_link=None)
-    # Not by Django, which would refuse to delete links that live.
+    # In SQL, because the models refuse to delete live links.
     with theirs.cursor() as cursor:
         for model in (LaunchAttempt, InboxChange, AccessLink):
-            cursor.execute(f"DELETE FROM {model._meta.db_table}")  # noqa: S608 (a name of ours)
+            cursor.execute(f"DELETE FROM {model._meta.db_table}")  # noqa: S608 (our own name)
     for model in (InboxEmbed, User, Group):
         model.objects.all().delete()

@@ -1,6 +1,6 @@
-"""What a worker process has loaded: it is forked from one that has, as loading takes half a second.
+"""The modules that the fork server loads, so that each worker saves half a second.
 
-Nothing that a process may not share is open in that one: no connection, and no thread.
+The fork server must not open anything that processes cannot share: no connection, no thread.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from django.conf import settings
 
 django.setup()
 
-# What the actions import.
+# The modules that the actions import.
 from kapso_inbox.lifecycle import reencrypt  # noqa: E402, F401
 
 
 def prepare(kapso_inbox: dict[str, Any]) -> None:
-    """Give this process its setting."""
+    """Set this process's KAPSO_INBOX setting."""
     settings.KAPSO_INBOX = kapso_inbox

@@ -15,14 +15,14 @@ from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Fault
 from tests.hosts.people import User
 
-from .house import House, minutes_pass
+from .deployment import Deployment, minutes_pass
 
 SLUGS = ["sales", "support", "billing"]
 State = AccessLink.State
 
 
 def errors(outcomes: list[list[dict[str, Any]]], slug: str | None = None) -> Counter[str | None]:
-    """How often each error was met; None stands for none."""
+    """Count the outcomes by the name of their error; None counts the successes."""
     return Counter(
         outcome["error"]
         for steps in outcomes
@@ -32,7 +32,7 @@ def errors(outcomes: list[list[dict[str, Any]]], slug: str | None = None) -> Cou
 
 
 def texts(outcomes: list[list[dict[str, Any]]]) -> list[str]:
-    """What was said with each error, the rarest first."""
+    """Return the text of each error, the rarest kind first."""
     often = errors(outcomes)
     failed = [outcome for steps in outcomes for outcome in steps if outcome["error"]]
     failed.sort(key=lambda outcome: often[outcome["error"]])
@@ -40,71 +40,73 @@ def texts(outcomes: list[list[dict[str, Any]]]) -> list[str]:
 
 
 @pytest.fixture
-def slow_posts(house: House) -> None:
-    """Kapso takes its time with each POST, so that the others come in between."""
-    house.sandbox.order(Fault(method="POST", delay=0.15, times=1000))
+def slow_posts(deployment: Deployment) -> None:
+    """Let Kapso answer each POST slowly, so that the other processes act meanwhile."""
+    deployment.sandbox.order(Fault(method="POST", delay=0.15, times=1000))
 
 
 @pytest.mark.usefixtures("slow_posts")
-def test_of_four_that_create_an_embed_one_does_and_the_others_are_told_that_it_exists(
-    house: House,
+def test_if_four_processes_create_an_embed_one_does_and_the_others_learn_that_it_exists(
+    deployment: Deployment,
 ) -> None:
-    outcomes = house.at_once(*([("create_embed", slug) for slug in SLUGS] for _ in range(4)))
+    outcomes = deployment.at_once(*([("create_embed", slug) for slug in SLUGS] for _ in range(4)))
     for slug in SLUGS:
         assert errors(outcomes, slug) == {None: 1, "ValidationError": 3}, texts(outcomes)
-    assert house.posts() == dict.fromkeys(SLUGS, 1)
-    assert len(house.live()) == 3
-    house.assert_all_accounted_for()
+    assert deployment.posts() == dict.fromkeys(SLUGS, 1)
+    assert len(deployment.live()) == 3
+    deployment.assert_all_accounted_for()
 
 
 @pytest.mark.usefixtures("slow_posts")
-def test_of_four_that_ensure_an_embed_one_makes_it_and_the_others_get_it_or_are_told_to_wait(
-    house: House,
+def test_if_four_processes_ensure_an_embed_one_creates_it_and_the_others_get_it_or_must_wait(
+    deployment: Deployment,
 ) -> None:
-    outcomes = house.at_once(*([("ensure_embed", slug) for slug in SLUGS] for _ in range(4)))
+    outcomes = deployment.at_once(*([("ensure_embed", slug) for slug in SLUGS] for _ in range(4)))
     assert set(errors(outcomes)) <= {None, "BusyError"}, texts(outcomes)
     results = [step["result"] for steps in outcomes for step in steps if step["error"] is None]
     assert set(results) == {"active"}
-    assert house.posts() == dict.fromkeys(SLUGS, 1)
-    # Told to wait, they come again.
-    again = house.at_once(*([("ensure_embed", slug) for slug in SLUGS] for _ in range(2)))
+    assert deployment.posts() == dict.fromkeys(SLUGS, 1)
+    # Those that must wait try again.
+    again = deployment.at_once(*([("ensure_embed", slug) for slug in SLUGS] for _ in range(2)))
     assert set(errors(again)) == {None}
-    assert house.posts() == dict.fromkeys(SLUGS, 1)
-    house.assert_all_accounted_for()
+    assert deployment.posts() == dict.fromkeys(SLUGS, 1)
+    deployment.assert_all_accounted_for()
 
 
-def test_of_four_that_rotate_a_link_none_leaves_a_second_one(house: House) -> None:
-    house.sandbox.order(Fault(method="POST", delay=0.05, times=1000))
+def test_if_four_processes_rotate_a_link_only_one_link_lives(deployment: Deployment) -> None:
+    deployment.sandbox.order(Fault(method="POST", delay=0.05, times=1000))
     for slug in SLUGS:
         lifecycle.create_embed(slug=slug, name=slug)
-    outcomes = house.at_once(*([("rotate_embed", slug) for slug in SLUGS] * 2 for _ in range(4)))
+    outcomes = deployment.at_once(
+        *([("rotate_embed", slug) for slug in SLUGS] * 2 for _ in range(4))
+    )
     assert set(errors(outcomes)) <= {None, "BusyError"}, texts(outcomes)
     for slug in SLUGS:
         assert errors(outcomes, slug)[None] >= 1
-    assert sorted(link["name"].split()[0] for link in house.live()) == sorted(SLUGS)
+    assert sorted(link["name"].split()[0] for link in deployment.live()) == sorted(SLUGS)
     states = AccessLink.objects.values_list("state", flat=True)
     assert Counter(states)[State.ACTIVE] == len(SLUGS)
     assert set(states) == {State.ACTIVE, State.REVOKED}
-    house.assert_all_accounted_for()
-    house.assert_what_is_active_lives()
+    deployment.assert_all_accounted_for()
+    deployment.assert_what_is_active_lives()
 
 
-def test_of_four_that_revoke_an_embed_all_find_it_revoked(house: House) -> None:
-    house.sandbox.order(Fault(method="DELETE", delay=0.05, times=1000))
+def test_if_four_processes_revoke_an_embed_all_succeed(deployment: Deployment) -> None:
+    deployment.sandbox.order(Fault(method="DELETE", delay=0.05, times=1000))
     for slug in SLUGS:
         lifecycle.create_embed(slug=slug, name=slug)
-    outcomes = house.at_once(*([("revoke_embed", slug) for slug in SLUGS] for _ in range(4)))
+    outcomes = deployment.at_once(*([("revoke_embed", slug) for slug in SLUGS] for _ in range(4)))
     assert set(errors(outcomes)) == {None}, texts(outcomes)
-    assert house.live() == []
+    assert deployment.live() == []
     assert set(AccessLink.objects.values_list("state", flat=True)) == {State.REVOKED}
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_whatever_they_do_to_the_same_embeds_nothing_live_is_unaccounted_for(
-    house: House, seed: int
+def test_whatever_processes_do_to_the_same_embeds_every_live_link_is_accounted_for(
+    deployment: Deployment, seed: int
 ) -> None:
-    house.sandbox.order(Fault(method="POST", delay=0.03, times=1000))
-    house.sandbox.order(Fault(method="DELETE", delay=0.02, times=1000))
+    deployment.sandbox.order(Fault(method="POST", delay=0.03, times=1000))
+    deployment.sandbox.order(Fault(method="DELETE", delay=0.02, times=1000))
     slugs, chosen = SLUGS[:2], random.Random(seed)  # noqa: S311 (the same each time)
     acts = [
         *("create_embed", "ensure_embed", "rotate_embed", "rotate_embed", "revoke_embed"),
@@ -120,76 +122,76 @@ def test_whatever_they_do_to_the_same_embeds_nothing_live_is_unaccounted_for(
 
     for slug in slugs:
         lifecycle.create_embed(slug=slug, name=slug)
-    outcomes = house.at_once(*(job() for _ in range(4)))
+    outcomes = deployment.at_once(*(job() for _ in range(4)))
     allowed = {None, "BusyError", "RevokedError", "ValidationError"}
     assert set(errors(outcomes)) <= allowed, texts(outcomes)
-    house.assert_all_accounted_for()
-    house.assert_what_is_active_lives()
-    # None is left in the middle of something, and what was made of it can be brought to an end.
+    deployment.assert_all_accounted_for()
+    deployment.assert_what_is_active_lives()
+    # No action is left half done for ever: each embed can be rotated and then revoked.
     minutes_pass(10)
     for embed in InboxEmbed.objects.all():
         assert lifecycle.rotate_embed(embed).obstacle() is None
-    house.assert_all_accounted_for()
+    deployment.assert_all_accounted_for()
     for embed in InboxEmbed.objects.all():
         lifecycle.revoke_embed(embed)
     for link in AccessLink.objects.filter(state__in=AccessLink.LIVE):
         lifecycle.resolve_embed(link.embed)
-    assert house.live() == []
+    assert deployment.live() == []
 
 
-# One of them stands still at the worst moment
+# One process pauses at the worst moment
 
 
 def let_wait() -> None:
-    """Give another process the time to run into a lock."""
+    """Give another process the time to reach a lock."""
     time.sleep(0.3)
 
 
 @pytest.mark.parametrize("action", ["create_embed", "ensure_embed"])
 @pytest.mark.parametrize("moment", ["before insert", "before insert commit"])
-def test_who_creates_the_same_embed_waits_for_the_first_to_record_what_it_is_about_to_do(
-    house: House, moment: str, action: str
+def test_a_process_that_creates_the_same_embed_waits_until_the_first_has_committed_its_intent(
+    deployment: Deployment, moment: str, action: str
 ) -> None:
-    first = house.paused(("create_embed", "sales"), at=moment)
-    second = house.begin((action, "sales"))
+    first = deployment.paused(("create_embed", "sales"), at=moment)
+    second = deployment.begin((action, "sales"))
     let_wait()
     first.go_on()
     ended = {outcome["error"] for outcome in first.outcomes() + second.outcomes()}
-    # Before its first insert the first one holds nothing yet but, on SQLite, the file.
+    # Before its first insert, the first process holds no lock, except for the file on SQLite.
     assert None in ended
     assert ended <= {None, "ValidationError", "BusyError"}
-    assert house.posts() == {"sales": 1}
-    house.assert_all_accounted_for()
+    assert deployment.posts() == {"sales": 1}
+    deployment.assert_all_accounted_for()
 
 
 @pytest.mark.parametrize("moment", ["before insert", "before insert commit"])
-def test_who_rotates_the_same_link_waits_for_the_first_to_record_what_it_is_about_to_do(
-    house: House, moment: str
+def test_a_process_that_rotates_the_same_link_waits_until_the_first_has_committed_its_intent(
+    deployment: Deployment, moment: str
 ) -> None:
     lifecycle.create_embed(slug="sales", name="sales")
-    first = house.paused(("rotate_embed", "sales"), at=moment)
-    second = house.begin(("rotate_embed", "sales"))
+    first = deployment.paused(("rotate_embed", "sales"), at=moment)
+    second = deployment.begin(("rotate_embed", "sales"))
     let_wait()
     assert second.process.is_alive()
-    house.sandbox.order(Fault(method="POST", delay=0.5))
+    deployment.sandbox.order(Fault(method="POST", delay=0.5))
     first.go_on()
     assert [outcome["error"] for outcome in first.outcomes()] == [None]
     assert [outcome["error"] for outcome in second.outcomes()] == ["BusyError"]
-    assert house.posts() == {"sales": 2}
-    assert len(house.live()) == 1
-    house.assert_all_accounted_for()
+    assert deployment.posts() == {"sales": 2}
+    assert len(deployment.live()) == 1
+    deployment.assert_all_accounted_for()
 
 
 @pytest.mark.parametrize("moment", ["before POST", "after POST", "before POST commit"])
 @pytest.mark.parametrize("action", ["create_embed", "rotate_embed"])
-def test_what_is_revoked_while_it_is_made_does_not_live(
-    house: House, action: str, moment: str
+def test_an_embed_that_is_revoked_while_its_link_is_created_has_no_live_link(
+    deployment: Deployment, action: str, moment: str
 ) -> None:
     if action == "rotate_embed":
         lifecycle.create_embed(slug="sales", name="sales")
-    first = house.paused((action, "sales"), at=moment)
-    second = house.begin(("revoke_embed", "sales"))
-    if moment != "before POST commit":  # there the first one holds the lock
+    first = deployment.paused((action, "sales"), at=moment)
+    second = deployment.begin(("revoke_embed", "sales"))
+    if moment != "before POST commit":  # at that moment the first process holds the lock
         assert second.outcomes()[0]["error"] is None
     let_wait()
     first.go_on()
@@ -200,25 +202,25 @@ def test_what_is_revoked_while_it_is_made_does_not_live(
     else:
         assert outcome["error"] == "BusyError"
         assert "revoked" in outcome["text"]
-    assert house.live() == []
+    assert deployment.live() == []
     assert set(AccessLink.objects.values_list("state", flat=True)) == {State.REVOKED}
 
 
 @pytest.mark.parametrize("meanwhile", ["rotate_embed", "ensure_embed", "resolve_links"])
 @pytest.mark.parametrize("moment", ["before POST", "after POST"])
-def test_who_slept_for_longer_than_any_request_takes_leaves_no_second_link(
-    house: House, moment: str, meanwhile: str
+def test_a_process_that_pauses_for_longer_than_any_request_leaves_no_second_link(
+    deployment: Deployment, moment: str, meanwhile: str
 ) -> None:
-    """Its link was taken for abandoned, and perhaps another one made."""
-    first = house.paused(("create_embed", "sales"), at=moment)
+    """The other process treats its link as abandoned, and may create another one."""
+    first = deployment.paused(("create_embed", "sales"), at=moment)
     minutes_pass(10)
-    [other] = house.begin((meanwhile, "sales")).outcomes()
+    [other] = deployment.begin((meanwhile, "sales")).outcomes()
     assert other["error"] is None
-    house.assert_all_accounted_for()
+    deployment.assert_all_accounted_for()
     first.go_on()
     assert [outcome["error"] for outcome in first.outcomes()] == ["BusyError"]
-    house.assert_all_accounted_for()
-    assert len(house.live()) == (0 if meanwhile == "resolve_links" else 1)
+    deployment.assert_all_accounted_for()
+    assert len(deployment.live()) == (0 if meanwhile == "resolve_links" else 1)
 
 
 @pytest.mark.parametrize(
@@ -229,48 +231,50 @@ def test_who_slept_for_longer_than_any_request_takes_leaves_no_second_link(
         ("rotate_embed", "before POST commit"),
     ],
 )
-def test_an_agent_who_opens_an_inbox_in_the_midst_of_a_change_is_no_deadlock(
-    house: House, action: str, moment: str
+def test_launching_an_inbox_during_a_change_does_not_deadlock(
+    deployment: Deployment, action: str, moment: str
 ) -> None:
-    """The record of an opening names the embed and the link, and so do the locks of a change."""
+    """The row of an opening refers to the embed and the link, which a change locks."""
     lifecycle.create_embed(slug="sales", name="sales")
     User.objects.create_superuser("ana")
-    changing = house.paused((action, "sales"), at=moment)
-    opening = house.begin(("launches", ["sales"], 1))
+    changing = deployment.paused((action, "sales"), at=moment)
+    opening = deployment.begin(("launches", ["sales"], 1))
     let_wait()
     changing.go_on()
     assert [outcome["text"] for outcome in changing.outcomes()] == [""]
     assert [outcome["result"] for outcome in opening.outcomes()] == [{"opened": 1}]
-    house.assert_all_accounted_for()
+    deployment.assert_all_accounted_for()
 
 
 @pytest.mark.parametrize(
     "other", [("resolve_links", "sales"), ("launches", ["sales"], 1), ("command", "kapso_sync")]
 )
-def test_what_puts_a_link_right_in_the_midst_of_a_change_is_no_deadlock(
-    house: House, other: tuple[Any, ...]
+def test_correcting_a_link_during_a_change_does_not_deadlock(
+    deployment: Deployment, other: tuple[Any, ...]
 ) -> None:
-    """One link's making is uncertain, the other's secret does not open: both get an entry."""
+    """One link is uncertain, the other's secret cannot be decrypted: both get an audit entry."""
     embed = lifecycle.create_embed(slug="sales", name="sales")
     AccessLink.objects.update(sealed_url="v1.gone.AAAA")
     User.objects.create_superuser("ana")
-    house.sandbox.order(Fault(method="POST", drop="after"))
+    deployment.sandbox.order(Fault(method="POST", drop="after"))
     with pytest.raises(UncertainError):
         lifecycle.rotate_embed(embed)
-    revoking = house.paused(("revoke_embed", "sales"), at="before update update")
-    putting_right = house.begin(other)
+    revoking = deployment.paused(("revoke_embed", "sales"), at="before update update")
+    correcting = deployment.begin(other)
     let_wait()
     revoking.go_on()
-    ended = revoking.outcomes() + putting_right.outcomes()
+    ended = revoking.outcomes() + correcting.outcomes()
     assert [outcome["text"] for outcome in ended] == ["", ""]
-    house.assert_all_accounted_for()
+    deployment.assert_all_accounted_for()
 
 
-def test_a_rotation_of_keys_in_the_midst_of_a_change_is_no_deadlock(house: House) -> None:
+def test_rotating_the_encryption_keys_during_a_change_does_not_deadlock(
+    deployment: Deployment,
+) -> None:
     lifecycle.create_embed(slug="sales", name="sales")
     AccessLink.objects.update(sealed_url="v1.gone.AAAA")
-    revoking = house.paused(("revoke_embed", "sales"), at="before update update")
-    rotating = house.begin(("command", "kapso_rotate_keys"))
+    revoking = deployment.paused(("revoke_embed", "sales"), at="before update update")
+    rotating = deployment.begin(("command", "kapso_rotate_keys"))
     let_wait()
     revoking.go_on()
     assert [outcome["text"] for outcome in revoking.outcomes()] == [""]

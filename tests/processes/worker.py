@@ -1,8 +1,7 @@
-"""One process of several: says "ready", is told to go on, takes its steps, says how they ended.
+"""What a started process runs.
 
-Where it is to die it kills itself at that moment, such as `before POST` or `after POST commit`:
-before or after the last of these events, the others having come before it in that order. Where it
-is to pause it says "paused" at that moment, and goes on when it is told to.
+It says "ready", waits until it is told to go on, takes its steps, and says how each of them ended.
+At a given moment it can kill itself, or say "paused" and wait until it is told to go on.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ def run(
     """Take some steps.
 
     Args:
-        parent: who listens.
-        steps: the name of an action each, and its arguments.
-        kapso_inbox: the setting.
-        moment: at which something happens; None = nothing does.
-        then: what that is, "die" or "pause".
+        parent: the connection to the test.
+        steps: the name and the arguments of an action each.
+        kapso_inbox: the KAPSO_INBOX setting.
+        moment: the moment at which to do what `then` says (see `act_at`); None for never.
+        then: "die" or "pause".
     """
     try:
         from .prepared import prepare
@@ -46,7 +45,7 @@ def run(
         parent.recv()
 
         def pause() -> None:
-            """Stand still, as a process does that the system leaves without time."""
+            """Stop for a while, like a process that the system does not schedule."""
             parent.send("paused")
             parent.recv()
 
@@ -59,28 +58,29 @@ def run(
 
 
 def outcome_of(action: str, *args: Any) -> dict[str, Any]:
-    """Take one step, and say how it ended."""
+    """Take one step; return its result or its error."""
     started = time.monotonic()
     outcome: dict[str, Any] = {"action": action, "args": args, "error": None, "text": ""}
     try:
         outcome["result"] = ACTIONS[action](*args)
-    except Exception as error:  # noqa: BLE001 (all of them are outcomes; the test says which may be)
+    except Exception as error:  # noqa: BLE001 (the test decides which errors are expected)
         outcome |= {"error": type(error).__name__, "text": str(error)}
     return {**outcome, "seconds": time.monotonic() - started}
 
 
 def die() -> None:
-    """End as by `kill -9`: nothing is closed, rolled back or told to anyone."""
+    """Kill this process as by `kill -9`: it closes, rolls back and reports nothing."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def act_at(moment: str, act: Callable[[], None]) -> None:
-    """Do something at a moment that is seen at the edges: in HTTP, in SQL or in a commit.
+    """Call a function once, at a moment such as `before POST` or `after POST commit`.
 
     Args:
-        moment: `before` or `after`, then events: `POST`, `DELETE` and so on of HTTP; `insert`,
-            `update`, `select` of SQL; `commit`.
-        act: what to do then, once.
+        moment: `before` or `after`, then one or more events that happen in that order. The moment
+            is before or after the last of them. An event is an HTTP method (`POST`, `DELETE`), an
+            SQL statement (`insert`, `update`, `select`) or `commit`.
+        act: the function to call.
     """
     from tests.hosts.database import connection
 
@@ -154,7 +154,7 @@ def resolve_links(slug: str) -> None:
 
 
 def launches(slugs: list[str], rounds: int) -> dict[str, int]:
-    """Open each inbox so many times, as the user who comes first; count how it ended."""
+    """Launch each inbox `rounds` times, as the only user; return the number of each outcome."""
     from django.test import RequestFactory
 
     from kapso_inbox.inbox import launch
@@ -175,7 +175,7 @@ def launches(slugs: list[str], rounds: int) -> dict[str, int]:
 
 
 def present(slug: str, ticket: str) -> int:
-    """Begin a launch by ticket, as a browser that is signed in to nothing; return the status."""
+    """Launch an inbox with a ticket, as an anonymous browser; return the HTTP status."""
     from django.contrib.auth.models import AnonymousUser
     from django.test import RequestFactory
 
@@ -187,7 +187,7 @@ def present(slug: str, ticket: str) -> int:
 
 
 def command(name: str, *options: str) -> str:
-    """Run a management command; return what it says."""
+    """Run a management command; return its output."""
     from django.core.management import call_command
 
     out = io.StringIO()

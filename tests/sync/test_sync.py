@@ -1,3 +1,5 @@
+"""A sync mirrors Kapso's list, settles links, renews them and prunes the audit trail."""
+
 from __future__ import annotations
 
 import io
@@ -62,7 +64,7 @@ def pass_time(by: timedelta) -> None:
 
 
 def elsewhere(sandbox: Sandbox, number: int = 1) -> list[dict[str, Any]]:
-    """Embeds that somebody made in Kapso."""
+    """Create embeds at Kapso itself, as somebody does in Kapso's own pages."""
     project = sandbox.project()
     settings = {"scope_type": "project", "default_mode": "dark"}
     return [project.create({"name": f"Elsewhere {n}", **settings}) for n in range(number)]
@@ -71,7 +73,7 @@ def elsewhere(sandbox: Sandbox, number: int = 1) -> list[dict[str, Any]]:
 # The mirror
 
 
-def test_what_was_changed_at_kapso_is_mirrored(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_change_at_kapso_is_mirrored(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     pass_time(timedelta(minutes=1))
     record = kapso_sandbox.project().active_embeds()[0]
     kapso_sandbox.project().update(record["id"], {"name": "Renamed", "default_mode": "dark"})
@@ -82,7 +84,7 @@ def test_what_was_changed_at_kapso_is_mirrored(kapso_sandbox: Sandbox, embed: In
     assert nothing_to_do(sync_project())
 
 
-def test_what_was_changed_here_while_the_list_was_read_is_newer(
+def test_a_change_made_here_while_the_list_is_read_is_kept(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -103,7 +105,9 @@ def test_what_was_changed_here_while_the_list_was_read_is_newer(
     assert embed.name == "Newer"
 
 
-def test_a_link_revoked_at_kapso_is_found_out(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_link_that_was_revoked_at_kapso_becomes_revoked(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
     kapso_sandbox.project().revoke(link_of(embed).kapso_id)
     assert sync_project().ended == 1
     link = link_of(embed)
@@ -112,7 +116,7 @@ def test_a_link_revoked_at_kapso_is_found_out(kapso_sandbox: Sandbox, embed: Inb
     assert (found.username, found.details) == ("kapso_sync", "Found revoked at Kapso.")
 
 
-def test_an_embed_gone_from_the_whole_list_is_over(
+def test_a_link_missing_from_the_complete_list_becomes_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -121,7 +125,7 @@ def test_an_embed_gone_from_the_whole_list_is_over(
     assert link_of(embed).state == State.REVOKED
 
 
-def test_what_a_list_lacks_that_shifted_while_it_was_read_lives_on(
+def test_a_link_missing_from_a_list_that_shifted_while_it_was_read_stays_active(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -133,7 +137,7 @@ def test_what_a_list_lacks_that_shifted_while_it_was_read_lives_on(
 
 
 @pytest.mark.parametrize("wrong", [Answer(500, "oops"), Answer(200, "nonsense"), Answer(401, {})])
-def test_what_a_list_lacks_lives_on_where_kapso_cannot_be_asked_for_it(
+def test_a_link_missing_from_the_list_stays_active_if_kapso_cannot_be_asked_about_it(
     kapso_sandbox: Sandbox, embed: InboxEmbed, wrong: Answer
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -146,7 +150,7 @@ def test_what_a_list_lacks_lives_on_where_kapso_cannot_be_asked_for_it(
     assert link_of(embed).reveal_url()
 
 
-def test_what_was_made_while_the_list_was_read_is_not_gone(
+def test_a_link_created_while_the_list_is_read_stays_active(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.fail_next(
@@ -158,7 +162,7 @@ def test_what_was_made_while_the_list_was_read_is_not_gone(
 
 
 @pytest.mark.parametrize("wrong", [Answer(500, "oops"), Answer(200, "nonsense"), Answer(401, {})])
-def test_nothing_is_gone_where_the_list_is_not_whole(
+def test_an_incomplete_list_does_not_prove_that_a_link_is_gone(
     kapso_sandbox: Sandbox, embed: InboxEmbed, wrong: Answer
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -177,7 +181,7 @@ def test_nothing_is_gone_where_the_list_is_not_whole(
     assert link_of(embed).state == State.ACTIVE
 
 
-def test_nothing_is_concluded_under_the_key_of_another_project(
+def test_under_the_key_of_another_project_a_sync_changes_nothing(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     pass_time(timedelta(minutes=1))
@@ -203,10 +207,10 @@ def test_a_new_key_of_the_same_project_is_recognised(
         assert sync_project().ended == 1
 
 
-# What was made elsewhere
+# Embeds created elsewhere
 
 
-def test_an_embed_made_elsewhere_is_shown_and_never_touched(kapso_sandbox: Sandbox) -> None:
+def test_an_embed_created_elsewhere_is_shown_and_never_touched(kapso_sandbox: Sandbox) -> None:
     (record,) = elsewhere(kapso_sandbox)
     assert sync_project().unmanaged == 1
     embed = InboxEmbed.objects.get()
@@ -218,7 +222,7 @@ def test_an_embed_made_elsewhere_is_shown_and_never_touched(kapso_sandbox: Sandb
     assert {request.method for request in kapso_sandbox.requests} == {"GET"}
 
 
-def test_it_is_adopted_by_a_rotation(kapso_sandbox: Sandbox) -> None:
+def test_a_rotation_adopts_an_embed_created_elsewhere(kapso_sandbox: Sandbox) -> None:
     (record,) = elsewhere(kapso_sandbox)
     sync_project()
     rotate_embed(InboxEmbed.objects.get())
@@ -228,7 +232,7 @@ def test_it_is_adopted_by_a_rotation(kapso_sandbox: Sandbox) -> None:
     assert InboxEmbed.objects.get().obstacle() is None
 
 
-def test_it_can_be_revoked(kapso_sandbox: Sandbox) -> None:
+def test_an_embed_created_elsewhere_can_be_revoked(kapso_sandbox: Sandbox) -> None:
     elsewhere(kapso_sandbox)
     sync_project()
     revoke_embed(InboxEmbed.objects.get())
@@ -236,14 +240,14 @@ def test_it_can_be_revoked(kapso_sandbox: Sandbox) -> None:
     assert nothing_to_do(sync_project())
 
 
-def test_one_that_is_revoked_already_is_not_shown(kapso_sandbox: Sandbox) -> None:
+def test_a_revoked_embed_created_elsewhere_is_not_shown(kapso_sandbox: Sandbox) -> None:
     (record,) = elsewhere(kapso_sandbox)
     kapso_sandbox.project().revoke(record["id"])
     assert nothing_to_do(sync_project())
     assert not InboxEmbed.objects.exists()
 
 
-def test_one_with_an_odd_id_or_no_name_is_shown_all_the_same(kapso_sandbox: Sandbox) -> None:
+def test_an_embed_with_an_odd_id_or_without_a_name_is_shown(kapso_sandbox: Sandbox) -> None:
     odd = {"id": "x" * 60, "name": "", "status": "active", "scope_type": "planet"}
     meta = {"page": 1, "per_page": 100, "total_pages": 1, "total_count": 1}
     for _ in range(2):
@@ -254,10 +258,10 @@ def test_one_with_an_odd_id_or_no_name_is_shown_all_the_same(kapso_sandbox: Sand
     assert embed.name
 
 
-# Healing
+# Unsettled links
 
 
-def test_what_was_made_after_all_is_revoked(kapso_sandbox: Sandbox) -> None:
+def test_an_uncertain_link_that_kapso_did_create_is_revoked(kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(method="POST", drop="after")
     with pytest.raises(UncertainError):
         create_embed(slug="acme", name="Acme")
@@ -267,7 +271,9 @@ def test_what_was_made_after_all_is_revoked(kapso_sandbox: Sandbox) -> None:
     assert AccessLink.objects.get().state == State.REVOKED
 
 
-def test_what_was_never_made_is_failed_after_two_whole_lists(kapso_sandbox: Sandbox) -> None:
+def test_an_uncertain_link_that_kapso_never_created_is_failed_after_two_complete_lists(
+    kapso_sandbox: Sandbox,
+) -> None:
     kapso_sandbox.fail_next(method="POST", drop="before")
     with pytest.raises(UncertainError):
         create_embed(slug="acme", name="Acme")
@@ -280,7 +286,7 @@ def test_what_was_never_made_is_failed_after_two_whole_lists(kapso_sandbox: Sand
     assert AccessLink.objects.get().state == State.FAILED
 
 
-def test_a_making_that_was_abandoned_is_settled(kapso_sandbox: Sandbox) -> None:
+def test_an_abandoned_creation_is_settled(kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(method="POST", error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         create_embed(slug="acme", name="Acme")
@@ -293,7 +299,7 @@ def test_a_making_that_was_abandoned_is_settled(kapso_sandbox: Sandbox) -> None:
     assert AccessLink.objects.get().state == State.FAILED
 
 
-def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None:
+def test_a_link_that_is_being_created_is_left_alone(kapso_sandbox: Sandbox) -> None:
     original = kapso_sandbox.handle
 
     def handle(request: Any, **kw: Any) -> Any:
@@ -308,9 +314,7 @@ def test_a_link_that_is_being_made_is_left_alone(kapso_sandbox: Sandbox) -> None
     assert InboxEmbed.objects.count() == 1
 
 
-def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
-    kapso_sandbox: Sandbox, embed: InboxEmbed
-) -> None:
+def test_an_unfinished_revocation_is_continued(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     kapso_sandbox.fail_next(method="DELETE", drop="before")
     with pytest.raises(UncertainError):
         revoke_embed(embed)
@@ -322,17 +326,17 @@ def test_a_revocation_that_is_not_done_yet_is_gone_on_with(
     assert link_of(embed).state == State.REVOKED
 
 
-def test_a_link_that_lives_though_it_should_not_is_revoked(
+def test_a_live_link_that_is_stored_as_revoked_is_revoked(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    """A database that was restored from a backup, say."""
+    """For example after the database was restored from a backup."""
     AccessLink.objects.update(state=State.REVOKED)
     pass_time(timedelta(minutes=1))
     assert sync_project().revoked == 1
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_somebody_is_asked_to_look_where_an_uncertain_link_stays_uncertain(
+def test_a_link_that_stays_uncertain_is_reported_as_a_problem(
     kapso_sandbox: Sandbox,
 ) -> None:
     kapso_sandbox.fail_next(method="POST", drop="before")
@@ -348,7 +352,7 @@ def test_somebody_is_asked_to_look_where_an_uncertain_link_stays_uncertain(
 # Renewing
 
 
-def test_a_link_about_to_expire_gets_a_successor_that_lives_as_long(
+def test_a_link_about_to_expire_is_replaced_by_one_with_the_same_lifetime(
     kapso_sandbox: Sandbox, sales: Group
 ) -> None:
     expires = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
@@ -369,7 +373,7 @@ def test_a_link_about_to_expire_gets_a_successor_that_lives_as_long(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_without_renew_before_an_expiry_is_an_end(
+def test_without_renew_before_a_link_is_not_renewed(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     InboxEmbed.objects.update(expires_at=django_timezone.now() + timedelta(minutes=1))
@@ -377,7 +381,7 @@ def test_without_renew_before_an_expiry_is_an_end(
     assert len(kapso_sandbox.project().links()) == 1
 
 
-def test_a_renewal_that_fails_leaves_the_old_link_and_is_told(
+def test_a_renewal_that_fails_keeps_the_old_link_and_is_reported(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
@@ -399,7 +403,7 @@ def two_about_to_expire(kapso_sandbox: Sandbox) -> list[InboxEmbed]:
     return embeds
 
 
-def test_what_is_revoked_while_another_is_renewed_stays_revoked(
+def test_an_embed_that_is_revoked_while_another_is_renewed_stays_revoked(
     two_about_to_expire: list[InboxEmbed], kapso_sandbox: Sandbox
 ) -> None:
     def revoke_the_other(embed: InboxEmbed, **_: Any) -> None:
@@ -417,7 +421,7 @@ def test_what_is_revoked_while_another_is_renewed_stays_revoked(
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
 
-def test_a_link_that_lives_no_longer_than_that_is_renewed_at_half_of_its_life(
+def test_a_link_with_a_lifetime_below_renew_before_is_renewed_after_half_of_it(
     embed: InboxEmbed,
 ) -> None:
     soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=3)
@@ -428,7 +432,7 @@ def test_a_link_that_lives_no_longer_than_that_is_renewed_at_half_of_its_life(
         assert [sync_project().renewed for _ in range(2)] == [1, 0]
 
 
-def test_a_new_link_is_told_of_though_the_old_one_waits_to_be_revoked(
+def test_a_rotation_is_signalled_although_the_old_link_could_not_be_revoked(
     two_about_to_expire: list[InboxEmbed], kapso_sandbox: Sandbox
 ) -> None:
     told: list[str] = []
@@ -446,7 +450,7 @@ def test_a_new_link_is_told_of_though_the_old_one_waits_to_be_revoked(
     assert told == ["one"]
 
 
-def test_a_key_of_which_kapso_cannot_say_whose_it_is_changes_nothing(
+def test_nothing_is_done_if_kapso_cannot_say_which_project_the_key_belongs_to(
     two_about_to_expire: list[InboxEmbed], kapso_sandbox: Sandbox
 ) -> None:
     AccessLink.objects.update(key_fingerprint="another")
@@ -458,10 +462,12 @@ def test_a_key_of_which_kapso_cannot_say_whose_it_is_changes_nothing(
     assert {request.method for request in kapso_sandbox.requests} == {"GET"}
 
 
-# The record
+# The audit trail
 
 
-def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_the_audit_trail_of_openings_is_pruned_after_the_retention_time(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
     old = django_timezone.now() - timedelta(days=31)
     for _ in range(3):
         LaunchAttempt.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
@@ -478,7 +484,7 @@ def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: Inbo
 # A dry run
 
 
-def test_a_dry_run_tells_and_writes_nothing(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_a_dry_run_reports_and_writes_nothing(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     elsewhere(kapso_sandbox, 2)
     gone = create_embed(slug="gone", name="Gone")
     del kapso_sandbox.project().embeds[link_of(gone).kapso_id]
@@ -500,7 +506,7 @@ def test_a_dry_run_tells_and_writes_nothing(kapso_sandbox: Sandbox, embed: Inbox
     assert {request.method for request in kapso_sandbox.requests[sent:]} == {"GET"}
 
 
-# What it costs
+# Costs
 
 
 def queries_of(new: int, sandbox: Sandbox, counted: Any) -> int:
@@ -515,21 +521,21 @@ def queries_of(new: int, sandbox: Sandbox, counted: Any) -> int:
     return len(captured.captured_queries)
 
 
-def test_a_page_costs_as_many_requests_and_queries_however_full_it_is(
+def test_a_full_page_costs_no_more_requests_and_queries_than_a_short_one(
     kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     few = queries_of(2, kapso_sandbox, django_assert_max_num_queries)
     kapso_sandbox.requests.clear()
     many = queries_of(90, kapso_sandbox, django_assert_max_num_queries)
-    assert many - few <= 1  # SQLite takes so many values a query
+    assert many - few <= 1  # SQLite limits the values in a query
     assert len(kapso_sandbox.requests) == 2
 
 
-def test_new_embeds_of_a_page_cost_as_many_queries_however_many(
+def test_the_number_of_queries_does_not_depend_on_the_number_of_new_embeds(
     kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     counts = []
-    # SQLite takes 999 values in a statement, which is some fifty rows.
+    # SQLite accepts 999 values in a statement, which is about fifty rows.
     for number in (2, 2, 50):
         elsewhere(kapso_sandbox, number)
         with django_assert_max_num_queries(1000) as captured:
@@ -542,12 +548,12 @@ def test_new_embeds_of_a_page_cost_as_many_queries_however_many(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_refuses_inside_a_transaction(kapso_sandbox: Sandbox) -> None:
+def test_inside_a_transaction_it_raises_an_error(kapso_sandbox: Sandbox) -> None:
     with transaction.atomic(using=connection.alias), pytest.raises(InsideTransactionError):
         sync_project()
 
 
-def test_a_project_that_is_not_configured_is_said() -> None:
+def test_a_project_that_is_not_configured_is_named_in_the_error() -> None:
     with pytest.raises(ImproperlyConfigured, match="clinic"):
         sync_project("clinic")
 
@@ -566,20 +572,20 @@ def run(*args: str, status: int = 0) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def test_the_command_sums_up_in_words(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_the_command_prints_a_summary(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     assert run() == ("default: 1 embeds at Kapso; all agrees.\n", "")
     elsewhere(kapso_sandbox)
     assert "1 would be shown as unmanaged" in run("--dry-run")[0]
     assert "1 shown as unmanaged" in run()[0]
 
 
-def test_the_command_sums_up_for_programs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
+def test_the_command_prints_json_for_programs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     out, _ = run("--json")
     (report,) = json.loads(out)
     assert (report["project"], report["complete"], report["listed"]) == ("default", True, 1)
 
 
-def test_the_exit_status_tells_cron_that_somebody_must_look(
+def test_the_exit_status_tells_cron_about_a_problem(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.fail_next(answer=Answer(401, {}))
@@ -588,7 +594,7 @@ def test_the_exit_status_tells_cron_that_somebody_must_look(
     assert "could not be read to its end" in err
 
 
-def test_each_project_gets_its_turn_whatever_happens_in_another(kapso_sandbox: Sandbox) -> None:
+def test_a_project_is_synced_whatever_happens_in_another(kapso_sandbox: Sandbox) -> None:
     with with_settings(PROJECTS={"clinic": {"API_KEY": "unknown-to-kapso"}}):
         out, _err = run(status=1)
         assert run("--project", "default")[0].startswith("default: 0 embeds")
@@ -596,7 +602,7 @@ def test_each_project_gets_its_turn_whatever_happens_in_another(kapso_sandbox: S
     assert "default: 0 embeds at Kapso; all agrees." in out
 
 
-def test_a_project_that_is_not_there_is_a_clear_error() -> None:
+def test_the_command_refuses_unknown_projects_and_invalid_settings() -> None:
     with pytest.raises(CommandError, match="no project 'clinic'") as caught:
         call_command("kapso_sync", "--project", "clinic")
     assert caught.value.returncode == 2
@@ -606,19 +612,33 @@ def test_a_project_that_is_not_there_is_a_clear_error() -> None:
         call_command("kapso_sync")
 
 
-def test_a_terminal_is_shown_a_bar(
+def test_a_terminal_shows_a_progress_bar(
     kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("tqdm", reason="It takes the extra progress.")
+    pytest.importorskip("tqdm", reason="Requires the extra progress.")
     elsewhere(kapso_sandbox, 3)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     call_command("kapso_sync")
     assert "embeds" in capsys.readouterr().err
 
 
-def test_a_refresh_takes_over_what_kapso_has_of_one_embed(
-    embed: InboxEmbed, kapso_sandbox: Sandbox
+def test_a_project_with_invalid_settings_does_not_stop_the_others(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    projects = {"clinic": {"API_KEY": "with a blank"}}
+    with (
+        with_settings(PROJECTS=projects),
+        pytest.raises(CommandError, match="clinic: ") as raised,
+    ):
+        call_command("kapso_sync", "--project=clinic", "--project=default")
+    assert raised.value.returncode == 2
+    assert "default: 1 embeds at Kapso" in capsys.readouterr().out
+
+
+# Refreshing one embed
+
+
+def test_a_refresh_mirrors_one_embed(embed: InboxEmbed, kapso_sandbox: Sandbox) -> None:
     link = embed.current_link
     assert link is not None
     kapso_sandbox.project().update(link.kapso_id, {"name": "Renamed", "default_mode": "dark"})
@@ -628,7 +648,7 @@ def test_a_refresh_takes_over_what_kapso_has_of_one_embed(
     assert len(kapso_sandbox.requests) == sent + 1
 
 
-def test_a_refresh_finds_what_was_revoked_at_kapso(
+def test_a_refresh_finds_that_an_embed_was_revoked_at_kapso(
     embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     link = embed.current_link
@@ -645,16 +665,3 @@ def test_a_refresh_concludes_nothing_from_a_404(embed: InboxEmbed, kapso_sandbox
     with pytest.raises(NotFoundError):
         refresh_embed(embed)
     assert InboxEmbed.objects.get().obstacle() is None
-
-
-def test_a_project_that_is_not_in_order_keeps_no_other_from_its_turn(
-    kapso_sandbox: Sandbox, embed: InboxEmbed, capsys: pytest.CaptureFixture[str]
-) -> None:
-    projects = {"clinic": {"API_KEY": "with a blank"}}
-    with (
-        with_settings(PROJECTS=projects),
-        pytest.raises(CommandError, match="clinic: ") as raised,
-    ):
-        call_command("kapso_sync", "--project=clinic", "--project=default")
-    assert raised.value.returncode == 2
-    assert "default: 1 embeds at Kapso" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Users as a CRM may have them: with a UUID, and without Django's names for login and e-mail."""
+"""A user model that a CRM may have: a UUID as key, and other names for login and e-mail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 
 
 class AgentManager(BaseUserManager["Agent"]):
-    """Makes agents as Django's own manager makes users, so that the tests need not know."""
+    """Creates agents with the arguments of Django's own manager, so that all tests can use it."""
 
     def create_user(
         self, login: str, email: str = "", password: str | None = None, **fields: Any

@@ -1,4 +1,4 @@
-"""Several real processes of one CRM, with a database and a Kapso that they share."""
+"""Several real processes of one CRM that share a database and a Kapso."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from . import worker
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: No action takes as long; what does is a deadlock.
+#: Seconds after which a silent process counts as deadlocked. No action takes that long.
 PATIENCE = 30
 
 FORKSERVER = multiprocessing.get_context("forkserver")
@@ -33,7 +33,7 @@ Outcome = dict[str, Any]
 
 
 class Running:
-    """A process that was started."""
+    """A started process."""
 
     def __init__(self, *arguments: Any) -> None:
         self._child, theirs = FORKSERVER.Pipe()
@@ -42,16 +42,16 @@ class Running:
         theirs.close()
 
     def wait_for(self, word: str) -> None:
-        """Wait until it says that."""
+        """Wait until the process says that word."""
         said = self._hear()
         assert said == word, said
 
     def go_on(self) -> None:
-        """Let it go on from where it waits."""
+        """Let the process continue from where it waits."""
         self._child.send("go on")
 
     def outcomes(self) -> list[Outcome]:
-        """Return how each of its steps ended, as `worker` says it."""
+        """Return the outcome of each step, as in `worker.outcome_of`."""
         outcomes = self._hear()
         assert isinstance(outcomes, list), outcomes
         self.process.join(PATIENCE)
@@ -59,7 +59,7 @@ class Running:
         return outcomes
 
     def end(self) -> tuple[int | None, Any]:
-        """Wait for its end; return its status, and what it said last: None where nothing."""
+        """Wait until the process ends; return its exit status and its last words, if any."""
         try:
             said = self._hear()
         except EOFError:
@@ -68,24 +68,25 @@ class Running:
         return self.process.exitcode, said
 
     def stop(self) -> None:
-        """End it, if it still runs."""
+        """Kill the process if it still runs."""
         self.process.kill()
         self.process.join()
         self.process.close()
         self._child.close()
 
     def _hear(self) -> Any:
-        assert self._child.poll(PATIENCE), "it says nothing"
+        assert self._child.poll(PATIENCE), "the process says nothing"
         return self._child.recv()
 
 
 @dataclass
-class House:
-    """What a test sees of it. In its own process Django's default database is the shared one.
+class Deployment:
+    """The processes of one CRM. The test's own process uses the shared database, too.
 
     Attributes:
-        sandbox: the Kapso that all of them talk to, over real HTTP.
-        kapso_inbox: the setting of the processes that are started from now on.
+        sandbox: the Kapso that all processes talk to, over real HTTP.
+        kapso_inbox: the KAPSO_INBOX setting of the processes that are started next.
+        started: the processes that were started.
     """
 
     sandbox: Sandbox
@@ -93,13 +94,14 @@ class House:
     started: list[Running] = field(default_factory=list)
 
     def at_once(self, *jobs: Sequence[Step]) -> list[list[Outcome]]:
-        """Run one process for each job, all beginning at the same moment.
+        """Run one process for each job, all starting at the same moment.
 
         Args:
-            jobs: the steps of each process: the name of an action in `worker`, and its arguments.
+            jobs: the steps of each process. A step is the name of an action in `worker`, and its
+                arguments.
 
         Returns:
-            For each process the outcomes of its steps.
+            The outcomes of the steps of each process.
         """
         running = [self._start(steps) for steps in jobs]
         for one in running:
@@ -109,14 +111,14 @@ class House:
         return [one.outcomes() for one in running]
 
     def begin(self, *steps: Step) -> Running:
-        """Start one process, and let it go."""
+        """Start one process and let it run."""
         one = self._start(steps)
         one.wait_for("ready")
         one.go_on()
         return one
 
     def paused(self, *steps: Step, at: str) -> Running:
-        """Start one process that waits at a moment, as `worker` names them, to be let go on."""
+        """Start one process that pauses at a moment (see `worker.act_at`) until `go_on`."""
         one = self._start(steps, at, "pause")
         one.wait_for("ready")
         one.go_on()
@@ -124,12 +126,12 @@ class House:
         return one
 
     def killed(self, *steps: Step, at: str) -> None:
-        """Run one process that is killed (SIGKILL) at a moment, as `worker` names them."""
+        """Run one process that is killed (SIGKILL) at a moment (see `worker.act_at`)."""
         one = self._start(steps, at, "die")
         one.wait_for("ready")
         one.go_on()
         status, said = one.end()
-        assert status == -signal.SIGKILL, f"it never came to that: {said}"
+        assert status == -signal.SIGKILL, f"the process never reached {at!r}: {said}"
 
     def _start(self, steps: Sequence[Step], moment: str | None = None, then: str = "") -> Running:
         one = Running(steps, self.kapso_inbox, moment, then)
@@ -137,26 +139,26 @@ class House:
         return one
 
     def stop(self) -> None:
-        """End what still runs."""
+        """Kill the processes that still run."""
         for one in self.started:
             one.stop()
 
-    # What is true of Kapso and the database
+    # The state of Kapso and the database
 
     def posts(self) -> Counter[str]:
-        """How many embeds were asked for, by their name without the reference."""
+        """Count the requests to create an embed, by its name without the reference."""
         asked = [request for request in self.sandbox.requests if request.method == "POST"]
         names = [request.json["inbox_embed"]["name"] for request in asked]
         return Counter(name.rpartition(" #ki-")[0] for name in names)
 
     def live(self) -> list[dict[str, Any]]:
-        """What works at Kapso."""
+        """Return the active embeds at Kapso."""
         return list(self.sandbox.project().active_embeds())
 
     def assert_all_accounted_for(self) -> None:
-        """Whatever of ours lives at Kapso has exactly one row that says so.
+        """Assert that exactly one row accounts for each live embed of this app at Kapso.
 
-        Ours is what a row knows by its id, and what bears a reference.
+        An embed is this app's if a row has its ID or if its name has a reference.
         """
         rows = list(AccessLink.objects.all())
         known = {row.kapso_id for row in rows}
@@ -170,34 +172,34 @@ class House:
                 if (row.kapso_id == embed["id"] if row.kapso_id else row.reference == reference)
             ]
             assert len(states) == 1, f"{embed['name']} has {len(states)} rows"
-            assert states[0] in AccessLink.LIVE, f"{embed['name']} lives, and is said {states[0]}"
+            assert states[0] in AccessLink.LIVE, f"{embed['name']} lives, and its row: {states[0]}"
         active = Counter(row.embed_id for row in rows if row.state == State.ACTIVE)
         assert not active or max(active.values()) == 1, "an embed has two active links"
         stray = AccessLink.objects.filter(state=State.ACTIVE).exclude(embed__current_link=F("pk"))
-        assert not stray.exists(), "an active link is nobody's current one"
+        assert not stray.exists(), "an active link is not the current link of its embed"
 
     def assert_what_is_active_lives(self) -> None:
-        """No row says `active` of what does not work: true unless Kapso ended it by itself."""
+        """Assert that each active link lives at Kapso, unless it was revoked at Kapso itself."""
         ids = {embed["id"] for embed in self.live()}
         active = AccessLink.objects.filter(state=State.ACTIVE)
         assert {link.kapso_id for link in active} <= ids
 
 
 def minutes_pass(minutes: int) -> None:
-    """Make all that happened to the links that much older."""
+    """Let time pass, by moving the dates of the links into the past."""
     step = timedelta(minutes=minutes)
     AccessLink.objects.update(state_changed_at=F("state_changed_at") - step)
     AccessLink.objects.exclude(absent_at=None).update(absent_at=F("absent_at") - step)
 
 
 def environment_of(database_url: str) -> dict[str, str]:
-    """Return the environment of processes on that database."""
+    """Return the environment variables of processes that use that database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("COV_")}
     return {**inherited, "DATABASE_URL": database_url, "PYTHONWARNINGS": "error"}
 
 
 def start_forkserver(environment: Mapping[str, str]) -> None:
-    """Start the process that all others are forked from; it ends with this one."""
+    """Start the process from which all others are forked. It ends with this process."""
     FORKSERVER.set_forkserver_preload(["tests.processes.prepared"])
     with patch.dict(os.environ, environment, clear=True):
         multiprocessing.forkserver.ensure_running()
