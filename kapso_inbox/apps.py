@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 from django.apps import AppConfig
 from django.core import checks
 from django.db.models.signals import m2m_changed, pre_delete
@@ -15,6 +13,7 @@ class KapsoInboxConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_settings, check_urls
+        from .diagnosis.site import check_site
         from .models import AccessLink, InboxEmbed
         from .models.embeds import note_restriction
         from .models.links import refuse_to_delete_live_links
@@ -32,10 +31,3 @@ class KapsoInboxConfig(AppConfig):
             sender=InboxEmbed.groups.through,
             dispatch_uid="kapso_inbox.note_restriction",
         )
-
-
-def check_site(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check a deployment as `diagnosis` does, which is not loaded for anything else at start-up."""
-    from .diagnosis import site
-
-    return site.check_site(**kwargs)

@@ -86,10 +86,10 @@ def is_local(host: str) -> bool:
     return is_loopback(host) or host.endswith(".localhost")
 
 
-def read(text: str) -> Origin | None:
-    """Read an origin; None where it is none, or one with a wildcard.
+def parse_origin(text: str) -> Origin | None:
+    """Return the origin that a text names, or None if it names none or has a wildcard.
 
-    Its port is unknown only where there is no scheme to tell it.
+    The port is unknown only if the text has neither a port nor a scheme that implies one.
     """
     match = _SOURCE.fullmatch(text)
     if match is None or "*" in text:
