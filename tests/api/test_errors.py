@@ -216,7 +216,14 @@ def test_addresses_are_right_wherever_the_host_has_put_the_api(
 
 @pytest.mark.parametrize(
     "path",
-    [EMBEDS, SALES, f"{SALES}rotate/", f"{SALES}preferences/", f"{EMBEDS}sync/", f"{API}team-members/"],
+    [
+        EMBEDS,
+        SALES,
+        f"{SALES}rotate/",
+        f"{SALES}preferences/",
+        f"{EMBEDS}sync/",
+        f"{API}team-members/",
+    ],
 )
 def test_what_can_be_sent_can_be_asked_for(api: APIClient, embed: InboxEmbed, path: str) -> None:
     assert api.options(path).status_code == 200

@@ -142,7 +142,7 @@ def test_what_a_list_lacks_lives_on_where_kapso_cannot_be_asked_for_it(
     kapso_sandbox.order(Fault(answer=wrong, method="GET", times=9))
     report = sync_project()
     assert report.ended == 0
-    assert "could not be asked for it" in report.problems[0]
+    assert "could not be asked about it" in report.problems[0]
     assert link_of(embed).reveal_url()
 
 
@@ -467,9 +467,9 @@ def test_the_record_is_pruned_after_its_days(kapso_sandbox: Sandbox, embed: Inbo
         LaunchAttempt.objects.create(slug="sales", username="ana", outcome=Outcome.OPENED)
     LaunchAttempt.objects.update(created_at=old)
     LaunchAttempt.objects.create(slug="sales", username="bo", outcome=Outcome.OPENED)
-    with with_settings(AUDIT_DAYS=0):
+    with with_settings(AUDIT_RETENTION=None):
         assert sync_project().pruned == 0
-    with with_settings(AUDIT_DAYS=30):
+    with with_settings(AUDIT_RETENTION=timedelta(days=30)):
         assert sync_project().pruned == 3
     assert LaunchAttempt.objects.get().username == "bo"
     assert InboxChange.objects.exists()
@@ -567,7 +567,7 @@ def run(*args: str, status: int = 0) -> tuple[str, str]:
 
 
 def test_the_command_sums_up_in_words(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
-    assert run() == ("default: 1 embeds at Kapso; all agrees.\n", "")
+    assert run() == ("default: 1 embeds at Kapso; no changes.\n", "")
     elsewhere(kapso_sandbox)
     assert "1 would be shown as unmanaged" in run("--dry-run")[0]
     assert "1 shown as unmanaged" in run()[0]
@@ -584,7 +584,7 @@ def test_the_exit_status_tells_cron_that_somebody_must_look(
 ) -> None:
     kapso_sandbox.fail_next(answer=Answer(401, {}))
     out, err = run(status=1)
-    assert "not the whole list" in out
+    assert "incomplete list" in out
     assert "could not be read to its end" in err
 
 
@@ -592,8 +592,8 @@ def test_each_project_gets_its_turn_whatever_happens_in_another(kapso_sandbox: S
     with with_settings(PROJECTS={"clinic": {"API_KEY": "unknown-to-kapso"}}):
         out, _err = run(status=1)
         assert run("--project", "default")[0].startswith("default: 0 embeds")
-    assert "clinic: 0 embeds at Kapso (not the whole list)" in out
-    assert "default: 0 embeds at Kapso; all agrees." in out
+    assert "clinic: 0 embeds at Kapso (incomplete list)" in out
+    assert "default: 0 embeds at Kapso; no changes." in out
 
 
 def test_a_project_that_is_not_there_is_a_clear_error() -> None:

@@ -15,7 +15,7 @@ from kapso_inbox.sandbox.server import SandboxServer
 
 
 class Command(BaseCommand):
-    """Serve the sandbox until Ctrl-C. This needs neither a database nor complete settings."""
+    """Serve the sandbox until ctrl-C. This needs neither a database nor complete settings."""
 
     help = "Run a fake Kapso on this machine, with made-up conversations."
     # This command is run before the settings are complete.
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
 
 def _introduction(server: SandboxServer, api_key: str) -> str:
-    return f"""A fake Kapso is running, with made-up conversations. Stop it with Ctrl-C.
+    return f"""A fake Kapso is running, with made-up conversations. Stop it with ctrl-C.
 
   API      {server.base_url}
   API key  {api_key}

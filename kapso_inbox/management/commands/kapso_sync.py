@@ -105,7 +105,7 @@ class Command(BaseCommand):
             (report.waiting, "uncertain, to be looked up again"),
         ]
         told = ", ".join(f"{number} {what}" for number, what in counts if number)
-        changes = told or "nothing to do"
+        changes = told or "no changes"
         whole = "" if report.complete else " (incomplete list)"
         self.stdout.write(
             f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}."
