@@ -20,7 +20,7 @@ def empty_cache() -> None:
 
 @pytest.fixture
 def many(kapso_sandbox: Sandbox) -> Sandbox:
-    """A project with 1,250 customers: 13 pages."""
+    """Fill the project with 1,250 customers: 13 pages."""
     kapso_sandbox.project().customers[:] = [
         {"id": f"id-{n}", "name": f"Customer {n}", "external_customer_id": f"C-{n:04d}"}
         for n in range(1250)
