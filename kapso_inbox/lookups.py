@@ -124,8 +124,8 @@ def visible_names(kind: Kind, *, project: str = conf.DEFAULT_PROJECT, most: int 
         choices, is_last = _page(kind, project, 1)
     except KapsoError:
         return ""
-    told = ", ".join(str(choice) for choice in choices[:most])
-    return told if is_last and len(choices) <= most else f"{told}, …"
+    names = ", ".join(str(choice) for choice in choices[:most])
+    return names if is_last and len(choices) <= most else f"{names}, …"
 
 
 def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> str:  # noqa: A002

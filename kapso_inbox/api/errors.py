@@ -164,7 +164,7 @@ def _is_taken(error: ValidationError) -> bool:
     return any(one.code == "taken" for one in by_field.get("slug", ()))
 
 
-def slug_taken() -> ApiError:
+def slug_taken_error() -> ApiError:
     """Return the answer if the slug belongs to an embed that the user may not touch."""
     text = _("There is an embed with this slug already.")
     return ApiError("slug_taken", text, fields={"slug": [text]})

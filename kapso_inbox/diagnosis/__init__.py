@@ -49,7 +49,8 @@ def diagnose(
     """
     wanted = None if projects is None else list(dict.fromkeys(projects))
     totals: dict[str, ProjectTotals] = {}
-    # The database comes before Kapso, which is asked about what is stored; it is told after it.
+    # The database is read first, because Kapso is asked about a stored link. Its findings are
+    # listed after Kapso's.
     stored = _database_findings(totals, wanted)
     in_database = group_by_code(limit_each_kind(filter(tells, stored)))
     checks = (

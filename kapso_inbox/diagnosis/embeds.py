@@ -18,7 +18,7 @@ from .findings import Finding, error, info, list_in_words, warning
 from .this_site import origins_of_site
 from .totals import ProjectTotals
 
-State = AccessLink.State
+_State = AccessLink.State
 
 #: The number of rows in memory at a time.
 _ROWS = 500
@@ -43,7 +43,7 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
         total += 1
         totals.setdefault(embed.project, ProjectTotals()).embeds += 1
         link = embed.current_link
-        if link is not None and link.state == State.ACTIVE:
+        if link is not None and link.state == _State.ACTIVE:
             active += 1
             yield from _expiry_findings(embed, now)
             yield from _narrowing_findings(embed)
@@ -63,7 +63,7 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
 def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
     """Report an embed whose current link is not active."""
     link = embed.current_link
-    if link is None or link.state not in AccessLink.LIVE | {State.REVOKED}:
+    if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
         yield error(
             "embed-without-link",
             _("The inbox “%(embed)s” does not open: it has no working link.")
@@ -72,7 +72,7 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
             project=embed.project,
             embed=embed.slug,
         )
-    elif link.state in (State.REVOKING, State.REVOKED):
+    elif link.state in (_State.REVOKING, _State.REVOKED):
         yield info(
             "embed-revoked",
             _("The inbox “%(embed)s” is revoked; pages that show it say so.")

@@ -151,6 +151,6 @@ def _configured_keys() -> list[str]:
 def list_in_words(names: Iterable[str], most: int = 10) -> str:
     """Return the first names of a list in words, and how many more there are."""
     names = [name[:60] for name in names]
-    told = ", ".join(names[:most])
+    listed = ", ".join(names[:most])
     more = len(names) - most
-    return f"{told} " + _("and %(more)d more") % {"more": more} if more > 0 else told
+    return f"{listed} " + _("and %(more)d more") % {"more": more} if more > 0 else listed

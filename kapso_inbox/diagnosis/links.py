@@ -19,7 +19,7 @@ from kapso_inbox.models import AccessLink
 from .findings import Finding, error, info, warning
 from .totals import ProjectTotals, SampleLink
 
-State = AccessLink.State
+_State = AccessLink.State
 
 #: A link that has been in a passing state for less than this is not worth a finding.
 LONG = timedelta(minutes=10)
@@ -49,7 +49,7 @@ def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) ->
         own = totals.setdefault(link.embed.project, ProjectTotals())
         if link.state in AccessLink.AT_KAPSO and link.kapso_id:
             _count(own, link, now, fingerprint(link.embed.project))
-        if link.sealed_url or link.state in (State.ACTIVE, State.SECRET_LOST):
+        if link.sealed_url or link.state in (_State.ACTIVE, _State.SECRET_LOST):
             yield from _secret_findings(own, link) if has_keys else ()
         yield from _state_findings(link, now)
     for alias, own in totals.items():
@@ -77,7 +77,7 @@ def _count(own: ProjectTotals, link: AccessLink, now: datetime, fingerprint: str
 def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
     """Check that the secret can be decrypted with the current encryption keys."""
     slug, project = link.embed.slug, link.embed.project
-    lost = link.state == State.SECRET_LOST
+    lost = link.state == _State.SECRET_LOST
     rotate = _("If nobody has it, rotate the link: Kapso tells no address twice.")
     try:
         link.reveal_url()
@@ -172,7 +172,7 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
     slug, project = link.embed.slug, link.embed.project
     long = link.state_changed_at < now - LONG
     names = {"embed": slug, "link": link}
-    if link.state == State.UNMANAGED:
+    if link.state == _State.UNMANAGED:
         yield warning(
             "link-unmanaged",
             _("“%(name)s” lives at Kapso and was not made here (%(embed)s).")
@@ -184,7 +184,7 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
             project=project,
             embed=slug,
         )
-    elif link.state == State.UNKNOWN:
+    elif link.state == _State.UNKNOWN:
         yield warning(
             "link-unknown",
             _("Kapso may have made a link for the inbox “%(embed)s” that is not known here.")
@@ -194,7 +194,7 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
             project=project,
             embed=slug,
         )
-    elif link.state == State.REVOKING and long:
+    elif link.state == _State.REVOKING and long:
         yield error(
             "revocation-stuck",
             _(
@@ -210,7 +210,7 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
             project=project,
             embed=slug,
         )
-    elif link.state == State.CREATING and long:
+    elif link.state == _State.CREATING and long:
         yield warning(
             "creation-stuck",
             _("A link for the inbox “%(embed)s” was begun and never finished.") % names,

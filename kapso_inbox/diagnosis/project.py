@@ -182,21 +182,21 @@ def _failure(failure: KapsoError) -> Finding:
 
 
 def _rate_limit(client: KapsoClient) -> Iterator[Finding]:
-    """Report the rate limit, if the last answer told it. Not every answer does."""
+    """Report the rate limit, if the last answer has it. Not every answer does."""
     left = client.received.rate_remaining if client.received else None
     limit = client.received.rate_limit if client.received else None
     if left is None:
         return
     texts = {"left": left, "limit": limit if limit is not None else "?"}
-    told = _("Of the requests of this minute %(left)s of %(limit)s are left.") % texts
+    what_is_left = _("Of the requests of this minute %(left)s of %(limit)s are left.") % texts
     if left < (limit or 100) / 10:
         yield warning(
             "rate-limit-low",
-            told,
+            what_is_left,
             _("Something else uses the same API key: give it one of its own."),
         )
     else:
-        yield info("rate-limit-left", told)
+        yield info("rate-limit-left", what_is_left)
 
 
 def _clock(client: KapsoClient) -> Iterator[Finding]:

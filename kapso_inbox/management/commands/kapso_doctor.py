@@ -49,8 +49,8 @@ class Command(BaseCommand):
         findings = diagnose(options["project"], network=not options["offline"])
         failed = any(finding.level == "error" for finding in findings)
         if options["json"]:
-            told = [dataclasses.asdict(finding) for finding in findings]
-            self.stdout.write(json.dumps({"ok": not failed, "findings": told}, indent=2))
+            rows = [dataclasses.asdict(finding) for finding in findings]
+            self.stdout.write(json.dumps({"ok": not failed, "findings": rows}, indent=2))
         else:
             self._print(findings)
         if failed:
@@ -78,11 +78,11 @@ class Command(BaseCommand):
         if not errors and not warnings:
             self._line(_("Nothing is wrong."))
             return
-        told = [
+        counts = [
             ngettext("%(count)d error", "%(count)d errors", errors) % {"count": errors},
             ngettext("%(count)d warning", "%(count)d warnings", warnings) % {"count": warnings},
         ]
-        self._line(", ".join(told))
+        self._line(", ".join(counts))
 
     def _line(self, text: str, style: Callable[[str], str] | None = None) -> None:
         encoding = getattr(self.stdout, "encoding", None) or "utf-8"

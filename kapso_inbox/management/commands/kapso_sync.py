@@ -68,7 +68,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([dataclasses.asdict(report) for report in reports]))
         else:
             for report in reports:
-                self._tell(report)
+                self._print(report)
         if failures:
             raise CommandError("\n".join(failures), returncode=2)
         if any(report.problems for report in reports):
@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
             yield on_page
 
-    def _tell(self, report: SyncReport) -> None:
+    def _print(self, report: SyncReport) -> None:
         would = "would be " if report.dry_run else ""
         counts = [
             (report.updated, f"{would}updated"),
@@ -104,11 +104,9 @@ class Command(BaseCommand):
             (report.pruned, "entries of the audit trail pruned"),
             (report.waiting, "uncertain, to be looked up again"),
         ]
-        told = ", ".join(f"{number} {what}" for number, what in counts if number)
-        changes = told or "no changes"
+        changes = ", ".join(f"{number} {what}" for number, what in counts if number)
+        changes = changes or "no changes"
         whole = "" if report.complete else " (incomplete list)"
-        self.stdout.write(
-            f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}."
-        )
+        self.stdout.write(f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}.")
         for problem in report.problems:
             self.stderr.write(self.style.WARNING(f"  {problem}"))
