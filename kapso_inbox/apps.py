@@ -21,7 +21,7 @@ class KapsoInboxConfig(AppConfig):
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
-        checks.register(check_site, "kapso_inbox", deploy=True)
+        checks.register(check_deployment, "kapso_inbox", deploy=True)
         pre_delete.connect(
             refuse_to_delete_live_links,
             sender=AccessLink,
@@ -34,8 +34,10 @@ class KapsoInboxConfig(AppConfig):
         )
 
 
-def check_site(**kwargs: Any) -> list[checks.CheckMessage]:
-    """Check a deployment as `diagnosis` does, which is not loaded for anything else at start-up."""
-    from .diagnosis import site
+def check_deployment(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Run the system checks of `diagnosis`, with `check --deploy` only."""
+    # Not at start-up: loading diagnosis takes 3 ms and 0.4 MB (measured with Python 3.11), which is
+    # a tenth of what the app adds to it, and no page with an inbox needs it.
+    from .diagnosis.site import check_site
 
-    return site.check_site(**kwargs)
+    return check_site(**kwargs)

@@ -1,4 +1,4 @@
-"""System checks: each wrong setting is one finding, with what to do. No query, no request."""
+"""System checks: one message for each wrong setting, with a hint. No query, no request."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,50}")
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Return a finding for each setting that is missing or malformed."""
+    """Return a message for each setting that is missing or malformed."""
     configured = getattr(settings, "KAPSO_INBOX", None)
     if not isinstance(configured, Mapping):
         return [
             Error(
-                "The setting KAPSO_INBOX is missing or is no dictionary.",
+                "The setting KAPSO_INBOX is missing or is not a dictionary.",
                 hint='KAPSO_INBOX = {"API_KEY": ..., "ENCRYPTION_KEYS": {...}}; see the README.',
                 id="kapso_inbox.E001",
             )
         ]
     findings: list[CheckMessage] = [
         checks.Warning(
-            f'KAPSO_INBOX["{name}"] is no setting of kapso_inbox.',
-            hint=f"It has: {', '.join((*conf.REQUIRED, *conf.DEFAULTS))}.",
+            f'KAPSO_INBOX["{name}"] is not a setting of kapso_inbox.',
+            hint=f"The settings are: {', '.join((*conf.REQUIRED, *conf.DEFAULTS))}.",
             id="kapso_inbox.W001",
         )
         for name in configured
@@ -60,7 +60,7 @@ def check_settings(
 
 
 def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Return a finding if the launch address is nowhere in the URLconf, or in no language."""
+    """Return a message if the URLconf lacks the launch address, or has it without a language."""
     try:
         reverse("kapso_inbox:launch", kwargs={"slug": "x"})
     except NoReverseMatch:
@@ -75,7 +75,7 @@ def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
 
 
 def _is_in_the_pages_language() -> bool:
-    """Say whether a launch is in the language of its page, where addresses begin with one."""
+    """Return whether a launch is in the language of its page, if addresses begin with one."""
     codes = [code for code, _name in settings.LANGUAGES]
     uses_prefix, _default = is_language_prefix_patterns_used(settings.ROOT_URLCONF)
     if not (settings.USE_I18N and uses_prefix and len(codes) > 1):
@@ -89,15 +89,15 @@ def _is_in_the_pages_language() -> bool:
 
 def _launch_without_a_language() -> CheckMessage:
     return checks.Warning(
-        "The addresses of this site begin with a language, and those of kapso_inbox.urls do not: "
-        "an inbox is then in the browser's language, and not in its page's.",
+        "The addresses of this site begin with a language, but those of kapso_inbox.urls do not. "
+        "An inbox is then in the browser's language, not in that of its page.",
         hint='Put path("kapso-inbox/", include("kapso_inbox.urls")) among your i18n_patterns.',
         id="kapso_inbox.W007",
     )
 
 
 def _wrong(setting: str, number: str, hint: str) -> Error:
-    return Error(f"{setting} is not in order.", hint=hint, id=f"kapso_inbox.{number}")
+    return Error(f"{setting} is not valid.", hint=hint, id=f"kapso_inbox.{number}")
 
 
 def _check_api_key() -> Iterator[CheckMessage]:
@@ -105,7 +105,7 @@ def _check_api_key() -> Iterator[CheckMessage]:
     if not key and not conf.value("PROJECTS"):
         yield Error(
             'KAPSO_INBOX["API_KEY"] is missing.',
-            hint="Create an API key in the Kapso project and give it here, from the environment.",
+            hint="Create an API key in your Kapso project, and read it from the environment here.",
             id="kapso_inbox.E002",
         )
     elif key and not _is_api_key(key):
@@ -115,9 +115,10 @@ def _check_api_key() -> Iterator[CheckMessage]:
 def _check_encryption_keys() -> Iterator[CheckMessage]:
     keys = conf.value("ENCRYPTION_KEYS")
     hint = (
-        "A dictionary: key id -> url-safe base64 of 32 random bytes. Make one with: python -c "
-        '"from kapso_inbox.encryption import generate_key; print(generate_key())". Keep it as '
-        "safe as a password, and as long as links exist: without it their addresses are lost."
+        "It must be a dictionary: key ID -> URL-safe base64 of 32 random bytes. Create a key with: "
+        'python -c "from kapso_inbox.encryption import generate_key; print(generate_key())". Keep '
+        "the key as safe as a password, and for as long as links exist: without it their addresses "
+        "are lost."
     )
     if not keys:
         yield Error('KAPSO_INBOX["ENCRYPTION_KEYS"] is missing.', hint=hint, id="kapso_inbox.E003")
@@ -126,7 +127,7 @@ def _check_encryption_keys() -> Iterator[CheckMessage]:
         Keyring(keys)
     except KeyConfigurationError as error:
         yield Error(
-            f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not in order. {error}',
+            f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not valid. {error}',
             hint=hint,
             id="kapso_inbox.E003",
         )
@@ -134,16 +135,20 @@ def _check_encryption_keys() -> Iterator[CheckMessage]:
 
 def _check_projects() -> Iterator[CheckMessage]:
     projects = conf.value("PROJECTS")
-    hint = f"A dictionary: alias -> dictionary of {', '.join(conf.PROJECT_KEYS)}."
+    hint = f"It must be a dictionary: alias -> dictionary of {', '.join(conf.PROJECT_KEYS)}."
     if not isinstance(projects, Mapping):
         yield _wrong('KAPSO_INBOX["PROJECTS"]', "E006", hint)
         return
     for alias, own in projects.items():
         setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
         if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
-            yield _wrong(setting, "E006", "An alias is made of letters, digits, hyphens and _.")
+            yield _wrong(
+                setting,
+                "E006",
+                "An alias must be 1 to 50 letters, digits, hyphens and underscores.",
+            )
         elif alias == conf.DEFAULT_PROJECT and conf.value("API_KEY"):
-            hint = "KAPSO_INBOX['API_KEY'] is a shorthand for this project. Keep one of the two."
+            hint = 'KAPSO_INBOX["API_KEY"] is a shorthand for this project. Keep one of the two.'
             yield _wrong(setting, "E006", hint)
         elif not isinstance(own, Mapping) or set(own) - set(conf.PROJECT_KEYS):
             yield _wrong(setting, "E006", hint)
@@ -229,22 +234,22 @@ def _is_phone_region(value: Any) -> bool:
     if value is None:
         return True
     try:
-        from phonenumbers import SUPPORTED_REGIONS  # not at import: few hosts have or need it
+        from phonenumbers import SUPPORTED_REGIONS  # not at the top: an extra, which hosts may lack
     except ImportError:
         return False
     return isinstance(value, str) and value in SUPPORTED_REGIONS
 
 
-#: What Django can subtract from today's date.
+#: A longer duration cannot be subtracted from today's date.
 _LONGEST = timedelta(days=36_500)
-_API_KEY_HINT = "A key is one line of ASCII without white space. Was it pasted with something else?"
+_API_KEY_HINT = "A key is one line of ASCII without white space. Was something else pasted with it?"
 
-#: setting -> number of its check, whether a value is in order, what would be.
+#: setting -> (number of its check, whether a value is valid, what a valid value is).
 _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "BASE_URL": (
         "E004",
         _is_base_url,
-        "An https address (http only on this machine) without query, fragment and user.",
+        "An https address (http only on this machine) without a query, fragment or user name.",
     ),
     "INBOX_ORIGINS": (
         "E005",
@@ -264,7 +269,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "CA_BUNDLE": (
         "E009",
         _is_ca_bundle,
-        "None, or the path of a file or folder of certificates that exists.",
+        "None, or the path of an existing file or folder of certificates.",
     ),
     "ALLOWED_ORIGINS": (
         "E010",
@@ -285,13 +290,13 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "USER_PARAMS": (
         "E014",
         lambda value: value is None or _is_importable(value),
-        "None, or the dotted path of a function that takes request and embed.",
+        "None, or the dotted path of a function that takes a request and an embed.",
     ),
     "PHONE_REGION": (
         "E019",
         _is_phone_region,
-        'None, or the two letters of a country, such as "BR" or "GB". It takes the phonenumbers '
-        'library: pip install "django-kapso-inbox[phone]".',
+        'None, or the two letters of a country, such as "BR" or "GB". It requires the '
+        'phonenumbers library: pip install "django-kapso-inbox[phone]".',
     ),
     "TEAM_MEMBER": (
         "E020",

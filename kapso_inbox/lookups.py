@@ -1,36 +1,33 @@
-"""What can be picked at Kapso: its numbers, customers and team members, by name.
+"""Look-ups at Kapso: phone numbers, customers and team members, by name.
 
-Kapso's lists have no search that is documented, and can have thousands of rows. So they are read
-page by page, each page is kept for a short time in Django's cache, and a search goes on where the
-last one ended.
+Kapso documents no search for its lists, which can have thousands of rows. They are therefore read
+page by page. Each page is kept in Django's cache for a short time, and a search continues where the
+previous one ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.cache import cache
 from django.db.models import TextChoices
 from django.views.decorators.debug import sensitive_variables
 
 from . import conf
+from .kapso import Customer, KapsoError, PhoneNumber, User
 
-if TYPE_CHECKING:
-    # At run time not at import: requests is only loaded in a process that really talks to Kapso.
-    from .kapso import Customer, PhoneNumber, User
-
-#: Seconds for which a page of Kapso's list is kept.
+#: The seconds for which a page of Kapso's list is kept.
 KEPT_FOR = 300
-#: How many pages one search asks Kapso for, each of up to a hundred; the next goes on after them.
+#: The number of pages, of up to a hundred rows each, that one search reads at most.
 PAGES_AT_ONCE = 5
-#: No page beyond it: what an address asks for has a bound.
+#: The last page that can be read. It bounds what a request for a page can cause.
 LAST_PAGE = 1000
 
 
 class Kind(TextChoices):
-    """What there is to pick."""
+    """The kinds of objects that can be looked up."""
 
     PHONE_NUMBER = "phone_number"
     CUSTOMER = "customer"
@@ -39,13 +36,14 @@ class Kind(TextChoices):
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing to pick.
+    """An object at Kapso that a user can choose.
 
     Attributes:
-        id: what a scope or an assignment takes.
-        name: what people call it.
-        detail: what tells it from another of that name: a number, an e-mail, the CRM's own id.
-        internal_id: a number's UUID, which the filter `whatsapp_config_id` takes; "" otherwise.
+        id: the ID that a scope or an assignment requires.
+        name: the name that people know.
+        detail: tells it from others of the same name: a phone number, an e-mail address, or the
+            CRM's own ID.
+        internal_id: the UUID of a phone number, for the filter `whatsapp_config_id`; otherwise "".
     """
 
     id: str
@@ -59,11 +57,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found so far.
+    """The result of a search.
 
     Attributes:
-        choices: in Kapso's order.
-        next_page: where to go on; None = that was all.
+        choices: what was found, in Kapso's order.
+        next_page: the page with which the next search continues; None = nothing is left.
     """
 
     choices: list[Choice]
@@ -80,19 +78,20 @@ def search(
     refresh: bool = False,
     deadline: float | None = None,
 ) -> Found:
-    """Look for what bears a text in its name, detail or id.
+    """Search for a text in the names, details and IDs of objects at Kapso.
 
-    Reads at most `PAGES_AT_ONCE` pages, and ends after the one with which `limit` is reached.
+    Reads at most `PAGES_AT_ONCE` pages, and stops after the page that reaches `limit`.
 
     Args:
-        kind: what to pick.
-        text: words that all have to occur, in any case; digits also where a number is written with
-            other characters between them. Blank = everything.
+        kind: the kind of objects.
+        text: words that must all occur, in any case. Digits match a phone number that is written
+            with other characters between them. Blank = everything.
         project: the alias of the Kapso project.
-        page: which page of Kapso's list to begin with, from 1.
-        limit: how many are enough.
-        refresh: ask Kapso also for what is still kept.
-        deadline: seconds after which a request to Kapso is given up; None = the client's own.
+        page: the page of Kapso's list to begin with, from 1.
+        limit: the number of results that is enough.
+        refresh: whether to ask Kapso even for pages that are still kept.
+        deadline: the seconds after which a request to Kapso is given up; None = the client's
+            default.
 
     Raises:
         KapsoError: Kapso could not be asked.
@@ -102,7 +101,7 @@ def search(
     found: list[Choice] = []
     for number in range(page, min(page + PAGES_AT_ONCE, LAST_PAGE + 1)):
         choices, is_last = _page(kind, project, number, refresh=refresh, deadline=deadline)
-        found += [choice for choice in choices if _bears(choice, words)]
+        found += [choice for choice in choices if _matches(choice, words)]
         if is_last:
             return Found(found, None)
         if len(found) >= limit:
@@ -110,22 +109,29 @@ def search(
     return Found(found, number + 1 if number < LAST_PAGE else None)
 
 
-def named(kind: Kind, *, project: str = conf.DEFAULT_PROJECT, most: int = 10) -> str:
-    """Return in words what the project's API key can see, the first few; "" if Kapso is silent."""
-    from .kapso import KapsoError
+def visible_names(kind: Kind, *, project: str = conf.DEFAULT_PROJECT, most: int = 10) -> str:
+    """Return the names of the first objects that the project's API key can see.
 
+    Args:
+        kind: the kind of objects.
+        project: the alias of the Kapso project.
+        most: the number of names, at most.
+
+    Returns:
+        The names in one text, with an ellipsis if there are more; "" if Kapso could not be asked.
+    """
     try:
         choices, is_last = _page(kind, project, 1)
     except KapsoError:
         return ""
-    told = ", ".join(str(choice) for choice in choices[:most])
-    return told if is_last and len(choices) <= most else f"{told}, …"
+    names = ", ".join(str(choice) for choice in choices[:most])
+    return names if is_last and len(choices) <= most else f"{names}, …"
 
 
 def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> str:  # noqa: A002
-    """Return what an id was shown as when it was picked; "" where that is not kept any more.
+    """Return the text that an object was shown as, or "" if its page is no longer kept.
 
-    Asks nothing of Kapso.
+    Makes no request to Kapso.
     """
     for number in range(1, LAST_PAGE + 1):
         kept = cache.get(_key(kind, project, number))
@@ -141,14 +147,14 @@ def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> st
 
 
 def forget(project: str = conf.DEFAULT_PROJECT) -> None:
-    """Keep no more what Kapso answered for a project."""
+    """Delete the kept pages of a project."""
     for kind in Kind:
         number = 1
         while cache.delete(_key(kind, project, number)):
             number += 1
 
 
-def _bears(choice: Choice, words: list[str]) -> bool:
+def _matches(choice: Choice, words: list[str]) -> bool:
     text = " ".join((choice.name, choice.detail, choice.id)).casefold()
     digits = "".join(filter(str.isdigit, choice.detail))
 
@@ -182,7 +188,7 @@ def _page(
 
 
 def _key(kind: Kind, project: str, number: int) -> str:
-    # By the key's fingerprint: what one API key sees is none of another's business.
+    # With the API key's fingerprint: one key must not show what only another can see.
     return f"kapso_inbox:lookup:{conf.project(project).key_fingerprint}:{kind.value}:{number}"
 
 

@@ -86,7 +86,7 @@ def is_local(host: str) -> bool:
     return is_loopback(host) or host.endswith(".localhost")
 
 
-def read(text: str) -> Origin | None:
+def parse_origin(text: str) -> Origin | None:
     """Return the origin in a text, or None if it is not an origin or has a wildcard.
 
     The port is unknown only if the text has neither a port nor a scheme with a default port.

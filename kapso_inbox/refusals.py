@@ -1,30 +1,20 @@
-"""Why a change was not made, for whoever asked for it: in words, at the field it belongs to."""
+"""Why a change was not made: in words, at the field that it is about."""
 
 from __future__ import annotations
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import DatabaseError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kapso_inbox.exceptions import ConfigurationError
-
 from . import lookups
-from .kapso import (
-    CredentialsError,
-    InvalidRequestError,
-    KapsoError,
-    NotFoundError,
-    RateLimitedError,
-    UncertainError,
-    UnreachableError,
-)
-from .lifecycle import BusyError, InsideTransactionError, LiveError, ReplacedError, RevokedError
+from .exceptions import ConfigurationError
+from .kapso import InvalidRequestError, KapsoError, NotFoundError
 from .lifecycle.errors import LifecycleError
 from .lifecycle.values import FIXED, LOCAL, MUTABLE
+from .meanings import fill_in, meaning_of, retry_after
 from .models import InboxEmbed, ScopeType
 
-#: What the lifecycle raises for what is not the caller's mistake. All else is one of ours.
+#: What the lifecycle raises by design. Any other exception is a mistake in the program.
 REFUSALS = (
     ValidationError,
     KapsoError,
@@ -34,11 +24,11 @@ REFUSALS = (
 
 
 def explain(error: Exception, embed: InboxEmbed | None = None) -> ValidationError:
-    """Return what the lifecycle raised as texts by field, translated.
+    """Return an error of the lifecycle as texts by field, translated.
 
     Args:
-        error: one of `REFUSALS`, or a DatabaseError, whose own text is told to nobody.
-        embed: what was to be made, where it was: a 404 is then about its scope.
+        error: one of `REFUSALS`, or a DatabaseError, whose own text is never shown.
+        embed: the embed that was to be created, if the call was to create one.
 
     Returns:
         A ValidationError with a dictionary: field -> texts.
@@ -47,41 +37,47 @@ def explain(error: Exception, embed: InboxEmbed | None = None) -> ValidationErro
         return error if hasattr(error, "error_dict") else ValidationError({NON_FIELD_ERRORS: error})
     if isinstance(error, InvalidRequestError) and error.field_errors:
         return ValidationError(_by_field(error))
-    if isinstance(error, NotFoundError) and embed is not None and embed.scope_id:
-        return ValidationError({"scope_id": _no_such_scope(error, embed)})
-    return ValidationError({NON_FIELD_ERRORS: _in_words(error)})
+    if embed is not None and is_about_scope(error, embed):
+        return ValidationError({"scope_id": _no_such_scope(embed)})
+    return ValidationError({NON_FIELD_ERRORS: _outcome(error)})
+
+
+def is_about_scope(error: Exception, embed: InboxEmbed | None) -> bool:
+    """Return whether Kapso does not know the scope of the embed that was to be created."""
+    return isinstance(error, NotFoundError) and embed is not None and bool(embed.scope_id)
 
 
 def texts(error: Exception) -> str:
-    """Return what the lifecycle raised as one text."""
+    """Return an error of the lifecycle as one text, translated."""
     return " ".join(explain(error).messages)
 
 
 def cause(error: Exception) -> str:
-    """Return why a step at Kapso failed, and no more: not what was done before, nor what to do.
+    """Return why a step at Kapso failed: not what was done before it, nor what to do about it.
 
     Args:
-        error: a KapsoError, or one of those that say that the settings are not in order.
+        error: a KapsoError, or a ConfigurationError.
     """
-    if isinstance(error, CredentialsError):
-        text = _("Kapso refused the API key.")
-    elif isinstance(error, NotFoundError):
-        text = _("Kapso knows nothing of this under the API key.")
-    elif isinstance(error, InvalidRequestError):
-        text = _("Kapso refused what was sent.")
-    elif isinstance(error, RateLimitedError):
-        return _("Kapso takes no more requests in this minute.")
-    elif isinstance(error, UnreachableError):
-        text = _("Kapso could not be reached.")
-    elif isinstance(error, KapsoError):
-        text = _("Kapso's answer did not arrive or cannot be read.")
-    else:
-        text = _("The settings are not in order: %(text)s") % {"text": error}
-    return text + _said(getattr(error, "detail", ""))
+    meaning = meaning_of(error)
+    return fill_in(meaning.cause, error) + _quote(error)
 
 
-def _said(detail: str) -> str:
-    return " " + _("Kapso says: %(text)s") % {"text": detail} if detail else ""
+def _outcome(error: Exception) -> str:
+    text = fill_in(meaning_of(error).outcome, error)
+    seconds = retry_after(error)
+    if seconds is not None:
+        text += " " + ngettext(
+            "Try again in %(count)d second.", "Try again in %(count)d seconds.", seconds
+        ) % {"count": seconds}
+    return text + _quote(error)
+
+
+def _quote(error: Exception) -> str:
+    """Return Kapso's own text about the error, with a space before it, or ""."""
+    detail = getattr(error, "detail", "")
+    if not detail or not meaning_of(error).quotes_kapso:
+        return ""
+    return " " + _("Kapso says: %(text)s") % {"text": detail}
 
 
 def _by_field(error: InvalidRequestError) -> dict[str, list[str]]:
@@ -96,7 +92,7 @@ def _by_field(error: InvalidRequestError) -> dict[str, list[str]]:
     return errors
 
 
-def _no_such_scope(error: NotFoundError, embed: InboxEmbed) -> list[str]:
+def _no_such_scope(embed: InboxEmbed) -> list[str]:
     kind = {
         ScopeType.PHONE_NUMBER: lookups.Kind.PHONE_NUMBER,
         ScopeType.CUSTOMER: lookups.Kind.CUSTOMER,
@@ -107,49 +103,7 @@ def _no_such_scope(error: NotFoundError, embed: InboxEmbed) -> list[str]:
             "project's."
         )
     ]
-    seen = lookups.named(kind, project=embed.project) if kind else ""
+    seen = lookups.visible_names(kind, project=embed.project) if kind else ""
     if seen:
         said.append(_("This key can see: %(seen)s") % {"seen": seen})
     return said
-
-
-def _in_words(error: Exception) -> str:
-    said = getattr(error, "detail", "")
-    if isinstance(error, CredentialsError):
-        text = _("Kapso refused the API key, so nothing was done. The health page says more.")
-    elif isinstance(error, NotFoundError):
-        text = _(
-            "Kapso knows nothing of this under the API key, so nothing was done. Nearly always the "
-            "key is another project's."
-        )
-    elif isinstance(error, InvalidRequestError):
-        text = _("Kapso refused what was sent, so nothing was done.")
-    elif isinstance(error, RateLimitedError):
-        text = _("Kapso takes no more requests in this minute, so nothing was done.")
-        seconds = int(error.retry_after or 60)
-        text += " " + ngettext(
-            "Try again in %(count)d second.", "Try again in %(count)d seconds.", seconds
-        ) % {"count": seconds}
-        said = ""
-    elif isinstance(error, UnreachableError):
-        text = _("Kapso could not be reached, so nothing was done. Try again in a moment.")
-    elif isinstance(error, UncertainError):
-        text = _("Kapso's answer did not arrive or cannot be read. Perhaps it was done.")
-    elif isinstance(error, BusyError):
-        text = _("Somebody is making or changing its link right now. Try again in a moment.")
-    elif isinstance(error, ReplacedError):
-        text = _("A link was begun for it meanwhile, so nothing was done. Look at it again.")
-    elif isinstance(error, RevokedError):
-        text = _("It was revoked. Rotating its link brings it back.")
-    elif isinstance(error, LiveError):
-        text = _("A link of it may still work at Kapso. Revoke it first.")
-    elif isinstance(error, InsideTransactionError):
-        text = _(
-            "This page runs inside a database transaction, in which Kapso is never called. Tell "
-            "the developers of this site."
-        )
-    elif isinstance(error, DatabaseError):
-        text = _("The database failed. Look at it again in a moment.")
-    else:
-        text = _("The settings are not in order, so nothing was done: %(text)s") % {"text": error}
-    return text + _said(said)

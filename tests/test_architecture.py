@@ -20,6 +20,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     # What is wrong, and what to do about it.
     ("diagnosis",),
     ("sync", "refusals", "checks"),
+    ("meanings",),
     # The only code that changes something at Kapso.
     ("lifecycle", "lookups"),
     ("access", "audit", "signals"),

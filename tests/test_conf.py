@@ -1,8 +1,9 @@
-"""The KAPSO_INBOX setting, as it is read."""
+"""Reading the KAPSO_INBOX setting."""
 
 from __future__ import annotations
 
 from collections import namedtuple
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import override_settings
 
 from kapso_inbox import conf
 from kapso_inbox.access import AccessPolicy, get_policy
+from kapso_inbox.checks import check_settings
 from kapso_inbox.encryption import generate_key
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import BASE_URL, KapsoClient
@@ -21,6 +23,7 @@ KEYS = {"k": generate_key()}
 
 
 def configured(**values: Any) -> Any:
+    """Override KAPSO_INBOX with the keys of the quickstart and these values."""
     return override_settings(KAPSO_INBOX={"API_KEY": KEY, "ENCRYPTION_KEYS": KEYS, **values})
 
 
@@ -59,7 +62,7 @@ def test_a_default_cannot_be_changed_by_its_reader() -> None:
 
 
 @pytest.mark.parametrize("setting", [None, {}, [], "text", 7])
-def test_a_setting_that_is_missing_or_no_dictionary_gives_defaults(setting: Any) -> None:
+def test_a_setting_that_is_missing_or_not_a_dictionary_gives_defaults(setting: Any) -> None:
     with override_settings(KAPSO_INBOX=setting):
         assert conf.value("TIMEOUT") == (3.05, 10)
         assert conf.value("API_KEY") is None
@@ -83,7 +86,7 @@ def test_a_setting_is_read_when_it_is_used() -> None:
 
 
 @pytest.mark.parametrize("delivery", ["Direct", "", None, "iframe", 1, ["direct"]])
-def test_the_secret_is_only_handed_out_directly_where_exactly_that_is_said(delivery: Any) -> None:
+def test_the_secret_is_handed_out_directly_only_if_exactly_that_is_set(delivery: Any) -> None:
     with configured(DELIVERY=delivery):
         assert conf.delivery() == "launch"
 
@@ -109,7 +112,7 @@ def test_white_space_around_text_is_stripped_at_every_depth() -> None:
         assert conf.delivery() == "direct"
 
 
-def test_reading_leaves_the_hosts_own_setting_as_it_is() -> None:
+def test_reading_does_not_change_the_hosts_setting() -> None:
     given = {"API_KEY": " a ", "PROJECTS": {" x ": {"API_KEY": " b "}}, "INBOX_ORIGINS": [" c "]}
     with override_settings(KAPSO_INBOX=given):
         conf.value("PROJECTS")
@@ -124,7 +127,7 @@ def test_reading_leaves_the_hosts_own_setting_as_it_is() -> None:
 # Projects
 
 
-def test_a_project_takes_over_what_it_does_not_say_itself() -> None:
+def test_a_project_inherits_what_it_does_not_set() -> None:
     with configured(
         BASE_URL="https://kapso.example/v1",
         INBOX_ORIGINS=["https://inbox.example"],
@@ -147,13 +150,100 @@ def test_a_project_takes_over_what_it_does_not_say_itself() -> None:
         assert conf.project_aliases() == ["default", "plain", "own", "blank"]
 
 
-def test_default_is_no_alias_where_it_has_no_key_and_never_twice() -> None:
+def test_default_is_no_alias_without_a_key() -> None:
     with configured(API_KEY="", PROJECTS={"clinic": {"API_KEY": "one"}}):
         assert conf.project_aliases() == ["clinic"]
         assert conf.inbox_origins() == ["https://inbox.kapso.ai"]
+
+
+def test_the_default_project_may_be_given_like_the_others() -> None:
+    own = {
+        "API_KEY": "own",
+        "BASE_URL": "https://own.example/v1",
+        "INBOX_ORIGINS": ["https://inbox.own.example"],
+    }
+    projects = {"clinic": {"API_KEY": "one"}, "default": own}
+    with override_settings(KAPSO_INBOX={"ENCRYPTION_KEYS": KEYS, "PROJECTS": projects}):
+        assert conf.project() == conf.Project(
+            "default", "own", "https://own.example/v1", ("https://inbox.own.example",)
+        )
+        assert conf.project_aliases() == ["default", "clinic"]
+        assert conf.project("clinic").base_url == BASE_URL
+        assert list(check_settings()) == []
+    projects = {"default": {"API_KEY": "own"}}
+    with override_settings(KAPSO_INBOX={"ENCRYPTION_KEYS": KEYS, "PROJECTS": projects}):
+        assert conf.project() == conf.Project(
+            "default", "own", BASE_URL, ("https://inbox.kapso.ai",)
+        )
+        assert list(check_settings()) == []
+
+
+def test_the_default_project_given_twice_is_listed_once_and_refused_by_the_check() -> None:
     with configured(PROJECTS={"default": {"API_KEY": "other"}}):
         assert conf.project_aliases() == ["default"]
-        assert conf.project().api_key == KEY
+        assert conf.project().api_key == "other"
+        [finding] = check_settings()
+    assert finding.id == "kapso_inbox.E006"
+    assert 'KAPSO_INBOX["PROJECTS"]["default"]' in finding.msg
+    assert "shorthand" in (finding.hint or "")
+
+
+# Durations
+
+DURATIONS = ("VERIFY_AFTER", "RENEW_BEFORE", "AUDIT_RETENTION")
+
+
+def test_these_are_the_settings_that_take_a_duration() -> None:
+    durations = {name for name, value in conf.DEFAULTS.items() if isinstance(value, timedelta)}
+    assert durations | {"RENEW_BEFORE"} == set(DURATIONS)
+    with configured():
+        assert conf.duration("VERIFY_AFTER") == timedelta(minutes=5)
+        assert conf.duration("RENEW_BEFORE") == timedelta(0)
+        assert conf.duration("AUDIT_RETENTION") == timedelta(days=365)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (timedelta(days=7), timedelta(days=7)),
+        (timedelta(0), timedelta(0)),
+        (90, timedelta(seconds=90)),
+        (0.5, timedelta(milliseconds=500)),
+        (0, timedelta(0)),
+        (None, timedelta(0)),
+    ],
+)
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_is_a_timedelta_or_seconds_or_none(
+    name: str, value: Any, expected: timedelta
+) -> None:
+    with configured(**{name: value}):
+        assert conf.duration(name) == expected
+        assert list(check_settings()) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        -1,
+        timedelta(seconds=-1),
+        timedelta(days=36_501),
+        timedelta.max,
+        1e12,
+        10**400,
+        float("inf"),
+        float("nan"),
+        True,
+        "300",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", DURATIONS)
+def test_a_duration_that_is_negative_or_huge_or_no_number_is_refused(name: str, value: Any) -> None:
+    with configured(**{name: value}):
+        [finding] = check_settings()
+    assert (finding.id or "")[-4:] in ("E015", "E017", "E018")
+    assert f'KAPSO_INBOX["{name}"]' in finding.msg
 
 
 @pytest.mark.parametrize("api_key", [None, "", " \n"])
@@ -173,7 +263,7 @@ def test_a_missing_project_says_what_to_set(projects: Any) -> None:
 
 
 @pytest.mark.parametrize("projects", [None, 7, "clinic", ["clinic"]])
-def test_projects_that_are_no_dictionaries_are_a_missing_project(projects: Any) -> None:
+def test_projects_that_are_not_a_dictionary_are_missing_projects(projects: Any) -> None:
     with configured(PROJECTS=projects):
         assert conf.project().api_key == KEY
         assert conf.project_aliases() == ["default"]
@@ -189,7 +279,7 @@ def test_a_project_does_not_show_its_key() -> None:
         assert "default" in repr(conf.project())
 
 
-def test_a_client_is_made_as_configured() -> None:
+def test_a_client_is_created_as_configured() -> None:
     proxies = {"https": "http://proxy.example:3128"}
     with configured(TIMEOUT=[1, 2], PROXIES=proxies, BASE_URL="https://kapso.example/"):
         client = conf.project().client()
@@ -202,7 +292,7 @@ def test_a_client_is_made_as_configured() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"API_KEY": "a b"}, {"API_KEY": 7}, {"BASE_URL": "http://x.y"}])
-def test_a_client_of_a_malformed_project_is_a_mistake_of_ours(wrong: dict[str, Any]) -> None:
+def test_a_client_of_a_malformed_project_is_a_configuration_error(wrong: dict[str, Any]) -> None:
     with configured(**wrong), pytest.raises(ConfigurationError):
         conf.project().client()
 

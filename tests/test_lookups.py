@@ -1,4 +1,4 @@
-"""What can be picked at Kapso: page by page, kept for a short time, found by any of its words."""
+"""Look-ups at Kapso: read page by page, kept for a short time, found by any word."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def empty_cache() -> None:
 
 @pytest.fixture
 def many(kapso_sandbox: Sandbox) -> Sandbox:
-    """A project with 1,250 customers: 13 pages."""
+    """Fill the project with 1,250 customers: 13 pages."""
     kapso_sandbox.project().customers[:] = [
         {"id": f"id-{n}", "name": f"Customer {n}", "external_customer_id": f"C-{n:04d}"}
         for n in range(1250)
@@ -42,14 +42,14 @@ def test_a_number_is_found_by_its_name_and_by_its_digits(kapso_sandbox: Sandbox)
     assert choice.internal_id == known["internal_id"]
 
 
-def test_all_words_have_to_occur(kapso_sandbox: Sandbox) -> None:
+def test_all_words_must_occur(kapso_sandbox: Sandbox) -> None:
     user = kapso_sandbox.project().users[0]
     first = user["name"].split()[0]
     assert lookups.search(Kind.USER, f"{first} {user['email']}").choices
     assert not lookups.search(Kind.USER, f"{first} nobody").choices
 
 
-def test_a_page_is_kept_for_a_while_and_asked_anew_on_request(kapso_sandbox: Sandbox) -> None:
+def test_a_page_is_kept_for_a_while_and_read_again_on_request(kapso_sandbox: Sandbox) -> None:
     for _time in range(3):
         lookups.search(Kind.USER)
     assert len(kapso_sandbox.requests) == 1
@@ -57,7 +57,7 @@ def test_a_page_is_kept_for_a_while_and_asked_anew_on_request(kapso_sandbox: San
     assert len(kapso_sandbox.requests) == 2
 
 
-def test_a_search_through_thousands_reads_a_few_pages_and_goes_on_where_it_ended(
+def test_a_search_in_thousands_of_rows_reads_a_few_pages_and_continues_there(
     many: Sandbox,
 ) -> None:
     found = lookups.search(Kind.CUSTOMER, "C-1249")
@@ -70,7 +70,7 @@ def test_a_search_through_thousands_reads_a_few_pages_and_goes_on_where_it_ended
     assert found.next_page is None
 
 
-def test_a_search_ends_with_the_page_that_has_enough(many: Sandbox) -> None:
+def test_a_search_stops_after_the_page_that_reaches_the_limit(many: Sandbox) -> None:
     found = lookups.search(Kind.CUSTOMER, limit=50)
     assert len(found.choices) == 100
     assert found.next_page == 2
@@ -92,16 +92,16 @@ def test_a_failure_is_not_kept(kapso_sandbox: Sandbox) -> None:
     assert lookups.search(Kind.CUSTOMER).choices
 
 
-def test_a_project_that_is_not_there_is_said(db: None) -> None:
+def test_an_unknown_project_is_an_error(db: None) -> None:
     with pytest.raises(ImproperlyConfigured):
         lookups.search(Kind.CUSTOMER, project="nowhere")
 
 
-def test_what_a_key_sees_is_told_in_words(many: Sandbox) -> None:
-    told = lookups.named(Kind.CUSTOMER, most=2)
+def test_what_a_key_sees_can_be_named(many: Sandbox) -> None:
+    told = lookups.visible_names(Kind.CUSTOMER, most=2)
     assert told == "Customer 0 · C-0000, Customer 1 · C-0001, …"
     many.fail_next(answer=Answer(500))
-    assert lookups.named(Kind.USER) == ""
+    assert lookups.visible_names(Kind.USER) == ""
 
 
 def test_no_key_of_the_cache_holds_the_api_key(kapso_sandbox: Sandbox) -> None:
@@ -111,7 +111,7 @@ def test_no_key_of_the_cache_holds_the_api_key(kapso_sandbox: Sandbox) -> None:
     assert "kapso-key-of-the-tests" not in kept
 
 
-def test_what_was_picked_has_its_name_for_as_long_as_its_page_is_kept(many: Sandbox) -> None:
+def test_an_object_has_its_name_for_as_long_as_its_page_is_kept(many: Sandbox) -> None:
     assert lookups.kept_name(Kind.CUSTOMER, "id-150") == ""
     lookups.search(Kind.CUSTOMER, "nobody")
     sent = len(many.requests)

@@ -201,7 +201,7 @@ def create(view: View, *, slug: str, **settings: Any) -> InboxEmbed:
     """
     with view.writing(slug, wanted=_wanted(settings)):
         if not access.may_take(view.request.user, slug):
-            raise errors.slug_taken()
+            raise errors.slug_taken_error()
         return lifecycle.create_embed(slug=slug, actor=view.request.user, **settings)
 
 

@@ -1,4 +1,4 @@
-"""Every error in one shape: a code that stays, a text for people, and texts by field."""
+"""One shape for every error: a stable code, a text for people, and texts by field."""
 
 from __future__ import annotations
 
@@ -22,33 +22,17 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from kapso_inbox import refusals
-from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
-from kapso_inbox.kapso import (
-    CredentialsError,
-    InvalidRequestError,
-    NotFoundError,
-    RateLimitedError,
-    UncertainError,
-    UnreachableError,
-)
-from kapso_inbox.lifecycle import (
-    BusyError,
-    InsideTransactionError,
-    LiveError,
-    ReplacedError,
-    RevokedError,
-)
+from kapso_inbox.exceptions import KapsoInboxError
+from kapso_inbox.kapso import UncertainError
+from kapso_inbox.meanings import fill_in, meaning_of, retry_after
 from kapso_inbox.models import AccessLink, InboxEmbed
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which to ask again where Kapso's rate limit does not say.
-RETRY_AFTER = 60
-
 
 @dataclass(frozen=True)
-class Described:
-    """What a code stands for: the statuses that it comes with, and its meaning in words."""
+class ErrorCode:
+    """The HTTP statuses that a code comes with, and what it means in words."""
 
     statuses: tuple[int, ...]
     meaning: str
@@ -56,49 +40,52 @@ class Described:
 
 #: Every code that an answer can hold. `docs/api.md` has them all.
 CODES = {
-    "invalid": Described((400,), "A value is not in order; `fields` says which."),
-    "parse_error": Described((400,), "The body cannot be read."),
-    "kapso_refused": Described((400,), "Kapso refused a value; nothing was done."),
-    "not_authenticated": Described((401, 403), "Nobody is signed in."),
-    "authentication_failed": Described((401, 403), "What was presented signs nobody in."),
-    "permission_denied": Described((403,), "The user may not do this."),
-    "not_found": Described((404,), "There is none, or none for this user."),
-    "method_not_allowed": Described((405,), "This address knows no such method."),
-    "not_acceptable": Described((406,), "No renderer makes what `Accept` asks for."),
-    "slug_taken": Described((409,), "There is an embed with this slug already."),
-    "busy": Described((409,), "Somebody is changing its link right now; try again in a moment."),
-    "replaced": Described((409,), "Another link was begun since `newest_link_id`; look again."),
-    "revoked": Described((409,), "It was revoked; `rotate/` brings it back."),
-    "expired": Described((409,), "It has expired; nobody can open it."),
-    "not_ready": Described((409,), "It has no link of this site's own yet."),
-    "live": Described((409,), "A link of it may still work at Kapso; revoke it first."),
-    "unsupported_media_type": Described((415,), "No parser reads this kind of body."),
-    "throttled": Described((429,), "Too many requests; `Retry-After` says how long to wait."),
-    "kapso_refused_key": Described((502,), "Kapso refused this site's API key."),
-    "kapso_not_found": Described((502,), "Kapso knows nothing of it under this site's API key."),
-    "kapso_unusable_answer": Described((502,), "Kapso answered nonsense; nothing was changed."),
-    "outcome_uncertain": Described(
-        (502, 504), "Perhaps Kapso did it; `retry_url` is the address that finds out."
+    "invalid": ErrorCode((400,), "A value is not valid; `fields` says which."),
+    "parse_error": ErrorCode((400,), "The body cannot be read."),
+    "kapso_refused": ErrorCode((400,), "Kapso refused a value; nothing was done."),
+    "not_authenticated": ErrorCode((401, 403), "Nobody is signed in."),
+    "authentication_failed": ErrorCode((401, 403), "The credentials are not valid."),
+    "permission_denied": ErrorCode((403,), "The user may not do this."),
+    "not_found": ErrorCode((404,), "There is no such object, or the user may not see it."),
+    "method_not_allowed": ErrorCode((405,), "This address does not support the method."),
+    "not_acceptable": ErrorCode((406,), "No renderer can produce what `Accept` asks for."),
+    "slug_taken": ErrorCode((409,), "There is an embed with this slug already."),
+    "busy": ErrorCode((409,), "Somebody is changing its link right now; try again in a moment."),
+    "replaced": ErrorCode((409,), "A newer link than `newest_link_id` was begun; look again."),
+    "revoked": ErrorCode((409,), "It was revoked; `rotate/` brings it back."),
+    "expired": ErrorCode((409,), "It has expired; nobody can open it."),
+    "not_ready": ErrorCode((409,), "It has no link of this site's own yet."),
+    "live": ErrorCode((409,), "A link of it may still work at Kapso; revoke it first."),
+    "unsupported_media_type": ErrorCode((415,), "No parser can read a body of this type."),
+    "throttled": ErrorCode((429,), "Too many requests; `Retry-After` says how long to wait."),
+    "kapso_refused_key": ErrorCode((502,), "Kapso refused this site's API key."),
+    "kapso_not_found": ErrorCode((502,), "Kapso does not know it under this site's API key."),
+    "kapso_unusable_answer": ErrorCode(
+        (502,), "Kapso's answer cannot be used; nothing was changed."
     ),
-    "not_revoked_yet": Described(
+    "outcome_uncertain": ErrorCode(
+        (502, 504), "Kapso may have done it; `POST` to `retry_url` to find out."
+    ),
+    "not_revoked_yet": ErrorCode(
         (502, 503, 504),
-        "Here the old link opens nothing any more; Kapso has not ended it yet. `retry_url` goes "
-        "on with it, and so does `kapso_sync`.",
+        "The old link no longer opens anything here, but Kapso has not ended it yet. `POST` to "
+        "`retry_url` to try again; `kapso_sync` tries again, too.",
     ),
-    "kapso_rate_limited": Described(
+    "kapso_rate_limited": ErrorCode(
         (503,), "Kapso takes no more requests; `Retry-After` says how long to wait."
     ),
-    "not_configured": Described((503,), "The settings of this site are not in order."),
-    "inside_transaction": Described(
+    "not_configured": ErrorCode((503,), "A setting of this site is missing or not valid."),
+    "inside_transaction": ErrorCode(
         (503,), "This site runs the API inside a database transaction; nothing was done."
     ),
-    "not_stored": Described(
-        (503,), "The database failed. What Kapso made meanwhile was revoked, or is in the log."
+    "not_stored": ErrorCode(
+        (503,), "The database failed. What Kapso created was revoked, or is in the log."
     ),
-    "kapso_unreachable": Described((504,), "Kapso did not answer; nothing was changed."),
+    "kapso_unreachable": ErrorCode((504,), "Kapso did not answer; nothing was changed."),
 }
 
-_CODE_OF: dict[type[Exception], str] = {
+#: The codes of REST framework's own errors.
+_CODE_OF: dict[type[exceptions.APIException], str] = {
     exceptions.ParseError: "parse_error",
     exceptions.ValidationError: "invalid",
     exceptions.NotAuthenticated: "not_authenticated",
@@ -109,31 +96,18 @@ _CODE_OF: dict[type[Exception], str] = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.UnsupportedMediaType: "unsupported_media_type",
     exceptions.Throttled: "throttled",
-    BusyError: "busy",
-    ReplacedError: "replaced",
-    RevokedError: "revoked",
-    LiveError: "live",
-    InsideTransactionError: "inside_transaction",
-    CredentialsError: "kapso_refused_key",
-    NotFoundError: "kapso_not_found",
-    InvalidRequestError: "kapso_refused",
-    RateLimitedError: "kapso_rate_limited",
-    UnreachableError: "kapso_unreachable",
-    UncertainError: "outcome_uncertain",
-    ValidationError: "invalid",
-    ConfigurationError: "not_configured",
 }
 
 
 class ApiError(KapsoInboxError, exceptions.APIException):
-    """An error as it is answered.
+    """An error that becomes an answer of the API.
 
     Attributes:
         code: one of `CODES`.
         message: a text for people.
         fields: field -> texts.
-        wait: seconds after which to ask again; None = unsaid.
-        retry_url: the address that finds out what became of it; "" where nothing is open.
+        wait: seconds to wait before the next request, or None.
+        retry_url: the address that finds out what became of the change, or "" if that is known.
     """
 
     def __init__(
@@ -156,33 +130,33 @@ class ApiError(KapsoInboxError, exceptions.APIException):
 
 
 def refusal(error: Exception, *, wanted: InboxEmbed | None = None, only_read: bool) -> ApiError:
-    """Return what the lifecycle, the sync or a look-up raised as it is answered.
+    """Return the answer to an error of the lifecycle, of a sync or of a look-up.
 
     Args:
         error: one of `refusals.REFUSALS`.
-        wanted: what was to be made, where it was: a 404 of Kapso's is then about its scope.
-        only_read: whether nothing can have been changed at Kapso.
+        wanted: the embed that was to be created, if the call was to create one.
+        only_read: whether the call cannot have changed anything at Kapso.
     """
-    code = next(_CODE_OF[kind] for kind in type(error).__mro__ if kind in _CODE_OF)
-    if isinstance(error, ValidationError) and _is_taken(error):
-        code = "slug_taken"
-    explained = refusals.explain(error, wanted).message_dict
-    text = " ".join(explained.pop(NON_FIELD_ERRORS, []))
-    if isinstance(error, NotFoundError) and explained:
-        code = "invalid"
-    if isinstance(error, InvalidRequestError) and only_read:
-        code = "kapso_unusable_answer"  # nothing of the caller's was sent that could be mended
-    wait = None
-    if isinstance(error, RateLimitedError):
-        wait = int(error.retry_after or RETRY_AFTER)
-    status = None
+    fields = refusals.explain(error, wanted).message_dict
+    text = " ".join(fields.pop(NON_FIELD_ERRORS, []))
+    if isinstance(error, ValidationError):
+        code = "slug_taken" if _is_taken(error) else "invalid"
+        return ApiError(code, text or _see_fields(), fields=fields)
+    if refusals.is_about_scope(error, wanted):
+        return ApiError("invalid", text or _see_fields(), fields=fields)
+    meaning = meaning_of(error)
+    code, status = meaning.code, None
+    if only_read:
+        code = meaning.read_code or code
+        text = fill_in(meaning.read_outcome, error) or text
     if isinstance(error, UncertainError):
-        # With a status, something answered.
+        # An error with a status has an answer.
         status = 502 if error.status else 504
-        if only_read:
-            code = "kapso_unusable_answer" if error.status else "kapso_unreachable"
-            text = _("Kapso's answer did not arrive or cannot be read. Nothing was changed.")
-    return ApiError(code, text or _see_fields(), status=status, fields=explained, wait=wait)
+        if only_read and not error.status:
+            code = "kapso_unreachable"
+    return ApiError(
+        code, text or _see_fields(), status=status, fields=fields, wait=retry_after(error)
+    )
 
 
 def _is_taken(error: ValidationError) -> bool:
@@ -190,14 +164,14 @@ def _is_taken(error: ValidationError) -> bool:
     return any(one.code == "taken" for one in by_field.get("slug", ()))
 
 
-def slug_taken() -> ApiError:
-    """Return the answer where a slug belongs to an embed that the user may not touch."""
+def slug_taken_error() -> ApiError:
+    """Return the answer if the slug belongs to an embed that the user may not touch."""
     text = _("There is an embed with this slug already.")
     return ApiError("slug_taken", text, fields={"slug": [text]})
 
 
 def not_revoked_yet(error: Exception, retry_url: str) -> ApiError:
-    """Return the answer where Kapso has not ended a link that opens nothing here any more."""
+    """Return the answer if Kapso has not ended a link that no longer opens anything here."""
     cause = refusal(error, only_read=False)
     status = cause.status_code if cause.status_code >= 500 else 502
     text = _("Here the old link opens nothing any more, but Kapso has not ended it yet. Ask again.")
@@ -205,13 +179,13 @@ def not_revoked_yet(error: Exception, retry_url: str) -> ApiError:
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response | None:
-    """Answer an exception of a view: the views' own exception handler, whatever the host's is.
+    """Answer an exception of one of our views, whatever exception handler the host has.
 
     Returns:
-        None for what is a mistake in the program, which Django then answers.
+        The answer, or None if the exception is a mistake in the program: Django answers it.
     """
     if isinstance(error, Http404 | InboxEmbed.DoesNotExist | AccessLink.DoesNotExist):
-        error = exceptions.NotFound()  # also one that somebody deleted a moment ago
+        error = exceptions.NotFound()  # also if somebody deleted the row a moment ago
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied(*error.args)
     elif isinstance(error, SuspiciousOperation):
@@ -249,7 +223,7 @@ def _shape(error: exceptions.APIException) -> dict[str, Any]:
 
 
 def _texts(detail: Any) -> Iterator[str]:
-    """Every text in what REST framework keeps of an error, however deep."""
+    """Yield every text in the details of an error of REST framework, at any depth."""
     if isinstance(detail, Mapping):
         for inner in detail.values():
             yield from _texts(inner)
@@ -261,7 +235,7 @@ def _texts(detail: Any) -> Iterator[str]:
 
 
 def _writable(text: Any) -> str:
-    """Without half surrogates, which can stand in a body, and in no answer."""
+    """Return a text without lone surrogates: JSON bodies may hold them, answers must not."""
     return str(text).encode(errors="replace").decode()
 
 

@@ -8,8 +8,16 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 
-from . import project, site, stored
-from .findings import Finding, Level, few, guarded, together, without_secrets
+from . import database, embeds, links, project, site
+from .findings import (
+    Finding,
+    Level,
+    group_by_code,
+    limit_each_kind,
+    run_check,
+    without_secrets,
+)
+from .totals import ProjectTotals
 
 __all__ = ["Finding", "Level", "diagnose"]
 
@@ -21,50 +29,55 @@ def diagnose(
     network: bool = True,
     tells: Callable[[Finding], bool] = lambda finding: True,
 ) -> list[Finding]:
-    """Look at the settings, the site, Kapso's projects and every stored link.
+    """Check the settings, the site, the Kapso projects and every stored link.
 
-    Writes nothing. Takes a number of queries that does not grow with the embeds, and at most two
-    requests to Kapso for each project.
+    Writes nothing. The number of queries does not grow with the number of embeds, and each project
+    costs at most two requests to Kapso.
 
     Args:
-        projects: aliases of the Kapso projects to look at; None = all that are configured, and all
-            that an embed is of.
+        projects: the aliases of the Kapso projects to check; None = all that are configured or that
+            an embed belongs to.
         network: whether Kapso may be asked.
-        tells: whether the reader may know of a finding. What they may not is left out before the
-            few of a kind are taken, so that it takes nobody's place.
+        tells: returns whether the reader may see a finding. What the reader may not see is left out
+            before the findings of one kind are limited, so that it does not push out others.
 
     Returns:
-        What was found, also what is in order: the settings first, then the site, then project by
-        project Kapso's answers and what is stored. Of one kind and project at most a few, and how
-        many more there are. No secret is in any of them.
+        The findings, including those that say that all is well: the settings first, then the site,
+        then for each project Kapso's answers and what is stored. Each code is listed at most
+        `findings.MANY` times for each project, then with how many more there are. No finding holds
+        a secret.
     """
     wanted = None if projects is None else list(dict.fromkeys(projects))
-    records: dict[str, stored.Stock] = {}
-    # Before Kapso is asked, because it is asked for what is stored; told after it.
-    in_database = together(few(filter(tells, _in_database(records, wanted))))
+    totals: dict[str, ProjectTotals] = {}
+    # The database is read first, because Kapso is asked about a stored link. Its findings are
+    # listed after Kapso's.
+    stored = _database_findings(totals, wanted)
+    in_database = group_by_code(limit_each_kind(filter(tells, stored)))
     checks = (
-        site.settings,
-        site.addresses,
-        site.delivery,
-        site.https,
-        site.content_security_policy,
-        site.embedder_policy,
+        site.settings_findings,
+        site.urlconf_findings,
+        site.delivery_findings,
+        site.https_findings,
+        site.csp_findings,
+        site.embedder_policy_findings,
     )
-    found = [finding for check in checks for finding in guarded(check) if tells(finding)]
+    found = [finding for check in checks for finding in run_check(check) if tells(finding)]
     found += (finding for finding in in_database if not finding.project)
-    aliases = wanted if wanted is not None else [*conf.project_aliases(), *sorted(records)]
+    aliases = wanted if wanted is not None else [*conf.project_aliases(), *sorted(totals)]
     for alias in dict.fromkeys(str(alias) for alias in aliases if alias):
-        record = records.get(alias, stored.Stock())
-        answers = guarded(project.kapso, alias, record, network=network, project=alias)
+        own = totals.get(alias, ProjectTotals())
+        answers = run_check(project.kapso_findings, alias, own, network=network, project=alias)
         found += filter(tells, answers)
         found += (finding for finding in in_database if finding.project == alias)
     return [without_secrets(finding) for finding in found]
 
 
-def _in_database(records: dict[str, stored.Stock], wanted: list[str] | None) -> Iterator[Finding]:
-    problems = list(guarded(stored.tables))
+def _database_findings(
+    totals: dict[str, ProjectTotals], wanted: list[str] | None
+) -> Iterator[Finding]:
+    problems = list(run_check(database.database_findings))
     yield from problems
     if not problems:
-        yield from guarded(stored.links, records, wanted)
-        yield from guarded(stored.embeds, records, wanted)
-        yield from guarded(stored.synchronisation, records)
+        yield from run_check(links.link_findings, totals, wanted)
+        yield from run_check(embeds.embed_findings, totals, wanted)
+        yield from run_check(links.sync_findings, totals)

@@ -1,4 +1,4 @@
-"""One finding, and what all of them have in common: few, guarded and free of secrets."""
+"""One finding, and what happens to all of them: limited in number, and without secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,37 +21,37 @@ Level = Literal["error", "warning", "info"]
 
 _PACKAGE = Path(__file__).parent.parent
 
-#: Of one code and project no more are told one by one. All of ten thousand would help nobody.
+#: At most this many findings of one code and project are listed. Nobody reads ten thousand.
 MANY = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """One thing that the diagnosis found.
 
     Attributes:
-        code: what it is, for programs; stable. A system check's is the check's id.
+        code: what was found, for programs; stable. A system check's code is the ID of the check.
         level: `error` keeps an inbox from opening or leaves one open that should not be; `warning`
-            may come to that; `info` is in order, or good to know.
+            may lead to that; `info` is fine, or good to know.
         what: what was found, in words.
-        mend: what to do about it, in words; "" where there is nothing to do.
-        project: alias of the Kapso project that it is about, or "".
-        embed: slug of the embed that it is about, or "".
+        hint: what to do about it, in words; "" if there is nothing to do.
+        project: the alias of the Kapso project that it is about, or "".
+        embed: the slug of the embed that it is about, or "".
     """
 
     code: str
     level: Level
     what: str
-    mend: str = ""
+    hint: str = ""
     project: str = ""
     embed: str = ""
 
 
 def _of_level(level: Level) -> Callable[..., Finding]:
     def make(
-        code: str, what: str, mend: str = "", *, project: str = "", embed: str = ""
+        code: str, what: str, hint: str = "", *, project: str = "", embed: str = ""
     ) -> Finding:
-        return Finding(code, level, what, mend, project, embed)
+        return Finding(code, level, what, hint, project, embed)
 
     return make
 
@@ -62,8 +61,8 @@ warning = _of_level("warning")
 info = _of_level("info")
 
 
-def few(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Let through `MANY` of one code and project, and in the end say how many more there are."""
+def limit_each_kind(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield at most `MANY` findings of each code and project, then how many more there are."""
     counts: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], Finding] = {}
     for finding in findings:
@@ -79,21 +78,21 @@ def few(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield replace(finding, what=what % {"more": more}, embed="")
 
 
-def together(findings: Iterable[Finding]) -> list[Finding]:
-    """Return them with those of one code one after another, in the order of the first of each."""
+def group_by_code(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings with those of one code together, in the order of each code's first."""
     findings = list(findings)
     order = {code: place for place, code in enumerate(dict.fromkeys(one.code for one in findings))}
     return sorted(findings, key=lambda finding: order[finding.code])
 
 
-def guarded(
+def run_check(
     check: Callable[..., Iterator[Finding]], *args: Any, project: str = "", **kwargs: Any
 ) -> Iterator[Finding]:
-    """Yield what a check finds; its own failure is a finding, too, and stops no other check."""
+    """Yield what a check finds. If the check itself fails, that is a finding and no exception."""
     try:
         yield from check(*args, **kwargs)
-    except Exception as failure:  # noqa: BLE001 (whatever it is, the others are to be heard)
-        # Neither its text nor its chain: nobody knows what they hold.
+    except Exception as failure:  # noqa: BLE001 (one failure must not hide what others find)
+        # Without the exception's text and chain: they could hold a secret.
         frames = traceback.extract_tb(failure.__traceback__)[1:]
         ours = [frame for frame in frames if frame.filename.startswith(str(_PACKAGE))]
         place = (ours or frames)[-1]
@@ -113,12 +112,12 @@ def guarded(
 
 
 def without_secrets(finding: Finding) -> Finding:
-    """Return the finding with no key of the settings in it, and no control characters.
+    """Return the finding without any key of the settings and without control characters.
 
-    No check puts a key into one. But parts of them come from elsewhere (names of Kapso's, an alias
-    that somebody gave), and people paste keys where they do not belong.
+    No check puts a key into a finding. But parts of a finding come from elsewhere (names at Kapso,
+    an alias that somebody typed), and people paste keys where they do not belong.
     """
-    secrets = _secrets()
+    secrets = _configured_keys()
 
     def clean(text: str) -> str:
         for secret in secrets:
@@ -128,14 +127,17 @@ def without_secrets(finding: Finding) -> Finding:
     return replace(
         finding,
         what=clean(finding.what),
-        mend=clean(finding.mend),
+        hint=clean(finding.hint),
         project=clean(finding.project),
         embed=clean(finding.embed),
     )
 
 
-def _secrets() -> list[str]:
-    """The configured keys, the longest first; none so short that it is an ordinary word."""
+def _configured_keys() -> list[str]:
+    """Return the configured keys, the longest first.
+
+    Keys of fewer than 8 characters are left out: they could be ordinary words.
+    """
     configured = [conf.value("API_KEY")]
     keys, projects = conf.value("ENCRYPTION_KEYS"), conf.value("PROJECTS")
     if isinstance(keys, Mapping):
@@ -146,14 +148,9 @@ def _secrets() -> list[str]:
     return sorted(secrets, key=len, reverse=True)
 
 
-def named(names: Iterable[str], most: int = 10) -> str:
-    """Return a list of names in words, the first few of them."""
+def list_in_words(names: Iterable[str], most: int = 10) -> str:
+    """Return the first names of a list in words, and how many more there are."""
     names = [name[:60] for name in names]
-    told = ", ".join(names[:most])
+    listed = ", ".join(names[:most])
     more = len(names) - most
-    return f"{told} " + _("and %(more)d more") % {"more": more} if more > 0 else told
-
-
-def about(alias: str) -> tuple[Callable[..., Finding], ...]:
-    """Return `error`, `warning` and `info` for findings about one Kapso project."""
-    return tuple(partial(make, project=alias) for make in (error, warning, info))
+    return f"{listed} " + _("and %(more)d more") % {"more": more} if more > 0 else listed

@@ -1,4 +1,4 @@
-"""What the settings say of this app and of the site around it. No query, no request."""
+"""What the settings say about this app and the site around it. No query, no request."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings as django_settings
+from django.conf import settings
 from django.core import checks as django_checks
 from django.core.checks import CheckMessage
 from django.utils.translation import gettext as _
 
 from kapso_inbox import checks, conf
+from kapso_inbox.origins import covers, parse_origin
 
-from . import origins
-from .findings import Finding, error, info, named, warning
+from .findings import Finding, error, info, list_in_words, warning
+from .this_site import origins_in_settings
 
-#: What needs neither Kapso nor the database is a system check as well.
+#: Code of a finding that needs neither Kapso nor the database -> ID of its system check.
 CHECK_IDS = {
     "delivery-direct": "kapso_inbox.W002",
     "fetch-metadata-off": "kapso_inbox.W003",
@@ -30,25 +31,25 @@ CHECK_IDS = {
 _EMBEDDER_POLICY_SETTINGS = ("SECURE_CROSS_ORIGIN_EMBEDDER_POLICY", "CROSS_ORIGIN_EMBEDDER_POLICY")
 
 
-def settings() -> Iterator[Finding]:
-    """The system checks of the setting KAPSO_INBOX."""
+def settings_findings() -> Iterator[Finding]:
+    """Run the system checks of the setting KAPSO_INBOX."""
     return _from_checks(checks.check_settings())
 
 
-def addresses() -> Iterator[Finding]:
-    """The system checks of the URLconf."""
+def urlconf_findings() -> Iterator[Finding]:
+    """Run the system checks of the URLconf."""
     return _from_checks(checks.check_urls())
 
 
 def check_site(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Return what the settings of the site would do to the inbox, as system checks for deployment.
+    """Return what the settings of the site do to the inbox, as system checks for deployment.
 
-    Each is a warning that a host can silence: a policy may be another one in the views that show
-    an inbox.
+    Each is a warning, which a host can silence: the views that show an inbox may have another
+    policy.
     """
-    found = (*delivery(), *content_security_policy(), *embedder_policy())
+    found = (*delivery_findings(), *csp_findings(), *embedder_policy_findings())
     return [
-        django_checks.Warning(finding.what, hint=finding.mend, id=CHECK_IDS[finding.code])
+        django_checks.Warning(finding.what, hint=finding.hint, id=CHECK_IDS[finding.code])
         for finding in found
         if finding.code in CHECK_IDS
     ]
@@ -60,8 +61,8 @@ def _from_checks(messages: Iterable[CheckMessage]) -> Iterator[Finding]:
         yield make(message.id or "", str(message.msg), str(message.hint or ""))
 
 
-def delivery() -> Iterator[Finding]:
-    """Whether the secret address stays out of the pages, and a launch is for frames only."""
+def delivery_findings() -> Iterator[Finding]:
+    """Check that no page holds a secret address, and that only frames may launch an inbox."""
     if conf.delivery() == "direct":
         yield warning(
             "delivery-direct",
@@ -85,11 +86,11 @@ def delivery() -> Iterator[Finding]:
         )
 
 
-def https() -> Iterator[Finding]:
-    """Whether the settings say that the site is on https, in production."""
-    if django_settings.DEBUG or django_settings.SECURE_SSL_REDIRECT:
+def https_findings() -> Iterator[Finding]:
+    """Check, in production, that the settings say that the site is on https."""
+    if settings.DEBUG or settings.SECURE_SSL_REDIRECT:
         return
-    if django_settings.SECURE_PROXY_SSL_HEADER:
+    if settings.SECURE_PROXY_SSL_HEADER:
         return
     yield info(
         "https-unknown",
@@ -103,7 +104,7 @@ def https() -> Iterator[Finding]:
 
 @dataclass(frozen=True)
 class _Policy:
-    """A Content Security Policy as the settings have it."""
+    """A Content Security Policy in the settings."""
 
     setting: str
     directives: Mapping[str, Any]
@@ -111,7 +112,7 @@ class _Policy:
     omits_empty: bool = False
 
     def frames(self) -> tuple[str, list[str]] | None:
-        """The directive that decides about frames, and its sources; None where none does."""
+        """Return the directive that applies to frames and its sources, or None if none applies."""
         for name in ("frame-src", "child-src", "default-src"):
             value = self.directives.get(name)
             # Neither Django nor django-csp sends a directive that is switched off.
@@ -124,13 +125,13 @@ class _Policy:
         return None
 
 
-def content_security_policy() -> Iterator[Finding]:
-    """Whether the site's own policy, where the settings hold one, lets the frame load.
+def csp_findings() -> Iterator[Finding]:
+    """Check that the site's own policy, if the settings hold one, lets the frame load.
 
     Browsers check both hops of a launch (measured in Chromium 156): this site, and the inbox.
     """
     allowed = blocked = False
-    # With the address itself in the page, there is no hop over this site.
+    # If the page holds the address itself, there is no hop over this site.
     own = ["'self'"] if conf.delivery() == "launch" else []
     needed = [*own, *conf.inbox_origins()]
     for policy in _policies():
@@ -139,8 +140,12 @@ def content_security_policy() -> Iterator[Finding]:
         if not missing or not frames:
             allowed = allowed or policy.enforced
             continue
-        texts = {"setting": policy.setting, "directive": frames[0], "missing": named(missing)}
-        mend = _("frame-src in %(setting)s has to hold at least: %(needed)s") % {
+        texts = {
+            "setting": policy.setting,
+            "directive": frames[0],
+            "missing": list_in_words(missing),
+        }
+        hint = _("frame-src in %(setting)s has to hold at least: %(needed)s") % {
             "setting": policy.setting,
             "needed": " ".join(needed),
         }
@@ -152,7 +157,7 @@ def content_security_policy() -> Iterator[Finding]:
                     "its %(directive)s lacks %(missing)s."
                 )
                 % texts,
-                mend,
+                hint,
             )
             continue
         blocked = True
@@ -164,28 +169,28 @@ def content_security_policy() -> Iterator[Finding]:
                 "lacks %(missing)s. The frame stays blank."
             )
             % texts,
-            mend,
+            hint,
         )
     if allowed and not blocked:
         yield info("csp-allows", _("The site's Content Security Policy lets the inbox load."))
 
 
 def _covered(needed: str, sources: list[str]) -> bool:
-    """Say whether the sources of a directive mean an inbox's origin, or `'self'`."""
+    """Return whether the sources of a directive include an inbox's origin, or `'self'`."""
     if needed != "'self'":
-        origin = origins.read(needed)
-        return origin is not None and any(origins.covers(source, origin) for source in sources)
+        origin = parse_origin(needed)
+        return origin is not None and any(covers(source, origin) for source in sources)
     if any(source in ("'self'", "*", "http:", "https:") for source in sources):
         return True
-    here = origins.of_settings()
-    return any(origins.covers(source, site) for source in sources for site in here)
+    here = origins_in_settings()
+    return any(covers(source, site) for source in sources for site in here)
 
 
 def _policies() -> Iterator[_Policy]:
-    """The policies of Django (6.0 and later) and of django-csp (version 4, otherwise 3)."""
+    """Yield the policies of Django (6.0 and later) and of django-csp (version 4, otherwise 3)."""
     found = False
     for setting, enforced in (("SECURE_CSP", True), ("SECURE_CSP_REPORT_ONLY", False)):
-        directives = getattr(django_settings, setting, None)
+        directives = getattr(settings, setting, None)
         if isinstance(directives, Mapping) and directives:
             found = True
             yield _Policy(setting, directives, enforced, omits_empty=True)
@@ -193,39 +198,39 @@ def _policies() -> Iterator[_Policy]:
         ("CONTENT_SECURITY_POLICY", True),
         ("CONTENT_SECURITY_POLICY_REPORT_ONLY", False),
     ):
-        configured = getattr(django_settings, setting, None)
+        configured = getattr(settings, setting, None)
         if isinstance(configured, Mapping) and configured:
             found = True
             own = configured.get("DIRECTIVES")
-            # Unless it says otherwise, django-csp adds this.
+            # django-csp adds this unless the host sets it.
             directives = {"default-src": "'self'", **(own if isinstance(own, Mapping) else {})}
             yield _Policy(setting, directives, enforced)
-    if found or not any(re.fullmatch(r"CSP_[A-Z_]+_SRC", name) for name in dir(django_settings)):
+    if found or not any(re.fullmatch(r"CSP_[A-Z_]+_SRC", name) for name in dir(settings)):
         return
     yield _Policy(
         "CSP_FRAME_SRC",
         {
-            "frame-src": getattr(django_settings, "CSP_FRAME_SRC", None),
-            "child-src": getattr(django_settings, "CSP_CHILD_SRC", None),
-            "default-src": getattr(django_settings, "CSP_DEFAULT_SRC", "'self'"),
+            "frame-src": getattr(settings, "CSP_FRAME_SRC", None),
+            "child-src": getattr(settings, "CSP_CHILD_SRC", None),
+            "default-src": getattr(settings, "CSP_DEFAULT_SRC", "'self'"),
         },
-        enforced=not getattr(django_settings, "CSP_REPORT_ONLY", False),
+        enforced=not getattr(settings, "CSP_REPORT_ONLY", False),
     )
 
 
 def _is_sent() -> bool:
-    """Whether a middleware is named after it. Without one, a policy is only a setting."""
+    """Return whether a middleware seems to send the policy, to judge by its name."""
     named_after_it = re.compile(r"csp|content_?security_?policy", re.IGNORECASE)
-    return any(named_after_it.search(str(path)) for path in django_settings.MIDDLEWARE)
+    return any(named_after_it.search(str(path)) for path in settings.MIDDLEWARE)
 
 
-def embedder_policy() -> Iterator[Finding]:
-    """Whether the settings name a Cross-Origin-Embedder-Policy.
+def embedder_policy_findings() -> Iterator[Finding]:
+    """Check whether the settings name a Cross-Origin-Embedder-Policy.
 
-    Django (6.1) sends none. Packages and middlewares of hosts do, and by these names.
+    Django (6.1) sends none. Packages and middlewares of hosts do, with settings of these names.
     """
     for setting in _EMBEDDER_POLICY_SETTINGS:
-        value = str(getattr(django_settings, setting, None) or "").partition(";")[0].strip().lower()
+        value = str(getattr(settings, setting, None) or "").partition(";")[0].strip().lower()
         if value in ("require-corp", "credentialless"):
             yield warning(
                 "coep-blocks",

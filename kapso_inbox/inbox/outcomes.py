@@ -55,7 +55,7 @@ def page_origin(request: HttpRequest) -> origins.Origin | None:
     """
     if has_ticket(request) or request.headers.get("Sec-Fetch-Dest") != "iframe":
         return None
-    page = origins.read(request.headers.get("Referer", ""))
+    page = origins.parse_origin(request.headers.get("Referer", ""))
     return page if page and page.scheme in ("http", "https") else None
 
 

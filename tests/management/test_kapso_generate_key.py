@@ -32,7 +32,7 @@ def generate(*options: str, to: io.StringIO | None = None) -> str:
     return out.getvalue()
 
 
-def test_a_new_key_is_a_line_to_paste_and_nothing_else_where_it_is_piped() -> None:
+def test_a_piped_key_is_one_line_to_paste_and_nothing_else() -> None:
     line = generate("--id", "2026-11")
     assert re.fullmatch(r"2026-11=[A-Za-z0-9_-]{43}\n", line)
     key_id, _, key = line.strip().partition("=")
@@ -41,7 +41,7 @@ def test_a_new_key_is_a_line_to_paste_and_nothing_else_where_it_is_piped() -> No
     assert generate("--id", "2026-11") != line
 
 
-def test_on_a_terminal_it_says_how_to_keep_it_and_how_to_rotate() -> None:
+def test_a_terminal_also_gets_advice_on_keeping_and_rotating_keys() -> None:
     line, _, advice = generate(to=Terminal()).partition("\n")
     assert "=" in line
     assert "Keep it" in advice
@@ -49,7 +49,7 @@ def test_on_a_terminal_it_says_how_to_keep_it_and_how_to_rotate() -> None:
     assert line.partition("=")[2] not in advice
 
 
-def test_a_key_is_called_after_the_month_unless_there_is_one_already() -> None:
+def test_the_id_is_the_month_with_a_number_if_that_is_taken() -> None:
     month = f"{datetime.now(timezone.utc):%Y-%m}"
     assert generate().startswith(f"{month}=")
     keys: dict[str, str] = {}
@@ -61,19 +61,19 @@ def test_a_key_is_called_after_the_month_unless_there_is_one_already() -> None:
         keys = {**keys, key_id: key}
 
 
-def test_an_id_that_is_taken_is_refused_since_the_old_key_would_be_lost() -> None:
-    with pytest.raises(CommandError, match="'test' already"):
+def test_an_id_that_is_taken_is_refused_because_the_old_key_would_be_lost() -> None:
+    with pytest.raises(CommandError, match="'test' exists already"):
         generate("--id", "test")
 
 
 @pytest.mark.parametrize("key_id", ["a b", "a.b", "a=b", "a,b", "é", "a" * 33])
-def test_an_id_that_could_not_be_used_is_refused(key_id: str) -> None:
+def test_an_unusable_id_is_refused(key_id: str) -> None:
     with pytest.raises(CommandError, match="id must be"):
         generate("--id", key_id)
 
 
 @pytest.mark.parametrize("configured", ["None", "{}", "{'ENCRYPTION_KEYS': 'nonsense'}"])
-def test_a_key_can_be_made_before_the_settings_and_the_database_are_right(
+def test_a_key_can_be_created_before_the_settings_and_the_database_are_ready(
     tmp_path: Path, configured: str
 ) -> None:
     (tmp_path / "bare_settings.py").write_text(

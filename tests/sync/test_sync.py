@@ -573,7 +573,7 @@ def run(*args: str, status: int = 0) -> tuple[str, str]:
 
 
 def test_the_command_prints_a_summary(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
-    assert run() == ("default: 1 embeds at Kapso; all agrees.\n", "")
+    assert run() == ("default: 1 embeds at Kapso; no changes.\n", "")
     elsewhere(kapso_sandbox)
     assert "1 would be shown as unmanaged" in run("--dry-run")[0]
     assert "1 shown as unmanaged" in run()[0]
@@ -590,7 +590,7 @@ def test_the_exit_status_tells_cron_about_a_problem(
 ) -> None:
     kapso_sandbox.fail_next(answer=Answer(401, {}))
     out, err = run(status=1)
-    assert "not the whole list" in out
+    assert "incomplete list" in out
     assert "could not be read to its end" in err
 
 
@@ -598,8 +598,8 @@ def test_a_project_is_synced_whatever_happens_in_another(kapso_sandbox: Sandbox)
     with with_settings(PROJECTS={"clinic": {"API_KEY": "unknown-to-kapso"}}):
         out, _err = run(status=1)
         assert run("--project", "default")[0].startswith("default: 0 embeds")
-    assert "clinic: 0 embeds at Kapso (not the whole list)" in out
-    assert "default: 0 embeds at Kapso; all agrees." in out
+    assert "clinic: 0 embeds at Kapso (incomplete list)" in out
+    assert "default: 0 embeds at Kapso; no changes." in out
 
 
 def test_the_command_refuses_unknown_projects_and_invalid_settings() -> None:

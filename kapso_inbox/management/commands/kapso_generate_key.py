@@ -1,4 +1,4 @@
-"""`manage.py kapso_generate_key`: a new encryption key, to paste into the settings."""
+"""`manage.py kapso_generate_key`: create an encryption key to paste into the settings."""
 
 from __future__ import annotations
 
@@ -15,36 +15,37 @@ from kapso_inbox import conf
 from kapso_inbox.encryption import KeyConfigurationError, Keyring, generate_key
 
 _ADVICE = """
-Put it first in KAPSO_INBOX_ENCRYPTION_KEYS, before those that are there, with a comma between.
-Keep it where your other secrets are, and a copy where your backups are, but not in them: without it
-no stored link can be opened, and Kapso tells none twice.
-To rotate: put it first, restart every process, run `manage.py kapso_rotate_keys`, and take away
-the keys that it says no link is under."""
+Put the key first in KAPSO_INBOX_ENCRYPTION_KEYS, with a comma before the keys that are there.
+Keep it with your other secrets, and keep a copy near your backups but not in them. Without it no
+stored link can be opened, and Kapso shows the address of a link only once.
+To rotate keys: put the new key first, restart every process, run `manage.py kapso_rotate_keys`, and
+remove the keys that it reports as unused."""
 
 
 class Command(BaseCommand):
-    """Make a key; needs neither a database nor a complete configuration."""
+    """Create a key. This needs neither a database nor complete settings."""
 
-    help = "Print a new key for KAPSO_INBOX_ENCRYPTION_KEYS."
-    # It is what one runs before the settings are right.
+    help = "Print a new key for KAPSO_INBOX_ENCRYPTION_KEYS, as ID=key."
+    # This command is run before the settings are complete.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options."""
+        """Add the options."""
         parser.add_argument(
-            "--id", help="what the key is called, stored with each secret (the year and the month)"
+            "--id",
+            help="the ID of the key, stored with each secret (default: the year and the month)",
         )
 
     @sensitive_variables()
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print `<id>=<key>`, and on a terminal how to keep it and how to rotate."""
+        """Print `<id>=<key>`, and on a terminal how to keep and rotate it."""
         configured = conf.value("ENCRYPTION_KEYS")
-        # What it is else than a dictionary, a check names.
+        # A system check reports a value that is not a dictionary.
         taken = set(configured) if isinstance(configured, Mapping) else set()
         key_id: str = options["id"] or _free_id(taken)
         if key_id in taken:
-            # The new key would take the place of the other, and all that is under that be lost.
-            raise CommandError(f"There is a key {key_id!r} already. Choose another --id.")
+            # The new key would replace the old one, and every secret under that would be lost.
+            raise CommandError(f"The key {key_id!r} exists already. Choose another --id.")
         key = generate_key()
         try:
             Keyring({key_id: key})
@@ -56,7 +57,7 @@ class Command(BaseCommand):
 
 
 def _free_id(taken: Collection[object]) -> str:
-    """The year and the month; with a number where there is such a key already."""
+    """Return the year and the month, with a number if that ID is taken."""
     month = f"{datetime.now(timezone.utc):%Y-%m}"
     return next(
         key_id

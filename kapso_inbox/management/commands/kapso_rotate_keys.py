@@ -1,4 +1,4 @@
-"""`manage.py kapso_rotate_keys`: every stored link under the first encryption key."""
+"""`manage.py kapso_rotate_keys`: encrypt every stored link under the first key."""
 
 from __future__ import annotations
 
@@ -15,35 +15,41 @@ from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
 from kapso_inbox.lifecycle.reencrypt import ReencryptReport, reencrypt
 
-_REPEAT = "What was encrypted anew stays so; run it again to go on."
+_REPEAT = "Links that were re-encrypted stay so. Run the command again to continue."
 
 
 class Command(BaseCommand):
-    """Re-encrypt while the site runs; may be stopped at any point, and repeated."""
+    """Re-encrypt the links while the site runs. It may be stopped at any point, and repeated."""
 
     help = (
-        "Encrypt every stored link under the first of KAPSO_INBOX_ENCRYPTION_KEYS, and say which "
-        "of the other keys may be removed. Safe to run at any time, to stop and to repeat. Exit "
-        "status: 0 all is well, 1 a link does not open, 2 it could not be done."
+        "Encrypt every stored link under the first of KAPSO_INBOX_ENCRYPTION_KEYS, and report "
+        "which of the other keys may be removed. It is safe to run at any time, to stop and to "
+        "repeat. Exit status: 0 all is well, 1 a link cannot be decrypted, 2 the command failed, "
+        "130 it was stopped."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options."""
+        """Add the options."""
         parser.add_argument(
-            "--batch-size", type=_positive, default=200, help="links read at a time (200)"
+            "--batch-size",
+            type=_positive,
+            default=200,
+            help="the number of links to read at a time (default: 200)",
         )
-        parser.add_argument("--dry-run", action="store_true", help="open all, write nothing")
-        parser.add_argument("--json", action="store_true", help="the summary for a program")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="decrypt every link, but write nothing"
+        )
+        parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
     @sensitive_variables()
     def handle(self, *args: Any, **options: Any) -> None:
-        """Re-encrypt and sum up."""
+        """Re-encrypt the links and print a summary."""
         try:
             report = reencrypt(batch_size=options["batch_size"], dry_run=options["dry_run"])
         except (ConfigurationError, InsideTransactionError) as error:
             raise CommandError(str(error), returncode=2) from None
         except DatabaseError as error:
-            # Without its text, in which some databases quote the row.
+            # Without the exception's text, in which some databases quote the row.
             text = f"The database failed ({type(error).__name__}). {_REPEAT}"
             raise CommandError(text, returncode=2) from None
         except KeyboardInterrupt:
@@ -55,8 +61,8 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(_in_words(report)))
         if report.unreadable:
             raise CommandError(
-                "Some links do not open. Put the keys they need back and run this again, or rotate "
-                "those links: Kapso tells no address twice."
+                "Some links cannot be decrypted. Put the missing keys back and run the command "
+                "again. If a key is lost, rotate its links: Kapso shows an address only once."
             )
 
 
@@ -66,29 +72,29 @@ def _positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ArgumentTypeError("must be a number from 1 on")
+        raise ArgumentTypeError("must be a whole number of at least 1")
     return number
 
 
 def _in_words(report: ReencryptReport) -> list[str]:
-    done = "would be encrypted anew" if report.dry_run else "encrypted anew"
+    done = "would be re-encrypted" if report.dry_run else "re-encrypted"
     lines = [
-        f"Stored links: {report.total}. The first key: {report.key_id}.",
-        f"  {report.reencrypted} {done} under it",
-        f"  {report.current} under it already",
+        f"Stored links: {report.total}. First key: {report.key_id}.",
+        f"  {report.reencrypted} {done} under the first key",
+        f"  {report.current} already under the first key",
     ]
     if report.changed_meanwhile:
-        lines.append(f"  {report.changed_meanwhile} changed by others meanwhile")
+        lines.append(f"  {report.changed_meanwhile} changed by another process meanwhile")
     if report.unreadable:
-        lines.append(f"  {len(report.unreadable)} do not open:")
+        lines.append(f"  {len(report.unreadable)} cannot be decrypted:")
         lines += [f"    {one.slug} ({one.link}): {one.reason}" for one in report.unreadable]
     if report.unused_key_ids:
         lines += [
-            f"No link is under these keys; they may be removed: {', '.join(report.unused_key_ids)}",
-            "Not before every process runs with the keys of now, and keep them as long as the "
-            "backups that were made with them.",
+            f"No link uses these keys, so they may be removed: {', '.join(report.unused_key_ids)}",
+            "Before you remove them, restart every process with the current keys. Keep the old "
+            "keys for as long as the backups that were made with them.",
         ]
     if report.used_key_ids:
-        again = "" if report.dry_run else "; run this again once every process has the new keys"
+        again = "" if report.dry_run else ". Run this again when every process has the new keys."
         lines.append(f"Still in use: {', '.join(report.used_key_ids)}{again}")
     return lines

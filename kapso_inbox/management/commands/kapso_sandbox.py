@@ -1,4 +1,4 @@
-"""`manage.py kapso_sandbox`: a fake Kapso on this machine."""
+"""`manage.py kapso_sandbox`: run a fake Kapso on this machine."""
 
 from __future__ import annotations
 
@@ -15,24 +15,35 @@ from kapso_inbox.sandbox.server import SandboxServer
 
 
 class Command(BaseCommand):
-    """Serve the sandbox until ctrl-C; needs neither a database nor a complete configuration."""
+    """Serve the sandbox until ctrl-C. This needs neither a database nor complete settings."""
 
     help = "Run a fake Kapso on this machine, with made-up conversations."
-    # It is what one starts before the settings are right.
+    # This command is run before the settings are complete.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options."""
-        parser.add_argument("--port", type=int, default=8801, help="of the API (8801)")
-        parser.add_argument("--inbox-port", type=int, default=8802, help="of the inbox (8802)")
-        parser.add_argument("--api-key", default="sandbox-key", help="of the project (sandbox-key)")
-        parser.add_argument("--state", type=Path, help="file that keeps embeds over a restart")
+        """Add the options."""
         parser.add_argument(
-            "--rate-limit", type=int, default=1000, help="requests per key and minute (1000)"
+            "--port", type=int, default=8801, help="the port of the API (default: 8801)"
+        )
+        parser.add_argument(
+            "--inbox-port", type=int, default=8802, help="the port of the inbox (default: 8802)"
+        )
+        parser.add_argument(
+            "--api-key", default="sandbox-key", help="the API key to accept (default: sandbox-key)"
+        )
+        parser.add_argument(
+            "--state", type=Path, help="a file that keeps the embeds over a restart"
+        )
+        parser.add_argument(
+            "--rate-limit",
+            type=int,
+            default=1000,
+            help="requests per API key and minute (default: 1000)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until SIGINT or SIGTERM; verbosity 2 shows requests, without tokens."""
+        """Serve until SIGINT or SIGTERM. With verbosity 2, print the requests, without tokens."""
         api_key: str = options["api_key"]
         try:
             sandbox = Sandbox(rate_limit=options["rate_limit"], state_file=options["state"])

@@ -1,4 +1,4 @@
-"""`manage.py kapso_sync`: the one command for cron."""
+"""`manage.py kapso_sync`: the one command to run from cron."""
 
 from __future__ import annotations
 
@@ -20,32 +20,38 @@ from kapso_inbox.sync import SyncReport, sync_project
 
 
 class Command(BaseCommand):
-    """Make the CRM and Kapso agree, and say by the exit status whether somebody must look."""
+    """Bring the CRM and Kapso into agreement. The exit status tells if somebody must look."""
 
     help = (
-        "Mirrors Kapso's list of embeds, finds out what became of uncertain links, goes on with "
-        "revocations, renews links that are about to expire and prunes the record. Safe to run "
-        "at any time, also twice at once. Exit status: 0 all is well, 1 somebody should look, "
-        "2 it could not be done."
+        "Mirror Kapso's list of embeds, settle uncertain links, continue revocations, renew links "
+        "that are about to expire and prune the audit trail. It is safe to run at any time, even "
+        "twice at once. Exit status: 0 all is well, 1 somebody should look at the problems, 2 the "
+        "command failed for a project."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the options."""
+        """Add the options."""
         parser.add_argument(
-            "--project", action="append", help="alias of a Kapso project; all of them otherwise"
+            "--project",
+            action="append",
+            help="the alias of a Kapso project (may be repeated; default: all projects)",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only look, and write nothing")
-        parser.add_argument("--json", action="store_true", help="the summary for programs")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="report what would change, but write nothing"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print the report of each project as JSON"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Sync each project; what fails in one keeps none of the others from its turn."""
+        """Sync each project. A failure in one does not stop the others."""
         aliases = options["project"] or conf.project_aliases()
         unknown = set(aliases) - set(conf.project_aliases())
         if unknown or not aliases:
             known = ", ".join(conf.project_aliases()) or "none"
             asked = ", ".join(sorted(unknown)) or conf.DEFAULT_PROJECT
             raise CommandError(
-                f"There is no project {asked!r} in KAPSO_INBOX; it has: {known}.", returncode=2
+                f"KAPSO_INBOX has no project {asked!r}. Its projects: {known}.", returncode=2
             )
         reports, failures = [], []
         for alias in aliases:
@@ -62,7 +68,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([dataclasses.asdict(report) for report in reports]))
         else:
             for report in reports:
-                self._tell(report)
+                self._print(report)
         if failures:
             raise CommandError("\n".join(failures), returncode=2)
         if any(report.problems for report in reports):
@@ -70,7 +76,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _progress(self, alias: str, *, shown: bool) -> Iterator[Callable[[int], None] | None]:
-        """A bar on a terminal, where tqdm is installed."""
+        """Show a progress bar on a terminal, if tqdm is installed."""
         if not (shown and sys.stderr.isatty()):
             yield None
             return
@@ -86,7 +92,7 @@ class Command(BaseCommand):
 
             yield on_page
 
-    def _tell(self, report: SyncReport) -> None:
+    def _print(self, report: SyncReport) -> None:
         would = "would be " if report.dry_run else ""
         counts = [
             (report.updated, f"{would}updated"),
@@ -95,13 +101,12 @@ class Command(BaseCommand):
             (report.settled, f"uncertain {would}settled"),
             (report.revoked, f"{would}revoked"),
             (report.renewed, f"{would}renewed"),
-            (report.pruned, "rows of the record pruned"),
-            (report.waiting, "uncertain, to be looked for again"),
+            (report.pruned, "entries of the audit trail pruned"),
+            (report.waiting, "uncertain, to be looked up again"),
         ]
-        told = ", ".join(f"{number} {what}" for number, what in counts if number)
-        whole = "" if report.complete else " (not the whole list)"
-        self.stdout.write(
-            f"{report.project}: {report.listed} embeds at Kapso{whole}; {told or 'all agrees'}."
-        )
+        changes = ", ".join(f"{number} {what}" for number, what in counts if number)
+        changes = changes or "no changes"
+        whole = "" if report.complete else " (incomplete list)"
+        self.stdout.write(f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}.")
         for problem in report.problems:
             self.stderr.write(self.style.WARNING(f"  {problem}"))

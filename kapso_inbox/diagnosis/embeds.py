@@ -1,0 +1,181 @@
+"""Every embed: whether it opens, until when, and which pages may show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from kapso_inbox import conf
+from kapso_inbox.models import SOON, AccessLink, InboxEmbed
+from kapso_inbox.origins import Origin, covers, host_of, is_local
+
+from .findings import Finding, error, info, list_in_words, warning
+from .this_site import origins_of_site
+from .totals import ProjectTotals
+
+_State = AccessLink.State
+
+#: The number of rows in memory at a time.
+_ROWS = 500
+
+
+def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -> Iterator[Finding]:
+    """Check each embed: whether it opens, until when, and which pages may show it.
+
+    Makes one query and reads it row by row; one more if `django.contrib.sites` is installed.
+
+    Args:
+        totals: filled with the number of embeds of each project.
+        wanted: the aliases of the projects to check; None = all.
+    """
+    rows = InboxEmbed.objects.for_write().select_related("current_link").order_by("slug")
+    if wanted is not None:
+        rows = rows.filter(project__in=wanted)
+    now = timezone.now()
+    here = origins_of_site()
+    active = total = 0
+    for embed in rows.iterator(_ROWS):
+        total += 1
+        totals.setdefault(embed.project, ProjectTotals()).embeds += 1
+        link = embed.current_link
+        if link is not None and link.state == _State.ACTIVE:
+            active += 1
+            yield from _expiry_findings(embed, now)
+            yield from _narrowing_findings(embed)
+            yield from _origin_findings(embed, here)
+        else:
+            yield from _link_findings(embed)
+    if not total and wanted is None:
+        yield info("no-embeds", _("There is no inbox yet."), _("Create one."))
+    if active and not here:
+        yield info(
+            "site-unknown",
+            _("Where this site lives is not known, so allowed origins could not be compared."),
+            _("Name its host in ALLOWED_HOSTS, or its origin in CSRF_TRUSTED_ORIGINS."),
+        )
+
+
+def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
+    """Report an embed whose current link is not active."""
+    link = embed.current_link
+    if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
+        yield error(
+            "embed-without-link",
+            _("The inbox “%(embed)s” does not open: it has no working link.")
+            % {"embed": embed.slug},
+            _("Rotate its link, which makes a new one; look why that failed before."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+    elif link.state in (_State.REVOKING, _State.REVOKED):
+        yield info(
+            "embed-revoked",
+            _("The inbox “%(embed)s” is revoked; pages that show it say so.")
+            % {"embed": embed.slug},
+            _("Take it out of those pages, or rotate its link to bring it back."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+
+
+def _narrowing_findings(embed: InboxEmbed) -> Iterator[Finding]:
+    """Check that a user's own inbox still shows only what is assigned to that user."""
+    if embed.personal_to and not embed.assigned_user_id:
+        yield error(
+            "embed-not-narrowed",
+            _(
+                "The inbox “%(embed)s” opens for nobody: it is one person's own, and at Kapso it "
+                "is not narrowed to a team member any more."
+            )
+            % {"embed": embed.slug},
+            _("Revoke it and delete its record. That person then sets up their own inbox again."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+
+
+def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
+    """Report a link that has expired, or expires within `SOON` and is not renewed before."""
+    if embed.expires_at is None:
+        return
+    local = timezone.localtime(embed.expires_at) if settings.USE_TZ else embed.expires_at
+    when = date_format(local, "Y-m-d H:i")
+    texts = {"embed": embed.slug, "when": when}
+    renews_before = conf.duration("RENEW_BEFORE")
+    if embed.expires_at <= now:
+        yield warning(
+            "link-expired",
+            _("The inbox “%(embed)s” does not open: its link expired at %(when)s.") % texts,
+            _("Change its expiry, or revoke it if it is not wanted any more."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+    elif embed.expires_at <= now + SOON:
+        if renews_before and embed.expires_at > now + renews_before:
+            return  # kapso_sync renews it in time
+        yield warning(
+            "link-expires-soon",
+            _("The link of the inbox “%(embed)s” expires at %(when)s.") % texts,
+            _("manage.py kapso_sync should have renewed it: look whether it runs.")
+            if renews_before
+            else _(
+                'Give it a later expiry, or let kapso_sync renew it: KAPSO_INBOX["RENEW_BEFORE"].'
+            ),
+            project=embed.project,
+            embed=embed.slug,
+        )
+
+
+def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]:
+    """Check which pages may show the inbox. Kapso makes browsers enforce that."""
+    listed = embed.allowed_origins if isinstance(embed.allowed_origins, list) else []
+    allowed = [origin for origin in listed if isinstance(origin, str)]
+    texts = {
+        "embed": embed.slug,
+        "origins": list_in_words(allowed),
+        "site": list_in_words(map(str, here)),
+    }
+    narrow = _("Give it the origins of this site alone, such as https://crm.example.com.")
+    if not allowed or "*" in allowed:
+        yield warning(
+            "origins-any" if allowed else "origins-none",
+            _("Any page of the web may show the inbox “%(embed)s”: its allowed origins are “*”.")
+            % texts
+            if allowed
+            else _("Any page of the web may show the inbox “%(embed)s”: it has no allowed origins.")
+            % texts,
+            narrow,
+            project=embed.project,
+            embed=embed.slug,
+        )
+        return
+    local = [origin for origin in allowed if is_local(host_of(origin))]
+    if local and not settings.DEBUG:
+        yield warning(
+            "origins-local",
+            _(
+                "The inbox “%(embed)s” may be shown by %(local)s, which is the machine of whoever "
+                "looks at it."
+            )
+            % {**texts, "local": list_in_words(local)},
+            _("Take it out: it was meant for development."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+    if here and not any(covers(one, site) for one in allowed for site in here):
+        yield error(
+            "origins-miss-site",
+            _(
+                "The inbox “%(embed)s” stays blank on this site: it may be shown by %(origins)s, "
+                "and this site is %(site)s."
+            )
+            % texts,
+            _("Add the origin of this site to its allowed origins."),
+            project=embed.project,
+            embed=embed.slug,
+        )

@@ -1,0 +1,250 @@
+"""Every stored link: its state, its secret, and whether kapso_sync looks after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import cache
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from kapso_inbox import conf
+from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
+from kapso_inbox.models import AccessLink
+
+from .findings import Finding, error, info, warning
+from .totals import ProjectTotals, SampleLink
+
+_State = AccessLink.State
+
+#: A link that has been in a passing state for less than this is not worth a finding.
+LONG = timedelta(minutes=10)
+#: kapso_sync is meant to run more often than this.
+SYNC_EVERY = timedelta(days=1)
+
+#: The number of rows in memory at a time.
+_ROWS = 500
+
+
+def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -> Iterator[Finding]:
+    """Check each stored link: its state, its secret, and the API key that it was created with.
+
+    Makes one query and reads it row by row, the oldest link first.
+
+    Args:
+        totals: filled with what the database holds of each project.
+        wanted: the aliases of the projects to check; None = all.
+    """
+    rows = AccessLink.objects.for_write().filter(Q(state__in=AccessLink.LIVE) | ~Q(sealed_url=""))
+    if wanted is not None:
+        rows = rows.filter(embed__project__in=wanted)
+    now = timezone.now()
+    fingerprint = cache(_key_fingerprint)
+    has_keys = _has_keys()
+    for link in rows.select_related("embed").order_by("created_at").iterator(_ROWS):
+        own = totals.setdefault(link.embed.project, ProjectTotals())
+        if link.state in AccessLink.AT_KAPSO and link.kapso_id:
+            _count(own, link, now, fingerprint(link.embed.project))
+        if link.sealed_url or link.state in (_State.ACTIVE, _State.SECRET_LOST):
+            yield from _secret_findings(own, link) if has_keys else ()
+        yield from _state_findings(link, now)
+    for alias, own in totals.items():
+        yield from _summary_of_secrets(alias, own, has_keys=has_keys)
+
+
+def _count(own: ProjectTotals, link: AccessLink, now: datetime, fingerprint: str) -> None:
+    """Add a link that is at Kapso to the totals of its project.
+
+    Args:
+        own: the totals of the project.
+        link: a link that is not older than those before it.
+        now: the current time.
+        fingerprint: the fingerprint of the project's current API key, or "".
+    """
+    of_other_key = bool(link.key_fingerprint and link.key_fingerprint != fingerprint)
+    own.of_other_keys += of_other_key
+    if of_other_key or not own.of_other_keys:
+        own.sample = SampleLink(link.kapso_id, link.embed.slug, link.state)
+    own.has_old_links |= link.created_at < now - SYNC_EVERY
+    if link.seen_at and (own.seen_at is None or link.seen_at > own.seen_at):
+        own.seen_at = link.seen_at
+
+
+def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
+    """Check that the secret can be decrypted with the current encryption keys."""
+    slug, project = link.embed.slug, link.embed.project
+    lost = link.state == _State.SECRET_LOST
+    rotate = _("If nobody has it, rotate the link: Kapso tells no address twice.")
+    try:
+        link.reveal_url()
+    except UnknownKeyError as failure:
+        own.closed += 1
+        yield error(
+            "encryption-key-missing",
+            _(
+                "The inbox “%(embed)s” does not open: its secret address is under the encryption "
+                "key “%(key)s”, which the settings do not hold."
+            )
+            % {"embed": slug, "key": failure.key_id},
+            _('Put that key back into KAPSO_INBOX["ENCRYPTION_KEYS"].') + " " + rotate,
+            project=project,
+            embed=slug,
+        )
+    except EncryptionError:
+        own.closed += 1
+        if link.sealed_url:
+            yield error(
+                "secret-unreadable",
+                _(
+                    "The inbox “%(embed)s” does not open: its secret address cannot be decrypted. "
+                    "It was altered, or its encryption key's id now names another key."
+                )
+                % {"embed": slug},
+                _("Put the old key back under its old id.") + " " + rotate,
+                project=project,
+                embed=slug,
+            )
+        else:
+            yield error(
+                "secret-lost",
+                _("The inbox “%(embed)s” does not open: its secret address is lost.")
+                % {"embed": slug},
+                _("Rotate its link: it gets a new one, and Kapso ends the old one."),
+                project=project,
+                embed=slug,
+            )
+    else:
+        own.opened += 1
+        key_id = key_id_of(link.sealed_url)
+        if key_id != conf.keyring().current:
+            own.under_older_keys[key_id] += 1
+        if lost:
+            yield info(
+                "secret-readable-again",
+                _("The secret address of the inbox “%(embed)s” was lost and opens again.")
+                % {"embed": slug},
+                _("The next time somebody opens that inbox, it works."),
+                project=project,
+                embed=slug,
+            )
+
+
+def _summary_of_secrets(alias: str, own: ProjectTotals, *, has_keys: bool) -> Iterator[Finding]:
+    if not has_keys:
+        yield error(
+            "secrets-unchecked",
+            _("The encryption keys cannot be used, so no inbox opens."),
+            _('Put KAPSO_INBOX["ENCRYPTION_KEYS"] right: see kapso_inbox.E003.'),
+            project=alias,
+        )
+        return
+    if own.opened and not own.closed:
+        yield info(
+            "secrets-open",
+            ngettext(
+                "The one stored secret address can be decrypted.",
+                "All %(count)d stored secret addresses can be decrypted.",
+                own.opened,
+            )
+            % {"count": own.opened},
+            project=alias,
+        )
+    for key_id, count in own.under_older_keys.items():
+        yield info(
+            "encryption-key-old",
+            ngettext(
+                "%(count)d secret address is still under the encryption key “%(key)s”.",
+                "%(count)d secret addresses are still under the encryption key “%(key)s”.",
+                count,
+            )
+            % {"count": count, "key": key_id},
+            _("Keep that key, or run manage.py kapso_rotate_keys before you remove it."),
+            project=alias,
+        )
+
+
+def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
+    """Report a link whose state needs somebody's attention."""
+    slug, project = link.embed.slug, link.embed.project
+    long = link.state_changed_at < now - LONG
+    names = {"embed": slug, "link": link}
+    if link.state == _State.UNMANAGED:
+        yield warning(
+            "link-unmanaged",
+            _("“%(name)s” lives at Kapso and was not made here (%(embed)s).")
+            % {"name": link.embed.name, "embed": slug},
+            _(
+                "Whoever has its address reads conversations. Find out who uses it; revoke it if "
+                "nobody does."
+            ),
+            project=project,
+            embed=slug,
+        )
+    elif link.state == _State.UNKNOWN:
+        yield warning(
+            "link-unknown",
+            _("Kapso may have made a link for the inbox “%(embed)s” that is not known here.")
+            % names,
+            _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
+            % names,
+            project=project,
+            embed=slug,
+        )
+    elif link.state == _State.REVOKING and long:
+        yield error(
+            "revocation-stuck",
+            _(
+                "A link of the inbox “%(embed)s” was to be revoked, and Kapso has not confirmed "
+                "it. It may still work."
+            )
+            % names,
+            _(
+                "Run manage.py kapso_sync, or revoke it in Kapso. Its id there is %(id)s, and if "
+                "it was made here its name ends in %(link)s."
+            )
+            % {"id": link.kapso_id, "link": link},
+            project=project,
+            embed=slug,
+        )
+    elif link.state == _State.CREATING and long:
+        yield warning(
+            "creation-stuck",
+            _("A link for the inbox “%(embed)s” was begun and never finished.") % names,
+            _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
+            % names,
+            project=project,
+            embed=slug,
+        )
+
+
+def sync_findings(totals: dict[str, ProjectTotals]) -> Iterator[Finding]:
+    """Check that kapso_sync runs: within a day, a link must have been in Kapso's list."""
+    since = timezone.now() - SYNC_EVERY
+    for alias, own in totals.items():
+        if own.has_old_links and (own.seen_at is None or own.seen_at < since):
+            yield warning(
+                "sync-not-running",
+                _("For more than a day nobody has compared the links with Kapso's list."),
+                _("Have cron run manage.py kapso_sync, every quarter of an hour for example."),
+                project=alias,
+            )
+
+
+def _has_keys() -> bool:
+    try:
+        conf.keyring()
+    except ImproperlyConfigured:
+        return False
+    return True
+
+
+def _key_fingerprint(alias: str) -> str:
+    """Return the fingerprint of the project's API key, or "" if it has no usable one."""
+    try:
+        return conf.project(alias).key_fingerprint
+    except (ImproperlyConfigured, AttributeError):  # no key, or a key that is not a text
+        return ""

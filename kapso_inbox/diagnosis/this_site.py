@@ -1,0 +1,43 @@
+"""Where this site lives: the origins to compare with what an inbox or a CSP allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.apps import apps
+from django.conf import settings
+
+from kapso_inbox.origins import Origin, is_local, parse_origin
+
+#: The domain of the row that django.contrib.sites creates.
+_PLACEHOLDER = "example.com"
+
+
+def origins_in_settings() -> list[Origin]:
+    """Return the origins of this site that its settings name.
+
+    In production, this machine is left out: ALLOWED_HOSTS often names it for health checks.
+    """
+    hosts = list(settings.ALLOWED_HOSTS)
+    if settings.DEBUG and not hosts:
+        hosts = ["localhost", "127.0.0.1", "[::1]"]  # Django allows these then
+    return _known([*settings.CSRF_TRUSTED_ORIGINS, *(host for host in hosts if host[:1] != ".")])
+
+
+def origins_of_site() -> list[Origin]:
+    """Return the origins of this site that its settings or `django.contrib.sites` name.
+
+    Makes one query if that app is installed.
+    """
+    if not apps.is_installed("django.contrib.sites"):
+        return origins_in_settings()
+    # Not at the top: a model cannot be imported if its app is not installed.
+    from django.contrib.sites.models import Site
+
+    domains = Site.objects.values_list("domain", flat=True)[:100]
+    return list(dict.fromkeys([*origins_in_settings(), *_known(set(domains) - {_PLACEHOLDER})]))
+
+
+def _known(names: Iterable[str]) -> list[Origin]:
+    origins = dict.fromkeys(origin for origin in map(parse_origin, names) if origin is not None)
+    return [origin for origin in origins if settings.DEBUG or not is_local(origin.host)]

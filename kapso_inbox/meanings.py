@@ -1,0 +1,224 @@
+"""What each error of Kapso, of the settings and of the lifecycle means: to programs and people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from django.db import DatabaseError
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from .exceptions import ConfigurationError
+from .kapso import (
+    CredentialsError,
+    InvalidRequestError,
+    KapsoError,
+    NotFoundError,
+    RateLimitedError,
+    UncertainError,
+    UnreachableError,
+)
+from .lifecycle import (
+    BusyError,
+    InsideTransactionError,
+    LiveError,
+    ReplacedError,
+    RevokedError,
+)
+
+#: Seconds to wait before the next request if Kapso's rate limit names no time.
+RETRY_AFTER = 60
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one class of errors means.
+
+    The texts are templates: `fill_in` puts in what is known of the error itself.
+
+    Attributes:
+        code: the code of the REST API, if the call was meant to change something.
+        outcome: what was done and what to do next, for the person who asked for a change.
+        cause: why a step at Kapso failed, and nothing else; "" if the error never comes from a
+            step at Kapso.
+        read_code: the code of the REST API, if the call only read; "" is the same as `code`.
+        read_outcome: what `outcome` is, if the call only read; "" is the same as `outcome`.
+        quotes_kapso: whether Kapso's own text belongs after `outcome` and `cause`.
+        finding: the code of the doctor's finding; "" if the doctor never meets the error.
+        level: the level of that finding.
+        found: what the finding says.
+        hint: what an operator should do about the finding.
+    """
+
+    code: str
+    outcome: str | Promise
+    cause: str | Promise = ""
+    read_code: str = ""
+    read_outcome: str | Promise = ""
+    quotes_kapso: bool = True
+    finding: str = ""
+    level: Literal["error", "warning"] = "error"
+    found: str | Promise = ""
+    hint: str | Promise = ""
+
+
+_UNCLEAR_FOUND = _("Kapso's answer cannot be used, so nothing is known of the API key. %(reason)s.")
+_UNCLEAR_HINT = _("Look again in some minutes. If it stays so, ask Kapso's support.")
+
+_REFUSED_KEY = Meaning(
+    code="kapso_refused_key",
+    outcome=_("Kapso refused the API key, so nothing was done. The health page says more."),
+    cause=_("Kapso refused the API key."),
+    finding="api-key-refused",
+    found=_("Kapso refuses the API key (HTTP %(status)s)."),
+    hint=_(
+        "It was deleted in Kapso, or is none of Kapso's. Create a new one in the same "
+        "Kapso project and put it into KAPSO_INBOX."
+    ),
+)
+
+_REFUSED_BY_CLOUDFLARE = replace(
+    _REFUSED_KEY,
+    finding="refused-by-cloudflare",
+    found=_("Cloudflare, which stands in front of Kapso, refused the request (%(code)s)."),
+    hint=_(
+        "The API key was not looked at. Ask Kapso's support to let your server's address "
+        "through, or look what a proxy of yours does to the User-Agent of requests."
+    ),
+)
+
+_UNCERTAIN = Meaning(
+    code="outcome_uncertain",
+    outcome=_("Kapso's answer did not arrive or cannot be read. Perhaps it was done."),
+    cause=_("Kapso's answer did not arrive or cannot be read."),
+    read_code="kapso_unusable_answer",
+    read_outcome=_("Kapso's answer did not arrive or cannot be read. Nothing was changed."),
+    finding="kapso-answer-unclear",
+    found=_UNCLEAR_FOUND,
+    hint=_UNCLEAR_HINT,
+)
+
+#: Error class -> its meaning. `meaning_of` looks up the classes of an error in their MRO.
+MEANINGS: dict[type[Exception], Meaning] = {
+    CredentialsError: _REFUSED_KEY,
+    NotFoundError: Meaning(
+        code="kapso_not_found",
+        outcome=_(
+            "Kapso knows nothing of this under the API key, so nothing was done. Nearly always the "
+            "key is another project's."
+        ),
+        cause=_("Kapso knows nothing of this under the API key."),
+        # The doctor asks for lists, which every project has, and handles the 404 of a link itself.
+        finding="base-url-wrong",
+        found=_("Kapso's API is not at the address in the settings: it answers “not found”."),
+        hint=_('Leave KAPSO_INBOX["BASE_URL"] out, or put it right.'),
+    ),
+    InvalidRequestError: Meaning(
+        code="kapso_refused",
+        outcome=_("Kapso refused what was sent, so nothing was done."),
+        cause=_("Kapso refused what was sent."),
+        # The caller sent no value that they could correct.
+        read_code="kapso_unusable_answer",
+        finding="kapso-answer-unclear",
+        found=_UNCLEAR_FOUND,
+        hint=_UNCLEAR_HINT,
+    ),
+    RateLimitedError: Meaning(
+        code="kapso_rate_limited",
+        outcome=_("Kapso takes no more requests in this minute, so nothing was done."),
+        cause=_("Kapso takes no more requests in this minute."),
+        quotes_kapso=False,
+        finding="rate-limit-used-up",
+        level="warning",
+        found=_("Kapso takes no more requests with this API key in this minute."),
+        hint=_(
+            "Look again in a minute. If it stays so, something else uses the same key: give it "
+            "one of its own, or ask Kapso for a higher limit."
+        ),
+    ),
+    UnreachableError: Meaning(
+        code="kapso_unreachable",
+        outcome=_("Kapso could not be reached, so nothing was done. Try again in a moment."),
+        cause=_("Kapso could not be reached."),
+        finding="kapso-unreachable",
+        found=_("Kapso cannot be reached from this server. %(reason)s."),
+        hint=_(
+            "Let this server make https connections to the address in BASE_URL. If it needs a "
+            "proxy or certificates of its own, name them in PROXIES and CA_BUNDLE: the "
+            "environment's are not used."
+        ),
+    ),
+    UncertainError: _UNCERTAIN,
+    # A class that is added later counts as uncertain, which never claims that nothing was done.
+    KapsoError: _UNCERTAIN,
+    ConfigurationError: Meaning(
+        code="not_configured",
+        outcome=_("The settings are not in order, so nothing was done: %(text)s"),
+        cause=_("The settings are not in order: %(text)s"),
+    ),
+    BusyError: Meaning(
+        code="busy",
+        outcome=_("Somebody is making or changing its link right now. Try again in a moment."),
+    ),
+    ReplacedError: Meaning(
+        code="replaced",
+        outcome=_("A link was begun for it meanwhile, so nothing was done. Look at it again."),
+    ),
+    RevokedError: Meaning(
+        code="revoked", outcome=_("It was revoked. Rotating its link brings it back.")
+    ),
+    LiveError: Meaning(
+        code="live", outcome=_("A link of it may still work at Kapso. Revoke it first.")
+    ),
+    InsideTransactionError: Meaning(
+        code="inside_transaction",
+        outcome=_(
+            "This page runs inside a database transaction, in which Kapso is never called. Tell "
+            "the developers of this site."
+        ),
+    ),
+    DatabaseError: Meaning(
+        code="not_stored", outcome=_("The database failed. Look at it again in a moment.")
+    ),
+}
+
+
+def meaning_of(error: Exception) -> Meaning:
+    """Return what an error means.
+
+    Args:
+        error: an instance of one of `MEANINGS`.
+
+    Raises:
+        LookupError: the table does not have the error.
+    """
+    if isinstance(error, CredentialsError) and error.code.startswith("cloudflare-"):
+        return _REFUSED_BY_CLOUDFLARE
+    for kind in type(error).__mro__:
+        if kind in MEANINGS:
+            return MEANINGS[kind]
+    raise LookupError(f"No meaning is known of {type(error).__name__}.")
+
+
+def fill_in(text: str | Promise, error: Exception) -> str:
+    """Return a text of a meaning in the active language, with what is known of the error.
+
+    Args:
+        text: one of the texts of the error's `Meaning`.
+        error: the error whose text, status and code the text may name.
+    """
+    facts: dict[str, Any] = {
+        "text": error,
+        "reason": error,
+        "status": getattr(error, "status", None),
+        "code": getattr(error, "code", ""),
+    }
+    return str(text) % facts
+
+
+def retry_after(error: Exception) -> int | None:
+    """Return the seconds to wait before the next request, or None if waiting does not help."""
+    if not isinstance(error, RateLimitedError):
+        return None
+    return int(error.retry_after or RETRY_AFTER)

@@ -1,0 +1,206 @@
+"""Findings about embeds: whether they open, until when, and on which pages."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from kapso_inbox.diagnosis import this_site
+from kapso_inbox.models import AccessLink, InboxEmbed
+
+from .helpers import SITE, ChangeSettings, State, ago, codes, store, the
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_own_inbox_that_is_no_longer_narrowed_to_its_user_is_found() -> None:
+    store(embed={"personal_to": "7", "assigned_user_id": str(uuid.uuid4())})
+    assert "embed-not-narrowed" not in codes(network=False)
+    InboxEmbed.objects.update(assigned_user_id="")
+    found = the("embed-not-narrowed", network=False)
+    assert (found.level, found.embed) == ("error", "sales")
+
+
+def test_a_link_that_has_expired_is_found() -> None:
+    store(embed={"expires_at": ago(minutes=1)})
+    found = the("link-expired", network=False)
+    assert (found.level, found.embed) == ("warning", "sales")
+    assert "link-expires-soon" not in codes(network=False)
+    InboxEmbed.objects.update(expires_at=None)
+    assert "link-expired" not in codes(network=False)
+
+
+def test_a_link_that_expires_soon_is_found() -> None:
+    store(embed={"expires_at": ago(days=-6)})
+    assert the("link-expires-soon", network=False).level == "warning"
+    assert "link-expired" not in codes(network=False)
+    InboxEmbed.objects.update(expires_at=ago(days=-8))
+    assert "link-expires-soon" not in codes(network=False)
+
+
+def test_a_link_that_will_be_renewed_in_time_is_not_reported(
+    change_settings: ChangeSettings,
+) -> None:
+    store(embed={"expires_at": ago(days=-6)})
+    change_settings(RENEW_BEFORE=24 * 60 * 60)
+    assert "link-expires-soon" not in codes(network=False)
+    InboxEmbed.objects.update(expires_at=ago(hours=-23))
+    assert "kapso_sync should have renewed it" in the("link-expires-soon", network=False).hint
+
+
+def test_a_site_without_time_zones_can_be_checked(settings: Any) -> None:
+    settings.USE_TZ = False
+    store(embed={"expires_at": timezone.now() - timedelta(days=1)})
+    assert "link-expired" in codes(network=False)
+
+
+def test_an_inbox_without_a_link_is_found() -> None:
+    link = store(current=False)
+    assert the("embed-without-link", network=False).embed == "sales"
+    InboxEmbed.objects.update(current_link=link)
+    assert "embed-without-link" not in codes(network=False)
+    AccessLink.objects.update(state=State.FAILED)
+    assert the("embed-without-link", network=False).level == "error"
+
+
+def test_a_revoked_inbox_is_reported() -> None:
+    store()
+    assert "embed-revoked" not in codes(network=False)
+    AccessLink.objects.update(state=State.REVOKED, sealed_url="")
+    assert the("embed-revoked", network=False).level == "info"
+
+
+def test_a_site_without_an_inbox_is_reported() -> None:
+    assert the("no-embeds", network=False).level == "info"
+    store()
+    assert "no-embeds" not in codes(network=False)
+
+
+# Allowed origins
+
+
+def allow(*allowed: Any) -> None:
+    InboxEmbed.objects.update(allowed_origins=list(allowed))
+
+
+def test_origins_that_let_any_page_show_an_inbox_are_found() -> None:
+    store()
+    assert not [code for code in codes(network=False) if code.startswith("origins-")]
+    allow()
+    assert the("origins-none", network=False).level == "warning"
+    allow(SITE, "*")
+    assert the("origins-any", network=False).level == "warning"
+    assert "origins-none" not in codes(network=False)
+
+
+def test_origins_that_are_not_a_list_count_as_none() -> None:
+    store()
+    InboxEmbed.objects.update(allowed_origins={"a": 1})
+    assert "origins-none" in codes(network=False)
+
+
+@pytest.mark.parametrize(
+    "local", ["http://localhost:8000", "127.0.0.1", "http://[::1]:8000", "http://crm.localhost"]
+)
+def test_this_machine_among_the_origins_is_found_in_production(local: str, settings: Any) -> None:
+    store()
+    assert "origins-local" not in codes(network=False)
+    allow(SITE, local)
+    assert the("origins-local", network=False).level == "warning"
+    settings.DEBUG = True
+    assert "origins-local" not in codes(network=False)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        "https://crm.example.com",
+        "crm.example.com",
+        "*.example.com",
+        "https://*.example.com",
+        "HTTPS://CRM.example.com:443",
+        "http://crm.example.com:8443",
+    ],
+)
+def test_origins_that_cover_this_site_are_fine(allowed: str) -> None:
+    store()
+    allow("https://other.example", allowed)
+    assert "origins-miss-site" not in codes(network=False)
+
+
+@pytest.mark.parametrize(
+    "allowed", ["https://example.com", "https://crm.example.com.evil.example", "*.crm.example.com"]
+)
+def test_origins_that_do_not_cover_this_site_are_found(allowed: str) -> None:
+    store()
+    allow(allowed)
+    found = the("origins-miss-site", network=False)
+    assert (found.level, found.embed) == ("error", "sales")
+    assert allowed in found.what
+    assert "crm.example.com" in found.what
+
+
+@pytest.mark.parametrize(
+    ("trusted", "allowed", "covered"),
+    [
+        ("https://crm.example.com", "https://crm.example.com", True),
+        ("https://crm.example.com", "http://crm.example.com", True),
+        ("https://crm.example.com:8443", "https://crm.example.com:8443", True),
+        ("https://crm.example.com:8443", "https://crm.example.com:*", True),
+        ("https://crm.example.com:8443", "https://crm.example.com", False),
+        ("http://crm.example.com", "https://crm.example.com", False),
+        ("https://[2001:db8::1]", "https://[2001:db8::1]", True),
+    ],
+)
+def test_scheme_and_port_count_if_the_settings_name_them(
+    trusted: str, allowed: str, covered: bool, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.CSRF_TRUSTED_ORIGINS = [trusted]
+    store()
+    allow(allowed)
+    assert ("origins-miss-site" not in codes(network=False)) is covered
+
+
+def test_a_site_of_unknown_origin_is_reported_and_not_guessed(settings: Any) -> None:
+    store()
+    assert "site-unknown" not in codes(network=False)
+    settings.ALLOWED_HOSTS = ["*", ".example.com", "localhost", "127.0.0.1"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://*.example.com"]
+    assert the("site-unknown", network=False).level == "info"
+    assert "origins-miss-site" not in codes(network=False)
+    allow("https://other.example")
+    assert "origins-miss-site" not in codes(network=False)
+
+
+def test_in_development_this_machine_is_the_site(settings: Any) -> None:
+    settings.DEBUG, settings.ALLOWED_HOSTS = True, []
+    store()
+    assert "http://localhost" not in the("origins-miss-site", network=False).what
+    allow("http://localhost:8000")
+    assert not [code for code in codes(network=False) if code.startswith("origins-")]
+
+
+def test_the_sites_framework_is_used_if_it_is_installed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rows(list[str]):
+        objects: Any
+
+        def values_list(self, *args: Any, **kwargs: Any) -> Rows:
+            return self
+
+    Rows.objects = Rows(["example.com", "clinic.example"])
+    module = type(sys)("django.contrib.sites.models")
+    module.Site = Rows  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "django.contrib.sites.models", module)
+    monkeypatch.setattr("django.apps.registry.Apps.is_installed", lambda self, name: True)
+    assert [str(one) for one in this_site.origins_of_site()] == [
+        "crm.example.com",
+        "clinic.example",
+    ]
