@@ -1,4 +1,4 @@
-"""What all views of the API share: who may, how often, what is read, and how errors are told."""
+"""What all views of the API share: permissions, throttles, bodies, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from kapso_inbox.access import get_policy
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, InboxEmbedQuerySet
-from kapso_inbox.transactions import database
 
 from . import errors
 from .serializers import EmbedSerializer
@@ -40,7 +39,7 @@ LAUNCHES = "kapso_inbox_launches"
 
 
 class Pagination(PageNumberPagination):
-    """The pages of a list where the host has no pagination of its own."""
+    """The pagination of lists if the host has none of its own."""
 
     page_size = 50
     page_size_query_param = "page_size"
@@ -48,47 +47,48 @@ class Pagination(PageNumberPagination):
 
 
 class Throttle(ScopedRateThrottle):
-    """A rate of ours that the host can set in `DEFAULT_THROTTLE_RATES`; without one, none."""
+    """A throttle whose rate the host may set in `DEFAULT_THROTTLE_RATES`. Unset, it is off."""
 
-    # Not `throttle_scope`: a scoped throttle among the host's own would insist on a rate for it.
+    # Not `throttle_scope`: a scoped throttle of the host would require a rate for it.
     scope_attr = "kapso_inbox_throttle"
 
     def get_rate(self) -> str | None:
-        """Return the host's rate for the scope, such as `30/min`; None where it has set none."""
+        """Return the host's rate for the scope, such as `30/min`, or None if it is not set."""
         return cast("str | None", (api_settings.DEFAULT_THROTTLE_RATES or {}).get(self.scope or ""))
 
 
 class Permission(BasePermission):
-    """Whether the user may do such a thing at all. To which embeds, the queries of the view say."""
+    """Whether the user may use a view at all. The view's queries say for which embeds."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Ask the view, once somebody is signed in."""
+        """Return what the view says, if somebody is signed in."""
         return bool(request.user and request.user.is_authenticated and view.is_permitted())
 
 
 class View(GenericAPIView[Any]):
-    """A view of ours: the host's REST framework, our permissions, our errors."""
+    """A view with the host's REST framework settings, our permissions and our errors."""
 
     permission_classes = [Permission]
     lookup_field = "slug"
     filter_backends: Sequence[type[BaseFilterBackend]] = ()
-    #: The pages for browsing ask every view for one.
+    #: The browsable API requires one of every view.
     queryset = InboxEmbed.objects.none()
-    #: method -> any one of which actions on embeds it takes, as the access policy has them.
+    #: method -> actions on embeds, of which the access policy must allow at least one.
     needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    #: method -> what reads its body.
+    #: method -> the serializer of its body.
     inputs: ClassVar[Mapping[str, type[BaseSerializer[Any]]]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """See who asks, how often and for what."""
+        """Check permissions and throttles, and that the slug can be one."""
         super().initial(request, *args, **kwargs)
         if not slug_re.match(kwargs.get("slug", "-")):
             raise exceptions.NotFound
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Prepare the answer; for the pages for browsing, which show the body, read that before.
+        """Finish the response. Read the body first if the browsable API will show it.
 
-        After a failure REST framework takes it for empty, and it knows no body that is too deep.
+        After a failure, REST framework would take the body for empty, and it does not expect one
+        that is nested too deeply.
         """
         response = super().finalize_response(request, response, *args, **kwargs)
         if isinstance(response.accepted_renderer, BrowsableAPIRenderer):
@@ -98,12 +98,12 @@ class View(GenericAPIView[Any]):
 
     @property
     def pagination_class(self) -> type[BasePagination]:  # type: ignore[override]
-        """The host's pagination, or ours; asked for at use."""
+        """Return the host's pagination, or ours. It is looked up at use."""
         return cast("type[BasePagination]", api_settings.DEFAULT_PAGINATION_CLASS or Pagination)
 
     @property
     def kapso_inbox_throttle(self) -> str:
-        """The scope of `Throttle` that this request counts in."""
+        """Return the scope of `Throttle` that this request counts in."""
         return "" if self.request.method in SAFE_METHODS else WRITES
 
     def get_throttles(self) -> list[BaseThrottle]:
@@ -115,18 +115,18 @@ class View(GenericAPIView[Any]):
         return errors.handle
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
-        """Return what reads the body of this method, else what writes the answer."""
+        """Return the serializer of this method's body, or that of the answer."""
         answer = self.serializer_class or Serializer
         return self.inputs.get(self.request.method or "", answer)
 
     def is_permitted(self) -> bool:
-        """Say whether the user may do such a thing at all, whichever embed it is about."""
+        """Return whether the user may use this method at all, for any embed."""
         method = "GET" if self.request.method == "HEAD" else self.request.method
         needed = self.needs.get(method or "")
         return needed is None or any(self.may(action) for action in needed)
 
     def may(self, action: str) -> bool:
-        """Say whether the access policy lets the user do such a thing with embeds at all.
+        """Return whether the access policy allows the user an action on embeds at all.
 
         Args:
             action: `add`, `change`, `delete` or `view`.
@@ -134,27 +134,31 @@ class View(GenericAPIView[Any]):
         return not self.manageable(action).query.is_empty()
 
     def manageable(self, action: str) -> InboxEmbedQuerySet:
-        """Return the embeds that the user may do this with."""
+        """Return the embeds on which the user may perform an action.
+
+        Args:
+            action: `add`, `change`, `delete` or `view`.
+        """
         return get_policy().manageable(self.request.user, self.embeds(), action)
 
     def embeds(self) -> InboxEmbedQuerySet:
-        """Return the embeds: what is to be changed is never looked for in a replica."""
+        """Return all embeds; from the writing database if something may be changed."""
         embeds = InboxEmbed.objects.all()
-        return embeds if self.request.method in SAFE_METHODS else embeds.using(database())
+        return embeds if self.request.method in SAFE_METHODS else embeds.for_write()
 
     def visible(self) -> InboxEmbedQuerySet:
         """Return the embeds that the user may see."""
         return get_policy().visible(self.request.user, self.embeds())
 
-    def find(self, action: str) -> InboxEmbed:
+    def get_embed(self, action: str) -> InboxEmbed:
         """Return the embed that the address names.
 
         Args:
             action: what the user wants to do with it.
 
         Raises:
-            NotFound: there is none, or none that the user may see.
-            PermissionDenied: they may see it, and not do this.
+            NotFound: there is no such embed, or the user may not see it.
+            PermissionDenied: the user may see the embed, but not do this.
         """
         slug = self.kwargs["slug"]
         embed = self.manageable(action).filter(slug=slug).first()
@@ -164,15 +168,15 @@ class View(GenericAPIView[Any]):
             raise exceptions.PermissionDenied
         raise exceptions.NotFound
 
-    def read(self, **options: Any) -> dict[str, Any]:
+    def validated_body(self, **options: Any) -> dict[str, Any]:
         """Return the checked body of the request.
 
         Args:
-            options: as the serializer takes them.
+            options: options of the serializer.
 
         Raises:
-            ValidationError: a value is not in order.
-            ParseError: it cannot be read.
+            ValidationError: a value is not valid.
+            ParseError: the body cannot be read.
         """
         try:
             data = self.request.data
@@ -183,7 +187,12 @@ class View(GenericAPIView[Any]):
         return dict(serializer.validated_data)
 
     def answer(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
-        """Answer with an embed as it now is; a new one with its address."""
+        """Answer with an embed as it now is, and with its address if it is new.
+
+        Args:
+            embed: the embed.
+            code: the status of the answer.
+        """
         row = presentable(InboxEmbed.objects.for_write()).get(pk=embed.pk)
         headers = {}
         if code == status.HTTP_201_CREATED:
@@ -191,7 +200,12 @@ class View(GenericAPIView[Any]):
         return Response(EmbedSerializer(row).data, status=code, headers=headers)
 
     def address(self, name: str, slug: str) -> str:
-        """Return the absolute address of an embed's view, wherever the host has put the API."""
+        """Return the absolute address of an embed's view, wherever the host includes the API.
+
+        Args:
+            name: the name of the view.
+            slug: the slug of the embed.
+        """
         match = self.request.resolver_match
         assert match is not None  # noqa: S101 (for the type checker: a view was found)
         kwargs = {**match.kwargs, "slug": slug}
@@ -201,15 +215,15 @@ class View(GenericAPIView[Any]):
     def writing(
         self, slug: str, *, wanted: InboxEmbed | None = None, revokes: bool = False
     ) -> Iterator[None]:
-        """Tell what became of a change that Kapso did not simply make.
+        """Turn what a change raises into an answer, with the address that finds out more.
 
         Args:
-            slug: of the embed that is changed.
-            wanted: what is to be made.
-            revokes: whether the change is to end links.
+            slug: the slug of the embed that is changed.
+            wanted: the embed that is to be created, if any.
+            revokes: whether the change is meant to end links.
 
         Raises:
-            ApiError: with the address that finds out more, where something is open.
+            ApiError: the change was refused, or it is uncertain whether it was made.
         """
         before = self._current_link(slug)
         try:
@@ -221,12 +235,12 @@ class View(GenericAPIView[Any]):
                     raise errors.not_revoked_yet(error, self.address("resolve", slug)) from None
             refusal = errors.refusal(error, wanted=wanted, only_read=False)
             if refusal.code == "outcome_uncertain":
-                is_open = self.links(slug).filter(state__in=AccessLink.UNSETTLED).exists()
+                is_open = self.links(slug).unsettled().exists()
                 refusal.retry_url = self.address("resolve" if is_open else "refresh", slug)
             raise refusal from None
 
     def links(self, slug: str) -> AccessLinkQuerySet:
-        """Return the links of the embed of that slug, from where they are written."""
+        """Return the links of the embed of that slug, as the writing database has them."""
         return AccessLink.objects.for_write().filter(embed__slug=slug)
 
     def _current_link(self, slug: str) -> UUID | None:
@@ -235,12 +249,12 @@ class View(GenericAPIView[Any]):
 
 
 def presentable(embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
-    """Return the embeds with all that an answer holds, in two queries; no secret is read."""
+    """Return the embeds with all that an answer contains, in two queries. No secret is read."""
     return (
         embeds.with_condition()
         .with_newest_link()
         .select_related("current_link")
         .defer("current_link__sealed_url")
-        # From where the embeds are read: a replica may not have them yet.
+        # From the database that the embeds are read from: a replica may not have the groups yet.
         .prefetch_related(Prefetch("groups", Group.objects.using(embeds.db)))
     )

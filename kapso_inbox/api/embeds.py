@@ -1,4 +1,4 @@
-"""Embeds and all that is done with them: what a manager of the CRM may, a program may."""
+"""Embeds: a program may do with them what its user may do in the CRM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
 from . import errors
 from .base import View, presentable
-from .filters import EmbedFilter
+from .filters import EmbedFilter, EmbedQuery
+from .schema import BODY, CREATING, LINK_ID, READING, SETTINGS, WRITING, operation
 from .serializers import (
     ChangesSerializer,
     EmbedSerializer,
@@ -29,12 +30,12 @@ from .serializers import (
     SyncSerializer,
 )
 
-#: What a 404 of Kapso's is explained by.
+#: The settings that a 404 by Kapso is explained with.
 _SCOPE = ("project", "scope_type", "scope_id")
 
 
 class EmbedsView(ListModelMixin, View):
-    """All embeds that the user may see, and new ones."""
+    """The embeds that the user may see, and new ones."""
 
     needs = {"GET": ("view", "change"), "POST": ("add",)}
     inputs = {"POST": NewEmbedSerializer}
@@ -45,22 +46,37 @@ class EmbedsView(ListModelMixin, View):
         """Return the embeds that the user may see."""
         return self.visible()
 
+    @operation(
+        "embeds_list",
+        {200: (EmbedSerializer(many=True), "The embeds that the user may see.")},
+        "invalid",
+        "not_found",
+        query=EmbedQuery,
+    )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """List them, without a request to Kapso."""
+        """List embeds, without a request to Kapso."""
         embeds: Any = self.filter_queryset(self.get_queryset())
         page = self.paginate_queryset(embeds)
         if page is None:
             return Response(self.get_serializer(presentable(embeds), many=True).data)
-        # What an answer holds is put together for the page alone: not to be counted or skipped.
+        # Only the embeds of the page are read with all that an answer contains: counting and
+        # skipping the others must not cost that.
         keys = [embed.pk for embed in page]
         rows = presentable(InboxEmbed.objects.using(embeds.db)).in_bulk(keys)
         answers = self.get_serializer([rows[key] for key in keys if key in rows], many=True)
         return self.get_paginated_response(answers.data)
 
+    @operation(
+        "embeds_create",
+        {201: (None, "The embed, with a link that works.")},
+        *CREATING,
+        takes=NewEmbedSerializer,
+        body={"slug": "support", **SETTINGS},
+    )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Create one, with its link at Kapso."""
-        settings = self.read()
-        return self.answer(create(self, **settings), status.HTTP_201_CREATED)
+        """Create an embed, with its link at Kapso."""
+        embed = create_for_user(self, **self.validated_body())
+        return self.answer(embed, status.HTTP_201_CREATED)
 
 
 class EmbedView(View):
@@ -79,48 +95,96 @@ class EmbedView(View):
         """Return the embeds that the user may see."""
         return presentable(self.visible())
 
+    @operation("embeds_retrieve", {200: (None, "The embed.")}, is_about_one=True)
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """Show it as it is here, without a request to Kapso."""
+        """Return an embed as it is stored here, without a request to Kapso."""
         return Response(self.get_serializer(self.get_object()).data)
 
+    @operation(
+        "embeds_ensure",
+        {
+            200: (None, "The embed existed; it has these settings and a link that works."),
+            201: (None, "The embed was created."),
+        },
+        *CREATING,
+        "revoked",
+        "not_ready",
+        takes=SettingsSerializer,
+        body=SETTINGS,
+        is_about_one=True,
+    )
     def put(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Make sure that there is one with these settings and a link that works."""
-        settings = self.read()
+        """Make sure that there is an embed with these settings and a link that works.
+
+        A new embed needs `name` and `scope_type`. An existing one keeps what is left out.
+        """
+        wanted = self.validated_body()
         existing = self.manageable("change").filter(slug=slug).select_related("current_link")
         existing = existing.defer("current_link__sealed_url")
         found = existing.first()
         if found is None:
             if not self.may("add"):
                 raise exceptions.NotFound
+            self._require_for_a_new_one(wanted)
             try:
-                embed = create(self, slug=slug, **{"name": slug, **settings})
-            except exceptions.APIException as error:
-                # Perhaps the same was asked for at the same time, and came first.
-                found = existing.first() if getattr(error, "code", "") == "slug_taken" else None
+                embed = create_for_user(self, slug=slug, **wanted)
+            except errors.ApiError as error:
+                # Another request may have asked for the same embed at once, and come first.
+                found = existing.first() if error.code == "slug_taken" else None
                 if found is None:
                     raise
             else:
                 return self.answer(embed, status.HTTP_201_CREATED)
         link = found.current_link
         if link is not None and link.state == AccessLink.State.UNMANAGED:
-            # To adopt it ends a link that somebody uses: that is to be asked for, by `rotate/`.
+            # Adopting it ends a link that somebody uses, so it must be asked for, by `rotate/`.
             raise errors.ApiError("not_ready", _("It was not made here. Adopt it instead."))
-        # A 404 to a change is about its link. Of one that has none yet, it is about its scope.
-        with self.writing(slug, wanted=None if link else _wanted(settings)):
-            embed = lifecycle.ensure_embed(slug, actor=request.user, **settings)
+        # A 404 is about the link of an embed that has one, otherwise about the scope.
+        with self.writing(slug, wanted=None if link else _with_scope(wanted)):
+            embed = lifecycle.ensure_embed(slug, actor=request.user, **wanted)
         return self.answer(embed)
 
+    def _require_for_a_new_one(self, given: dict[str, Any]) -> None:
+        """Check that the settings that a new embed needs are given.
+
+        Raises:
+            ValidationError: some are missing; with a text for each.
+        """
+        fields = SettingsSerializer().fields
+        missing = [name for name in ("name", "scope_type") if name not in given]
+        if missing:
+            required = {name: [fields[name].error_messages["required"]] for name in missing}
+            raise exceptions.ValidationError(required)
+
+    @operation(
+        "embeds_update",
+        {200: (None, "The embed as it now is.")},
+        *BODY,
+        *WRITING,
+        "slug_taken",
+        "busy",
+        takes=ChangesSerializer,
+        body={"default_mode": "dark"},
+        is_about_one=True,
+    )
     def patch(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Change settings of it: at Kapso first, then here."""
-        embed = self.find("change")
-        changes = self.read(partial=True)
+        """Change settings of an embed: at Kapso first, then here."""
+        embed = self.get_embed("change")
+        changes = self.validated_body(partial=True)
         with self.writing(slug):
             embed = lifecycle.update_embed(embed, actor=request.user, **changes)
         return self.answer(embed)
 
+    @operation(
+        "embeds_revoke",
+        {200: (None, "The embed is revoked; its row stays.")},
+        *WRITING,
+        "not_revoked_yet",
+        is_about_one=True,
+    )
     def delete(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Revoke it. Its row stays, and says so."""
-        embed = self.find("delete")
+        """Revoke an embed. Its row stays, and says so."""
+        embed = self.get_embed("delete")
         with self.writing(slug, revokes=True):
             embed = lifecycle.revoke_embed(embed, actor=request.user)
         return self.answer(embed)
@@ -133,14 +197,27 @@ class RotateView(View):
     inputs = {"POST": RotationSerializer}
     serializer_class = EmbedSerializer
 
+    @operation(
+        "embeds_rotate",
+        {200: (None, "The embed, with its new link.")},
+        *BODY,
+        *WRITING,
+        "busy",
+        "replaced",
+        "revoked",
+        "not_revoked_yet",
+        takes=RotationSerializer,
+        body={"newest_link_id": LINK_ID},
+        is_about_one=True,
+    )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Give it a new link, then revoke the one it had."""
-        embed = self.find("change")
-        given = self.read()
+        """Give an embed a new link, then revoke the one it had."""
+        embed = self.get_embed("change")
+        given = self.validated_body()
         expected = given.get("newest_link_id", UNSET)
         revive = given.get("revive")
         if revive is None:
-            # Who looked before knows whether it was revoked then, and says so.
+            # A client that looked before knows whether it was revoked then, and must say so.
             revive = expected is UNSET
         with self.writing(slug):
             embed = lifecycle.rotate_embed(
@@ -150,28 +227,45 @@ class RotateView(View):
 
 
 class ResolveView(View):
-    """What became of the uncertain links of an embed."""
+    """The unsettled links of an embed."""
 
     needs = {"POST": ("change",)}
     serializer_class = EmbedSerializer
 
+    @operation(
+        "embeds_resolve",
+        {200: (None, "The embed as it now is.")},
+        *WRITING,
+        "busy",
+        "not_revoked_yet",
+        is_about_one=True,
+    )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Look for each at Kapso, and go on with revocations."""
-        embed = self.find("change")
+        """Find out what became of an embed's uncertain links, and resume its revocations."""
+        embed = self.get_embed("change")
         with self.writing(slug, revokes=True):
             embed = lifecycle.resolve_embed(embed, actor=request.user)
         return self.answer(embed)
 
 
 class RefreshView(View):
-    """What Kapso says of an embed now."""
+    """An embed as it is at Kapso."""
 
     needs = {"POST": ("change",)}
     serializer_class = EmbedSerializer
 
+    @operation(
+        "embeds_refresh",
+        {200: (None, "The embed as it is at Kapso.")},
+        *READING,
+        "inside_transaction",
+        "not_stored",
+        is_about_one=True,
+    )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Ask Kapso, in one request."""
-        return self.answer(lifecycle.refresh_embed(self.find("change"), actor=request.user))
+        """Ask Kapso about an embed, in one request."""
+        embed = lifecycle.refresh_embed(self.get_embed("change"), actor=request.user)
+        return self.answer(embed)
 
 
 class SyncView(View):
@@ -182,28 +276,49 @@ class SyncView(View):
     serializer_class = ReportSerializer
 
     def is_permitted(self) -> bool:
-        """It takes the permission, and that the policy holds no embed back: it is about all."""
-        policy = get_policy()
-        return super().is_permitted() and policy.reaches_all(self.request.user)
+        """Require the permission, and a policy that holds no embed back from the user."""
+        return super().is_permitted() and get_policy().reaches_all(self.request.user)
 
+    @operation(
+        "embeds_sync",
+        {200: (ReportSerializer, "What was found and done.")},
+        *BODY,
+        "not_configured",
+        "inside_transaction",
+        "not_stored",
+        example={
+            **dataclasses.asdict(sync.SyncReport("default", complete=True)),
+            "listed": 12,
+            "pages": 1,
+            "updated": 1,
+            "settled": 1,
+        },
+        takes=SyncSerializer,
+        body={"project": "default", "dry_run": True},
+    )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Sync, without waiting for Kapso's rate limit; what failed stands in the report."""
-        report = sync.sync_project(**self.read(), patience=0)
+        """Sync a project, without waiting for Kapso's rate limit. The report says what failed."""
+        report = sync.sync_project(**self.validated_body(), patience=0)
         return Response(dataclasses.asdict(report))
 
 
-def create(view: View, *, slug: str, **settings: Any) -> InboxEmbed:
+def create_for_user(view: View, *, slug: str, **wanted: Any) -> InboxEmbed:
     """Create an embed for the user of the request.
 
+    Args:
+        view: the view that asks for it.
+        slug: the slug of the new embed.
+        wanted: its settings, as for `lifecycle.create_embed`.
+
     Raises:
-        ApiError: it could not be made, or the slug belongs to an embed that the user may not touch,
-            also where that one's making failed, so that its slug could be had otherwise.
+        ApiError: it could not be created, or the slug belongs to an embed that the user may not
+            change, even if the creation of that one failed.
     """
-    with view.writing(slug, wanted=_wanted(settings)):
+    with view.writing(slug, wanted=_with_scope(wanted)):
         if not access.may_take(view.request.user, slug):
             raise errors.slug_taken_error()
-        return lifecycle.create_embed(slug=slug, actor=view.request.user, **settings)
+        return lifecycle.create_embed(slug=slug, actor=view.request.user, **wanted)
 
 
-def _wanted(settings: dict[str, Any]) -> InboxEmbed:
-    return InboxEmbed(**{name: settings[name] for name in _SCOPE if name in settings})
+def _with_scope(wanted: dict[str, Any]) -> InboxEmbed:
+    return InboxEmbed(**{name: wanted[name] for name in _SCOPE if name in wanted})

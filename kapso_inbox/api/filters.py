@@ -1,4 +1,4 @@
-"""What the query of a list may hold. A wrong value is an error at its name, never ignored."""
+"""The filters of lists. A wrong value is an error named by its parameter, never ignored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class EmbedQuery(serializers.Serializer[Any]):
 
 
 class LaunchAttemptQuery(serializers.Serializer[Any]):
-    """The filters of the record of openings."""
+    """The filters of the launch attempts."""
 
     slug = serializers.CharField(required=False, allow_blank=True, max_length=50)
     outcome = serializers.MultipleChoiceField(
@@ -59,14 +59,14 @@ class LaunchAttemptQuery(serializers.Serializer[Any]):
 
 
 class PickerQuery(serializers.Serializer[Any]):
-    """What a search for something to pick takes."""
+    """The query of a search for something to pick."""
 
     q = serializers.CharField(
         required=False,
         default="",
         allow_blank=True,
         max_length=100,
-        help_text="Words that all have to occur; digits also of a number written otherwise.",
+        help_text="Words that must all occur. Digits match a number however it is written.",
     )
     project = serializers.CharField(required=False, default=conf.DEFAULT_PROJECT, max_length=50)
     page = serializers.IntegerField(
@@ -74,22 +74,26 @@ class PickerQuery(serializers.Serializer[Any]):
         default=1,
         min_value=1,
         max_value=lookups.LAST_PAGE,
-        help_text="Where to go on: the `next_page` of the answer before.",
+        help_text="The `next_page` of the previous answer.",
     )
     refresh = serializers.BooleanField(
-        required=False, default=False, help_text="Ask Kapso also for what is still kept."
+        required=False, default=False, help_text="Ask Kapso again, and ignore the cache."
     )
 
     def validate_project(self, project: str) -> str:
-        """Return it if there is such a project."""
+        """Return the alias if there is such a project."""
         return known_project(project)
 
 
 def checked(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """Return the query of a request. What is blank counts as left out.
+    """Return the checked query of a request. Blank parameters count as left out.
+
+    Args:
+        kind: the serializer of the query.
+        request: the request.
 
     Raises:
-        ValidationError: with a text at the name of each parameter that is not in order.
+        ValidationError: a parameter is not valid; with a text for each such parameter.
     """
     given = request.query_params.copy()
     for name, values in list(given.lists()):
@@ -106,10 +110,10 @@ def _stored(moment: datetime) -> datetime:
 
 
 class EmbedFilter(BaseFilterBackend):
-    """Filters and orders the list of embeds."""
+    """Filter and order the list of embeds."""
 
     def filter_queryset(self, request: Request, queryset: Any, view: APIView) -> QuerySet[Any]:
-        """Return those that the query asks for."""
+        """Return the rows that the query asks for."""
         query = checked(EmbedQuery, request)
         for name in ("project", "scope_type", "scope_id", "assigned_user_id"):
             if query.get(name):
@@ -127,10 +131,11 @@ class EmbedFilter(BaseFilterBackend):
         return found
 
     def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
-        """Say how it is ordered to a paginator of the host's that goes on from a cursor.
+        """Return the order, for a cursor pagination of the host's.
 
         Raises:
-            ValidationError: by a time that not every embed has. A cursor cannot go on from none.
+            ValidationError: the order is by a time that some embeds do not have. A cursor cannot
+                continue from a missing value.
         """
         ordering = checked(EmbedQuery, request)["ordering"]
         if queryset.model._meta.get_field(ordering.removeprefix("-")).null:
@@ -140,12 +145,12 @@ class EmbedFilter(BaseFilterBackend):
 
 
 class LaunchAttemptFilter(BaseFilterBackend):
-    """Filters the record of openings, newest first."""
+    """Filter the launch attempts, the newest first."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        """Return those that the query asks for."""
+        """Return the rows that the query asks for."""
         query = checked(LaunchAttemptQuery, request)
         if query.get("slug"):
             queryset = queryset.filter(slug=query["slug"])
@@ -160,5 +165,5 @@ class LaunchAttemptFilter(BaseFilterBackend):
         return queryset.order_by(*self.get_ordering(request, queryset, view))
 
     def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:
-        """Say how it is ordered to a paginator of the host's that goes on from a cursor."""
+        """Return the order, for a cursor pagination of the host's."""
         return "-created_at", "-pk"

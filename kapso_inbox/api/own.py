@@ -1,4 +1,4 @@
-"""What is the user's own: a ticket to open an embed with, and how they like to see it."""
+"""The user's own: a ticket that opens an embed, and their theme and filters for it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
 from .base import LAUNCHES, View
 from .errors import ApiError
+from .schema import BODY, PARAMS, PREFERENCES, operation
 from .serializers import ParamsSerializer, TicketSerializer
 
-#: What no ticket helps against, nor anything that the launch could still mend.
+#: Obstacles that neither a ticket nor the launch can remove.
 _OBSTACLES = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.NOT_READY})
 
 
 class OwnView(View):
-    """Something about an embed that the user may open."""
+    """A view of an embed that the user may open."""
 
     @property
     def user(self) -> Any:
-        """Who asks: somebody, as the permission saw to it."""
+        """Return the user who asks, who is signed in: the permission requires it."""
         return self.request.user
 
     def openable(self) -> InboxEmbed | None:
@@ -48,9 +49,27 @@ class LaunchView(OwnView):
     serializer_class = TicketSerializer
     kapso_inbox_throttle = LAUNCHES
 
+    @operation(
+        "embeds_launch",
+        {201: (TicketSerializer, "A ticket, valid once and for sixty seconds.")},
+        *BODY,
+        "revoked",
+        "expired",
+        "not_ready",
+        "not_configured",
+        "not_stored",
+        example={
+            "ticket": "5f0e7c1c2b7d4f9ab0e4d1f2a7c9e110:PZ0Yt5d3",
+            "url": "https://crm.example.com/kapso-inbox/support/launch/?ticket=5f0e7c1c2b7d4f9a",
+            "expires_in": 60,
+        },
+        takes=ParamsSerializer,
+        body=PARAMS,
+        is_about_one=True,
+    )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Issue one, and say where it is used: once, soon, and only if the user still may."""
-        params = self.read()
+        """Issue a ticket, which works once, soon, and only if the user may still open the embed."""
+        params = self.validated_body()
         embed = self.openable()
         if embed is None:
             launch.record_refusal(request, slug, Outcome.NOT_AVAILABLE)
@@ -75,18 +94,44 @@ class PreferencesView(OwnView):
     inputs = {"PUT": ParamsSerializer, "PATCH": ParamsSerializer}
     serializer_class = ParamsSerializer
 
+    @operation(
+        "preferences_retrieve",
+        {200: (ParamsSerializer, "What is saved; null means nothing.")},
+        example=PREFERENCES,
+        is_about_one=True,
+    )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """Show them."""
+        """Return the user's preferences for an embed."""
         saved = preferences.saved(self.user, self._embed())
         return Response(self.get_serializer(saved).data)
 
+    @operation(
+        "preferences_replace",
+        {200: (ParamsSerializer, "What is saved now.")},
+        *BODY,
+        "not_stored",
+        example=PREFERENCES,
+        takes=ParamsSerializer,
+        body=PARAMS,
+        is_about_one=True,
+    )
     def put(self, request: Request, **kwargs: Any) -> Response:
-        """Replace them."""
-        return self._save(self._embed(), self.read(), decided=PARAMETERS)
+        """Replace the user's preferences for an embed."""
+        return self._save(self._embed(), self.validated_body(), decided=PARAMETERS)
 
+    @operation(
+        "preferences_update",
+        {200: (ParamsSerializer, "What is saved now.")},
+        *BODY,
+        "not_stored",
+        example=PREFERENCES,
+        takes=ParamsSerializer,
+        body={"mode": "light", "unread": None},
+        is_about_one=True,
+    )
     def patch(self, request: Request, **kwargs: Any) -> Response:
-        """Change those that are given; null takes one away."""
-        return self._save(self._embed(), self.read(), decided=self.request.data)
+        """Change the preferences that are given. Null removes one."""
+        return self._save(self._embed(), self.validated_body(), decided=self.request.data)
 
     def _embed(self) -> InboxEmbed:
         embed = self.openable()

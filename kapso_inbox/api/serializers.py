@@ -1,4 +1,4 @@
-"""What goes in and what comes out. What a value may be, the lifecycle decides."""
+"""The bodies of requests and answers. The lifecycle decides which values are valid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUPS = 500
 
 
 class SecretState(TextChoices):
-    """What is kept here of the current link's address."""
+    """What is stored here of the current link's address."""
 
     STORED = "stored"
     LOST = "lost"
@@ -33,13 +33,14 @@ class SecretState(TextChoices):
 
 
 class NamedChoiceField(serializers.ChoiceField):
-    """A choice with a name of its own in the schema, whatever the host's fields are called.
+    """A choice whose name in the schema does not depend on the host's own fields.
 
     Args:
-        name: that name.
+        name: the name.
         choices: the values.
-        is_open: whether any other text is let through, for the lifecycle to judge. Kapso may have
-            answered what no document names, and what is stored may be sent back as it is.
+        is_open: whether other texts are accepted as well, for the lifecycle to judge. Kapso may
+            have answered with a value that no document names, and clients may send back what is
+            stored.
     """
 
     def __init__(
@@ -50,27 +51,27 @@ class NamedChoiceField(serializers.ChoiceField):
         super().__init__(choices, **options)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return one of the choices, or another text where that is left to the lifecycle."""
+        """Return one of the choices, or another text if the lifecycle judges it."""
         if self.is_open and isinstance(data, str):
             return data
         return super().to_internal_value(data)
 
 
 class MomentField(serializers.DateTimeField):
-    """A time with its zone: answered in UTC, taken with any zone, or in the site's without one."""
+    """A time, answered in UTC. Without a zone, a time in a body is in the site's zone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso-8601", input_formats=["iso-8601"], **options)
 
     def to_internal_value(self, value: Any) -> datetime:
-        """Return it, but for the first and the last year, of which not every zone has all."""
+        """Return the time. The first and last year are refused: some zones lack a part of them."""
         moment = super().to_internal_value(value)
         if not MINYEAR < moment.year < MAXYEAR:
             self.fail("overflow")
         return moment
 
     def enforce_timezone(self, value: datetime) -> datetime:
-        """Return it in UTC, also on a site without USE_TZ; called on the way in and out."""
+        """Return the time in UTC, also without USE_TZ. Called for bodies and for answers."""
         try:
             aware = zones.make_aware(value) if zones.is_naive(value) else value
             return aware.astimezone(timezone.utc)
@@ -79,7 +80,7 @@ class MomentField(serializers.DateTimeField):
 
 
 class GroupsField(serializers.ListField):
-    """Groups by their primary keys; read in one query."""
+    """Groups by their primary keys, read in one query."""
 
     default_error_messages = {
         # REST framework's own words, and so its translations.
@@ -99,7 +100,7 @@ class GroupsField(serializers.ListField):
         """Return the groups.
 
         Raises:
-            ValidationError: there is no such group.
+            ValidationError: a group does not exist.
         """
         keys = super().to_internal_value(data)
         groups = Group.objects.using(database()).in_bulk(keys)
@@ -114,7 +115,7 @@ class GroupsField(serializers.ListField):
 
 
 class SettingsSerializer(serializers.Serializer[InboxEmbed]):
-    """The settings of an embed; those that are not given keep what they are, or their defaults."""
+    """The settings of an embed. Those that are left out keep their values, or get defaults."""
 
     name = serializers.CharField(max_length=120, required=False)
     project = serializers.CharField(
@@ -131,13 +132,13 @@ class SettingsSerializer(serializers.Serializer[InboxEmbed]):
         max_length=64,
         required=False,
         allow_blank=True,
-        help_text="A team member's UUID: shows only what is assigned to them. Blank = everything.",
+        help_text="A team member's UUID: only what is assigned to them. Blank means everything.",
     )
     allowed_origins = serializers.ListField(
         child=serializers.CharField(max_length=_ORIGIN_LENGTH),
         max_length=_ORIGINS,
         required=False,
-        help_text="Pages that may frame it, such as https://crm.example.com; empty = any.",
+        help_text="Pages that may frame it, such as https://crm.example.com. Empty means any.",
     )
     default_mode = NamedChoiceField("InboxMode", Mode.values, is_open=True, required=False)
     language = NamedChoiceField(
@@ -147,22 +148,22 @@ class SettingsSerializer(serializers.Serializer[InboxEmbed]):
         required=False,
         help_text="Blank leaves it to Kapso.",
     )
-    expires_at = MomentField(required=False, allow_null=True, help_text="Null = never.")
+    expires_at = MomentField(required=False, allow_null=True, help_text="Null means never.")
     groups = GroupsField(
         required=False,
-        help_text="Who of those with the permission may open it; empty = all of them.",
+        help_text="Groups whose members may open it. Empty means all with the permission.",
     )
 
 
 class NewEmbedSerializer(SettingsSerializer):
-    """What a new embed takes."""
+    """The settings of a new embed."""
 
     slug = serializers.SlugField(max_length=50, help_text="The name that templates use.")
     name = serializers.CharField(max_length=120)
 
 
 class ChangesSerializer(SettingsSerializer):
-    """What can be given to change an embed."""
+    """The settings of an embed that can be changed."""
 
     slug = serializers.SlugField(
         max_length=50, required=False, help_text="The name that templates use."
@@ -182,16 +183,16 @@ class LinkSerializer(serializers.Serializer[AccessLink]):
 
 
 class EmbedSerializer(serializers.Serializer[InboxEmbed]):
-    """An embed as it is answered. Takes rows of `base.presentable`."""
+    """An embed, as `base.presentable` reads it."""
 
     slug = serializers.CharField()
     name = serializers.CharField()
     condition = NamedChoiceField("InboxCondition", Condition.values)
     secret = serializers.SerializerMethodField(
-        help_text="What is kept here of its address, which no answer holds."
+        help_text="What is stored here of its secret address, which no answer contains."
     )
     has_unsettled_links = serializers.BooleanField(
-        help_text="A link beside the current one is not settled; `resolve/` asks Kapso."
+        help_text="A link other than the current one is not settled; `resolve/` asks Kapso."
     )
     project = serializers.CharField()
     scope_type = serializers.CharField()
@@ -207,13 +208,13 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
     groups = GroupsField()
     current_link = LinkSerializer(allow_null=True)
     newest_link_id = serializers.UUIDField(
-        allow_null=True, help_text="The link that was begun last; `rotate/` takes it."
+        allow_null=True, help_text="The latest link, whatever became of it; for `rotate/`."
     )
     created_at = MomentField()
     updated_at = MomentField()
 
     def get_secret(self, embed: InboxEmbed) -> str:
-        """Return what is kept of the current link's address; its row is not read for it."""
+        """Return what is stored of the current link's address, without reading it."""
         state = embed.current_link.state if embed.current_link else None
         if state == AccessLink.State.ACTIVE:
             return SecretState.STORED.value
@@ -223,24 +224,24 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
 
 
 class RotationSerializer(serializers.Serializer[Any]):
-    """What a rotation takes."""
+    """The body of a rotation."""
 
     newest_link_id = serializers.UUIDField(
         required=False,
         allow_null=True,
-        help_text="As the embed was answered with: a rotation that is sent twice makes one link.",
+        help_text="From an earlier answer. A rotation that is sent twice then creates one link.",
     )
     revive = serializers.BooleanField(
         required=False,
         allow_null=True,
         help_text=(
-            "Whether to bring it back if it was revoked. Null or left out: only where no "
-            "`newest_link_id` is given."
+            "Whether to bring it back if it was revoked. Null, or left out: only without a "
+            "`newest_link_id`."
         ),
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return what is given; in a form, which has no null, what is blank is not."""
+        """Return what is given. In a form, which has no null, a blank value is not given."""
         values = super().to_internal_value(data)
         if isinstance(data, QueryDict) and not data.get("newest_link_id"):
             values.pop("newest_link_id", None)
@@ -248,7 +249,7 @@ class RotationSerializer(serializers.Serializer[Any]):
 
 
 class SyncSerializer(serializers.Serializer[Any]):
-    """What a sync takes."""
+    """The body of a sync."""
 
     project = serializers.CharField(
         max_length=50, default=conf.DEFAULT_PROJECT, help_text="The alias of the Kapso project."
@@ -256,7 +257,7 @@ class SyncSerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField(default=False, help_text="Only look.")
 
     def validate_project(self, project: str) -> str:
-        """Return it if there is such a project."""
+        """Return the alias if there is such a project."""
         return known_project(project)
 
 
@@ -303,7 +304,7 @@ class ParamsSerializer(serializers.Serializer[Any]):
     handoff = serializers.BooleanField(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        """Return the parameters as Kapso takes them; one that is none of them is refused."""
+        """Return the parameters as Kapso takes them. An unknown one is refused."""
         values = super().to_internal_value(data)
         # A form brings its own fields along, such as the one against cross-site requests.
         others = () if isinstance(data, QueryDict) else data.keys() - self.fields.keys()
@@ -313,12 +314,12 @@ class ParamsSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({error.name: [error.expected]}) from None
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """Return all of them, null where none is there."""
+        """Return all parameters, with null for those that are not set."""
         return super().to_representation(instance if isinstance(instance, Mapping) else {})
 
 
 class TicketSerializer(serializers.Serializer[Any]):
-    """A ticket, and where it is used."""
+    """A ticket, and the address that takes it."""
 
     ticket = serializers.CharField()
     url = serializers.URLField(help_text="The address that takes it: the `src` of an iframe.")
@@ -326,24 +327,24 @@ class TicketSerializer(serializers.Serializer[Any]):
 
 
 class ChoiceSerializer(serializers.Serializer[Any]):
-    """One thing to pick."""
+    """Something that can be picked."""
 
-    id = serializers.CharField(help_text="What a scope or an assignment takes.")
+    id = serializers.CharField(help_text="The value for a scope or an assignment.")
     name = serializers.CharField(allow_blank=True)
     detail = serializers.CharField(
         allow_blank=True, help_text="A number, an e-mail address, the CRM's own id."
     )
     internal_id = serializers.CharField(
-        allow_blank=True, help_text="A number's UUID, which `whatsapp_config_id` takes."
+        allow_blank=True, help_text="A number's UUID, for `whatsapp_config_id`."
     )
 
 
 class FoundSerializer(serializers.Serializer[Any]):
-    """What a search found so far."""
+    """What a search has found so far."""
 
     results = ChoiceSerializer(many=True)
     next_page = serializers.IntegerField(
-        allow_null=True, help_text="Where to go on; null = that was all."
+        allow_null=True, help_text="The next page to search; null means that this was all."
     )
 
 
@@ -363,8 +364,11 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
 def known_project(alias: str) -> str:
     """Return the alias if such a project is configured.
 
+    Args:
+        alias: the alias.
+
     Raises:
-        ValidationError: it is not.
+        ValidationError: there is no such project.
     """
     if alias not in conf.project_aliases():
         raise serializers.ValidationError(

@@ -8,19 +8,17 @@ from django.urls import path
 
 from kapso_inbox.exceptions import ConfigurationError
 
-if find_spec("rest_framework") is None:
+if not (find_spec("rest_framework") and find_spec("drf_spectacular")):
     raise ConfigurationError(
-        "The REST API needs Django REST framework: install django-kapso-inbox[api]."
+        "The REST API requires Django REST framework and drf-spectacular. Install "
+        '"django-kapso-inbox[api]".'
     )
 
 from kapso_inbox.transactions import outside_transactions
 
 from . import embeds, lists, own
 
-if find_spec("drf_spectacular") is not None:
-    from . import schema  # noqa: F401 (tells drf-spectacular what our views are)
-
-# Any text as a slug, and not Django's own kind of path: what is none is answered by our views, too.
+# Any text is taken as a slug, so that our views also answer for one that is not valid.
 app_name = "kapso_inbox_api"
 
 urlpatterns = [

@@ -50,14 +50,15 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     links.refuse_inside_transaction()
     embed = links.embeds().get(pk=embed.pk)
     unsettled = list(links.links_of(embed).unsettled())
-    if unsettled:
-        client = conf.project(embed.project).client()
-        uncertain = [link for link in unsettled if is_uncertain(link)]
-        found = _find_by_reference(client, {link.reference for link in uncertain})
-        for link in uncertain:
-            proven = is_known_to_current_key(link)
-            settle(link, found.get(link.reference), proven=proven, actor=actor)
-        finish_revoking(embed, client, keep_reasons=True)
+    if not unsettled:
+        return embed
+    client = conf.project(embed.project).client()
+    uncertain = [link for link in unsettled if is_uncertain(link)]
+    found = _find_by_reference(client, {link.reference for link in uncertain})
+    for link in uncertain:
+        proven = is_known_to_current_key(link)
+        settle(link, found.get(link.reference), proven=proven, actor=actor)
+    finish_revoking(embed, client, keep_reasons=True)
     return links.embeds().get(pk=embed.pk)
 
 

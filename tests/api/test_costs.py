@@ -21,6 +21,7 @@ from .conftest import API, EMBEDS, SALES
 pytestmark = pytest.mark.django_db
 
 NEW = {"slug": "support", "name": "Support"}
+NEW_BY_PUT = {"name": "New", "scope_type": "project"}
 
 #: name -> (whose program, what is asked, queries at most, requests to Kapso). Two queries of a
 #: manager are for the permissions.
@@ -29,13 +30,13 @@ COSTS: dict[str, tuple[str, Callable[[APIClient], Any], int, list[str]]] = {
     "list, filtered": ("api", lambda api: api.get(f"{EMBEDS}?condition=works&search=s"), 6, []),
     "create": ("api", lambda api: api.post(EMBEDS, NEW), 19, ["POST"]),
     "retrieve": ("api", lambda api: api.get(SALES), 4, []),
-    "ensure, a new one": ("api", lambda api: api.put(f"{EMBEDS}new/", {}), 20, ["POST"]),
+    "ensure, a new one": ("api", lambda api: api.put(f"{EMBEDS}new/", NEW_BY_PUT), 20, ["POST"]),
     "ensure, the same": ("api", lambda api: api.put(SALES, {"name": "Sales inbox"}), 9, []),
     "update": ("api", lambda api: api.patch(SALES, {"name": "New"}), 13, ["PATCH"]),
     "update, nothing": ("api", lambda api: api.patch(SALES, {}), 7, []),
     "revoke": ("api", lambda api: api.delete(SALES), 15, ["DELETE"]),
     "rotate": ("api", lambda api: api.post(f"{SALES}rotate/"), 22, ["POST", "DELETE"]),
-    "resolve, nothing": ("api", lambda api: api.post(f"{SALES}resolve/"), 7, []),
+    "resolve, nothing": ("api", lambda api: api.post(f"{SALES}resolve/"), 8, []),
     "refresh": ("api", lambda api: api.post(f"{SALES}refresh/"), 7, ["GET"]),
     "sync": ("api", lambda api: api.post(f"{EMBEDS}sync/"), 13, ["GET"]),
     "launch": ("agent", lambda agent: agent.post(f"{SALES}launch/"), 5, []),

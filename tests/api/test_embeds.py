@@ -322,11 +322,13 @@ def test_an_embed_can_be_renamed(api: APIClient, embed: InboxEmbed) -> None:
 
 # Making sure
 
+ACME = {"name": "Acme", "scope_type": "project"}
+
 
 def test_put_makes_one_and_the_same_again_changes_nothing(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
-    url, body = f"{EMBEDS}acme/", {"name": "Acme", "language": "es"}
+    url, body = f"{EMBEDS}acme/", {**ACME, "language": "es"}
     first = api.put(url, body)
     assert (first.status_code, first["Location"]) == (201, f"http://testserver{url}")
     again = api.put(url, body)
@@ -344,7 +346,7 @@ def test_put_of_one_whose_link_kapso_does_not_know_does_not_blame_its_scope(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     url = f"{EMBEDS}acme/"
-    body = {"scope_type": "phone_number", "scope_id": _number(kapso_sandbox)}
+    body = {"name": "Acme", "scope_type": "phone_number", "scope_id": _number(kapso_sandbox)}
     assert api.put(url, body).status_code == 201
     kapso_sandbox.fail_next(method="PATCH", answer=Answer(404, {"error": "Not found"}))
     response = api.put(url, {**body, "default_mode": "dark"})
@@ -352,14 +354,30 @@ def test_put_of_one_whose_link_kapso_does_not_know_does_not_blame_its_scope(
     assert "scope_id" not in error(response).get("fields", {})
 
 
-def test_put_needs_no_more_than_the_address(api: APIClient, kapso_sandbox: Sandbox) -> None:
-    assert api.put(f"{EMBEDS}acme/").json()["name"] == "acme"
+@pytest.mark.parametrize("missing", [["name"], ["scope_type"], ["name", "scope_type"]])
+def test_put_requires_a_name_and_a_scope_type_for_a_new_embed(
+    api: APIClient, kapso_sandbox: Sandbox, missing: list[str]
+) -> None:
+    body = {name: value for name, value in ACME.items() if name not in missing}
+    response = api.put(f"{EMBEDS}acme/", body)
+    assert (response.status_code, error(response)["code"]) == (400, "invalid")
+    assert list(error(response)["fields"]) == missing
+    assert methods(kapso_sandbox) == []
+    assert not InboxEmbed.objects.exists()
+
+
+def test_put_keeps_what_an_existing_embed_is_not_told(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    assert api.put(SALES, {}).json()["name"] == embed.name
+    changed = api.put(SALES, {"default_mode": "dark"}).json()
+    assert (changed["name"], changed["scope_type"]) == (embed.name, "project")
 
 
 def test_put_gives_a_link_to_what_has_none(api: APIClient, kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
-    assert api.put(f"{EMBEDS}acme/").status_code == 400
-    assert api.put(f"{EMBEDS}acme/").json()["condition"] == "works"
+    assert api.put(f"{EMBEDS}acme/", ACME).status_code == 400
+    assert api.put(f"{EMBEDS}acme/", ACME).json()["condition"] == "works"
 
 
 def test_put_does_not_bring_back_what_was_revoked(
@@ -394,14 +412,14 @@ def test_two_that_put_the_same_at_once_both_get_it(api: APIClient, kapso_sandbox
         return result
 
     with connection.execute_wrapper(between):
-        response = api.put(f"{EMBEDS}acme/", {"name": "Acme", "default_mode": "dark"})
+        response = api.put(f"{EMBEDS}acme/", {**ACME, "default_mode": "dark"})
     assert (response.status_code, response.json()["default_mode"]) == (200, "dark")
     assert methods(kapso_sandbox) == ["POST", "PATCH"]
 
 
 def test_put_refuses_a_word_of_our_addresses(api: APIClient, kapso_sandbox: Sandbox) -> None:
     assert api.put(f"{EMBEDS}sync/").status_code == 405
-    response = api.put(f"{EMBEDS}{'x' * 51}/")
+    response = api.put(f"{EMBEDS}{'x' * 51}/", ACME)
     assert list(error(response)["fields"]) == ["slug"]
 
 

@@ -55,7 +55,10 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
 #: What each write sends first.
 WRITES: dict[str, tuple[str, Callable[[APIClient], Any]]] = {
     "create": ("POST", lambda api: api.post(EMBEDS, {"slug": "support", "name": "Support"})),
-    "ensure": ("POST", lambda api: api.put(f"{EMBEDS}support/", {"name": "Support"})),
+    "ensure": (
+        "POST",
+        lambda api: api.put(f"{EMBEDS}support/", {"name": "Support", "scope_type": "project"}),
+    ),
     "update": ("PATCH", lambda api: api.patch(SALES, {"default_mode": "dark"})),
     "ensure again": ("PATCH", lambda api: api.put(SALES, {"default_mode": "dark"})),
     "rotate": ("POST", lambda api: api.post(f"{SALES}rotate/")),

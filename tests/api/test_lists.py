@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 OPENINGS = f"{API}openings/"
 
 
-@pytest.mark.parametrize("what", ["phone-numbers", "customers", "users"])
+@pytest.mark.parametrize("what", ["phone-numbers", "customers", "team-members"])
 def test_pickers_answer_what_kapso_has_and_ask_once(
     api: APIClient, kapso_sandbox: Sandbox, what: str
 ) -> None:

@@ -31,7 +31,7 @@ WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
     ("post", EMBEDS, "slug"): (("add",), 403),
     ("get", SALES, ""): (("view", "change"), 403),
     ("put", SALES, ""): (("change",), 403),
-    ("put", f"{EMBEDS}new/", ""): (("add",), 403),
+    ("put", f"{EMBEDS}new/", "scope"): (("add",), 403),
     ("patch", SALES, ""): (("change",), 403),
     ("delete", SALES, ""): (("delete",), 403),
     ("post", f"{SALES}rotate/", ""): (("change",), 403),
@@ -56,9 +56,16 @@ class Tenants(AccessPolicy):
         return embeds.filter(slug__startswith=user.last_name)
 
 
+BODIES: dict[str, dict[str, str]] = {
+    "": {},
+    "slug": {"slug": "support", "name": "Support"},
+    "scope": {"name": "New", "scope_type": "project"},
+}
+
+
 def send(client: APIClient, call: tuple[str, str, str]) -> Any:
     method, url, body = call
-    sent = {"slug": "support", "name": "Support"} if body else {}
+    sent = BODIES[body]
     return getattr(client, method)(url, sent)
 
 
@@ -164,7 +171,7 @@ def test_put_tells_of_what_is_out_of_reach_what_a_creation_tells(
     client = ask(make_manager("acme", *ALL, last_name="acme"))
     changer = ask(make_manager("changer", "change_inboxembed", last_name="acme"))
     with policy(Tenants):
-        response = client.put(SALES, {"name": "Mine"})
+        response = client.put(SALES, {"name": "Mine", "scope_type": "project"})
         assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
         response = changer.put(SALES, {"name": "Mine"})
         assert (response.status_code, error(response)["code"]) == (404, "not_found")
