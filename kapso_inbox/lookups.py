@@ -8,8 +8,7 @@ previous one ended.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.cache import cache
 from django.db.models import TextChoices
@@ -34,8 +33,7 @@ class Kind(TextChoices):
     USER = "user"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """An object at Kapso that a user can choose.
 
     Attributes:
@@ -55,8 +53,7 @@ class Choice:
         return f"{self.name} · {self.detail}" if self.detail else self.name
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The result of a search.
 
     Attributes:
@@ -181,7 +178,7 @@ def _page(
         options = {} if deadline is None else {"deadline": deadline}
         client = conf.project(project).client(**options)
         rows, is_last = getattr(client, attribute).page(number)
-        kept = [astuple(read(row)) for row in rows], is_last
+        kept = [tuple(read(row)) for row in rows], is_last
         cache.set(key, kept, KEPT_FOR)
     rows, is_last = kept
     return [Choice(*row) for row in rows], is_last

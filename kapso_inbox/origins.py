@@ -7,15 +7,13 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+#: Patterns are compiled at their first use: a host's start-up need not wait for them.
 _HOST = r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*"
-_ALLOWED_ORIGIN = re.compile(
-    rf"(?:https?://)?(?:{_HOST}|\[[0-9a-f:]+\])(?::\d{{1,5}})?", re.ASCII | re.IGNORECASE
-)
+_ALLOWED_ORIGIN = rf"(?ai)(?:https?://)?(?:{_HOST}|\[[0-9a-f:]+\])(?::\d{{1,5}})?"
 
-_SOURCE = re.compile(
-    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\[[0-9a-f:]+\]|[^/:\[\]]+)"
-    r"(?::(?P<port>\d{1,5}|\*))?(?:/.*)?",
-    re.IGNORECASE,
+_SOURCE = (
+    r"(?i)(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\[[0-9a-f:]+\]|[^/:\[\]]+)"
+    r"(?::(?P<port>\d{1,5}|\*))?(?:/.*)?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -50,7 +48,7 @@ def is_allowed_origin(text: str) -> bool:
     Kapso accepts an origin without a path (`https://crm.example.com`, `http://localhost:8000`), a
     host with or without a wildcard for its subdomains (`*.example.com`), and `*` for any site.
     """
-    return text == "*" or bool(_ALLOWED_ORIGIN.fullmatch(text))
+    return text == "*" or bool(re.fullmatch(_ALLOWED_ORIGIN, text))
 
 
 def is_inbox_origin(text: str) -> bool:
@@ -91,7 +89,7 @@ def parse_origin(text: str) -> Origin | None:
 
     The port is unknown only if the text has neither a port nor a scheme with a default port.
     """
-    match = _SOURCE.fullmatch(text)
+    match = re.fullmatch(_SOURCE, text)
     if match is None or "*" in text:
         return None
     scheme = (match["scheme"] or "").lower()
@@ -109,7 +107,7 @@ def covers(source: str, origin: Origin) -> bool:
         return True
     if re.fullmatch(r"[a-z][a-z0-9+.-]*:", source, re.IGNORECASE):
         return _scheme_matches(source[:-1].lower(), origin.scheme)
-    match = _SOURCE.fullmatch(source)
+    match = re.fullmatch(_SOURCE, source)
     if match is None or "'" in source:
         return False
     host, scheme = match["host"].lower(), (match["scheme"] or "").lower()
@@ -125,7 +123,7 @@ def covers(source: str, origin: Origin) -> bool:
 
 def host_of(source: str) -> str:
     """Return the host that an entry of `allowed_origins` names, or ""."""
-    match = _SOURCE.fullmatch(source)
+    match = re.fullmatch(_SOURCE, source)
     return match["host"].lower() if match else ""
 
 

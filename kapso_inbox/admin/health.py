@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kapso_inbox import conf, refusals, sync
+from kapso_inbox import conf, refusals
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
@@ -136,7 +136,10 @@ def sync_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpRespons
         raise PermissionDenied
     back = HttpResponseRedirect(page_url(model_admin, "health"))
     try:
-        report = sync.sync_project(alias, patience=0)
+        # Not at start-up: a millisecond of every process, for a button that is rarely pressed.
+        from kapso_inbox.sync import sync_project
+
+        report = sync_project(alias, patience=0)
     except refusals.REFUSALS as error:
         model_admin.message_user(request, refusals.texts(error), messages.ERROR)
         return back

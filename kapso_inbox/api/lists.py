@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -56,7 +55,7 @@ class PickerView(View):
             page=query["page"],
             refresh=query["refresh"],
         )
-        results = [dataclasses.asdict(choice) for choice in found.choices]
+        results = [choice._asdict() for choice in found.choices]
         return Response({"results": results, "next_page": found.next_page})
 
 

@@ -1,4 +1,4 @@
-"""The objects in Kapso's answers, as frozen dataclasses.
+"""The objects in Kapso's answers, as immutable values.
 
 Kapso's answers change and vary: a field can be missing, null or new, or have an undocumented value.
 Reading never fails because of that: unknown fields are dropped, and unknown values kept as text.
@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
-_TIMESTAMP = re.compile(
+#: Compiled at its first use: a host's start-up need not wait for it.
+_TIMESTAMP = (
     r"(?P<seconds>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)"
     r"(?:\.(?P<fraction>\d+))?\s*(?P<zone>Z|UTC|[+-]\d\d:?\d\d)?"
 )
@@ -64,8 +65,7 @@ class CreatedEmbed:
     embed_url: str = field(repr=False)
 
 
-@dataclass(frozen=True)
-class PhoneNumber:
+class PhoneNumber(NamedTuple):
     """A WhatsApp number of the project. A scope takes its `phone_number_id`."""
 
     phone_number_id: str
@@ -82,8 +82,7 @@ class PhoneNumber:
         return cls(**_texts(cls, data))
 
 
-@dataclass(frozen=True)
-class Customer:
+class Customer(NamedTuple):
     """A customer of the project. A scope takes its `id`."""
 
     id: str
@@ -96,8 +95,7 @@ class Customer:
         return cls(**_texts(cls, data))
 
 
-@dataclass(frozen=True)
-class User:
+class User(NamedTuple):
     """A team member. Use `user_id`: `id` was seen both as an integer and as a UUID."""
 
     user_id: str
@@ -117,7 +115,7 @@ def timestamp(value: Any) -> datetime | None:
     `Z`, `+00:00`, no zone and any number of decimals are accepted. `datetime.fromisoformat` reads
     all of these only from Python 3.11 on.
     """
-    match = _TIMESTAMP.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = re.fullmatch(_TIMESTAMP, value.strip()) if isinstance(value, str) else None
     if not match:
         return None
     try:
@@ -183,9 +181,9 @@ _EMBED_READERS = {
 
 
 def _texts(cls: Any, data: Mapping[str, Any]) -> dict[str, str]:
-    """Return the text attributes of a dataclass; missing, null and unreadable values are ""."""
+    """Return the texts of a NamedTuple's fields; missing, null and unreadable values are ""."""
     texts = {}
-    for name in cls.__dataclass_fields__:
+    for name in cls._fields:
         value = _read_text(data.get(name))
         texts[name] = "" if value is _UNREADABLE else value
     return texts

@@ -137,7 +137,7 @@ def test_embeds_with_the_same_values_are_equal() -> None:
     ],
 )
 def test_results_are_frozen(result: Any, name: str) -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         setattr(result, name, "x")
     assert "https://x" not in repr(result)
 
@@ -208,7 +208,7 @@ def test_every_object_can_be_read(data: dict[str, Any]) -> None:
 def test_an_unreadable_value_of_a_lookup_is_blank(kind: Any, key: str, odd: Any) -> None:
     names = [field.name for field in dataclasses.fields(kind)]
     data = {} if odd is ... else dict.fromkeys(names, odd)
-    assert dataclasses.asdict(kind.from_json(data)) == dict.fromkeys(names, "")
+    assert kind.from_json(data)._asdict() == dict.fromkeys(names, "")
     assert getattr(kind.from_json({key: 5511, "new": 1}), key) == "5511"
 
 
