@@ -8,21 +8,19 @@ from django.urls import path
 
 from kapso_inbox.exceptions import ConfigurationError
 
-if find_spec("rest_framework") is None:
+_MISSING = [name for name in ("rest_framework", "drf_spectacular") if find_spec(name) is None]
+if _MISSING:
     raise ConfigurationError(
-        "The REST API needs Django REST framework: install django-kapso-inbox[api]."
+        f"The REST API requires {' and '.join(_MISSING)}: install django-kapso-inbox[api]."
     )
 
 from kapso_inbox.transactions import outside_transactions
 
 from . import embeds, lists, own
 
-if find_spec("drf_spectacular") is not None:
-    from . import schema  # noqa: F401 (tells drf-spectacular what our views are)
-
-# Any text as a slug, and not Django's own kind of path: what is none is answered by our views, too.
 app_name = "kapso_inbox_api"
 
+# `str` and not `slug`: our own views answer what is not a slug, too.
 urlpatterns = [
     path(route, outside_transactions(view), name=name)
     for route, view, name in (

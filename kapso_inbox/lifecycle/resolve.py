@@ -58,7 +58,8 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
             proven = is_known_to_current_key(link)
             settle(link, found.get(link.reference), proven=proven, actor=actor)
         finish_revoking(embed, client, keep_reasons=True)
-    return links.embeds().get(pk=embed.pk)
+        embed = links.embeds().get(pk=embed.pk)
+    return embed
 
 
 def is_uncertain(link: AccessLink) -> bool:
