@@ -66,7 +66,7 @@ class PickerQuery(serializers.Serializer[Any]):
         default="",
         allow_blank=True,
         max_length=100,
-        help_text="Words that must all occur. Digits also match a number that is written with spaces.",
+        help_text="Words that must all occur. Digits also match numbers written with spaces.",
     )
     project = serializers.CharField(required=False, default=conf.DEFAULT_PROJECT, max_length=50)
     page = serializers.IntegerField(

@@ -140,7 +140,7 @@ class InboxEmbedSettingsSerializer(serializers.Serializer[InboxEmbed]):
         max_length=_MAX_ORIGINS,
         required=False,
         help_text=(
-            "The origins whose pages may frame it, such as https://crm.example.com. Empty means any."
+            "The sites that may frame it, such as https://crm.example.com. Empty means any."
         ),
     )
     default_mode = NamedChoiceField("InboxMode", Mode.values, is_open=True, required=False)

@@ -8,10 +8,10 @@ from django.urls import path
 
 from kapso_inbox.exceptions import ConfigurationError
 
-_MISSING = [name for name in ("rest_framework", "drf_spectacular") if find_spec(name) is None]
-if _MISSING:
+if find_spec("rest_framework") is None or find_spec("drf_spectacular") is None:
     raise ConfigurationError(
-        f"The REST API requires {' and '.join(_MISSING)}: install django-kapso-inbox[api]."
+        "The REST API requires Django REST framework and drf-spectacular: "
+        "install django-kapso-inbox[api]."
     )
 
 from kapso_inbox.transactions import outside_transactions

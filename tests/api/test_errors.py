@@ -1,4 +1,4 @@
-"""Errors have one shape, whoever makes them and whatever the host's settings are."""
+"""Errors have the same shape, whatever raises them and whatever the host's settings are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.test import Client, override_settings
 from django.utils import translation
@@ -19,6 +18,7 @@ from rest_framework import pagination
 from rest_framework.test import APIClient
 
 from kapso_inbox.api.errors import CODES
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
@@ -31,13 +31,13 @@ pytestmark = pytest.mark.django_db
 
 @contextmanager
 def framework(**values: Any) -> Iterator[None]:
-    """The host's settings of REST framework."""
+    """Override the host's settings of REST framework."""
     with override_settings(REST_FRAMEWORK={**settings.REST_FRAMEWORK, **values}):
         yield
 
 
 def hosts_handler(error: Exception, context: Any) -> None:
-    raise AssertionError("ours is asked, not the host's")
+    raise AssertionError("our handler is called, not the host's")
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_the_errors_of_the_framework_have_our_shape(
     assert status in CODES[code].statuses
 
 
-def test_a_mistake_of_the_programs_is_not_dressed_up(api: APIClient, embed: InboxEmbed) -> None:
+def test_a_mistake_in_the_program_is_not_answered_as_an_error_of_ours(
+    api: APIClient, embed: InboxEmbed
+) -> None:
     broken = {**settings.KAPSO_INBOX, "ACCESS_POLICY": "kapso_inbox.no_such.Policy"}
     with override_settings(KAPSO_INBOX=broken), pytest.raises(ImportError):
         api.get(EMBEDS)
 
 
-def test_a_database_that_fails_under_a_mere_look_is_the_hosts_own_business(
-    api: APIClient, embed: InboxEmbed
-) -> None:
+def test_a_database_error_in_a_read_is_left_to_the_host(api: APIClient, embed: InboxEmbed) -> None:
     def fail(*args: Any) -> Any:
         raise DatabaseError("down")
 
@@ -90,7 +90,7 @@ def test_texts_are_in_the_readers_language(api: APIClient, embed: InboxEmbed) ->
 
 
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
-def test_an_embed_that_somebody_deletes_meanwhile_is_not_found(
+def test_an_embed_that_is_deleted_meanwhile_is_not_found(
     api: APIClient, kapso_sandbox: Sandbox, method: str
 ) -> None:
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
@@ -129,7 +129,7 @@ class ByOffset(pagination.LimitOffsetPagination):
     default_limit = 2
 
 
-def test_lists_are_paginated_as_the_host_has_it(api: APIClient, embed: InboxEmbed) -> None:
+def test_lists_use_the_hosts_pagination(api: APIClient, embed: InboxEmbed) -> None:
     InboxEmbed.objects.bulk_create(InboxEmbed(slug=f"s{n}", name=f"S{n}") for n in range(4))
     for name, results in (("OnePerPage", 1), ("ByCursor", 2), ("ByOffset", 2)):
         with framework(DEFAULT_PAGINATION_CLASS=f"{__name__}.{name}"):
@@ -141,7 +141,7 @@ def test_lists_are_paginated_as_the_host_has_it(api: APIClient, embed: InboxEmbe
     assert len(api.get(f"{EMBEDS}?page_size=2").json()["results"]) == 2
 
 
-def test_a_cursor_refuses_the_orders_that_it_cannot_go_on_in(
+def test_a_cursor_pagination_refuses_an_order_by_nullable_times(
     api: APIClient, embed: InboxEmbed
 ) -> None:
     with framework(DEFAULT_PAGINATION_CLASS=f"{__name__}.ByCursor"):
@@ -152,7 +152,9 @@ def test_a_cursor_refuses_the_orders_that_it_cannot_go_on_in(
     assert api.get(f"{EMBEDS}?ordering=expires_at").status_code == 200
 
 
-def test_writes_have_a_rate_that_the_host_may_set(api: APIClient, embed: InboxEmbed) -> None:
+def test_writes_are_limited_by_the_rate_that_the_host_sets(
+    api: APIClient, embed: InboxEmbed
+) -> None:
     rates = {"kapso_inbox_writes": "2/min"}
     with framework(DEFAULT_THROTTLE_RATES=rates):
         for _ in range(2):
@@ -176,7 +178,7 @@ def test_a_host_without_any_rates_has_no_throttle(api: APIClient, embed: InboxEm
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 @pytest.mark.parametrize(("action", "status"), [("rotate", 400), ("resolve", 200), ("no", 404)])
-def test_a_body_that_is_too_deep_ends_no_page(
+def test_a_body_that_is_nested_too_deeply_breaks_no_page(
     manager: User, embed: InboxEmbed, action: str, status: int, accept: str
 ) -> None:
     client = APIClient()
@@ -191,9 +193,7 @@ def test_a_body_that_is_too_deep_ends_no_page(
     assert response.status_code == status
 
 
-def test_a_session_of_the_browser_needs_its_token_against_cross_site_requests(
-    manager: User, embed: InboxEmbed
-) -> None:
+def test_a_browsers_session_needs_its_csrf_token(manager: User, embed: InboxEmbed) -> None:
     client = APIClient(enforce_csrf_checks=True)
     client.force_login(manager)
     assert client.get(SALES).status_code == 200
@@ -202,7 +202,7 @@ def test_a_session_of_the_browser_needs_its_token_against_cross_site_requests(
 
 
 @pytest.mark.parametrize("name", ["v1", "acme"])
-def test_addresses_are_right_wherever_the_host_has_put_the_api(
+def test_addresses_are_right_wherever_the_host_includes_the_api(
     api: APIClient, kapso_sandbox: Sandbox, name: str
 ) -> None:
     with override_settings(ROOT_URLCONF="tests.api.urls_elsewhere"):
@@ -216,9 +216,16 @@ def test_addresses_are_right_wherever_the_host_has_put_the_api(
 
 @pytest.mark.parametrize(
     "path",
-    [EMBEDS, SALES, f"{SALES}rotate/", f"{SALES}preferences/", f"{EMBEDS}sync/", f"{API}team-members/"],
+    [
+        EMBEDS,
+        SALES,
+        f"{SALES}rotate/",
+        f"{SALES}preferences/",
+        f"{EMBEDS}sync/",
+        f"{API}team-members/",
+    ],
 )
-def test_what_can_be_sent_can_be_asked_for(api: APIClient, embed: InboxEmbed, path: str) -> None:
+def test_every_view_answers_options(api: APIClient, embed: InboxEmbed, path: str) -> None:
     assert api.options(path).status_code == 200
 
 
@@ -249,21 +256,11 @@ def test_the_api_can_be_browsed(
         assert b'name="default_mode"' in response.content
 
 
-def test_without_the_framework_the_addresses_say_which_extra_to_install(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("library", ["rest_framework", "drf_spectacular"])
+def test_without_a_library_of_the_extra_the_urls_name_the_extra_to_install(
+    monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "rest_framework", None)
+    monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, "kapso_inbox.api.urls", raising=False)
-    with pytest.raises(ImproperlyConfigured, match=r"django-kapso-inbox\[api\]"):
+    with pytest.raises(ConfigurationError, match=r"django-kapso-inbox\[api\]"):
         importlib.import_module("kapso_inbox.api.urls")
-
-
-def test_without_the_schemas_generator_the_addresses_work(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "drf_spectacular", None)
-    for name in ("kapso_inbox.api.urls", "kapso_inbox.api.schema"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    urls = importlib.import_module("kapso_inbox.api.urls")
-    assert len(urls.urlpatterns) == 12
-    assert "kapso_inbox.api.schema" not in sys.modules
