@@ -127,7 +127,7 @@ class PreferencesView(OpenableEmbedView):
         "update", "What is saved now.", *schema.BODY, "not_stored", body=InboxParamsSerializer
     )
     def patch(self, request: Request, **kwargs: Any) -> Response:
-        """Change those that are given. Null removes one."""
+        """Change the parameters that are given. Null removes one."""
         return self._save(
             self._get_openable_embed(), self.validated_body(), decided=self.request.data
         )
