@@ -41,7 +41,7 @@ def make_manager(db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def manager(make_manager: Callable[..., User]) -> User:
-    """A user who may manage embeds and audit launch attempts, but not read conversations."""
+    """Return a user who may manage embeds and audit launch attempts, but not read conversations."""
     codenames = [f"{action}_inboxembed" for action in MANAGE]
     return make_manager("mona", *codenames, "view_launchattempt")
 
@@ -64,7 +64,7 @@ def ask() -> Callable[[User], APIClient]:
 
 @pytest.fixture
 def api(ask: Callable[[User], APIClient], manager: User) -> APIClient:
-    """The manager's client."""
+    """Return the manager's client."""
     return ask(manager)
 
 

@@ -33,7 +33,7 @@ PREFERENCES = f"{SALES}preferences/"
 
 @pytest.fixture
 def agent(ask: Callable[[User], APIClient], ana: User, embed: InboxEmbed) -> APIClient:
-    """The client of an agent who may open the embed."""
+    """Return the client of an agent who may open the embed."""
     return ask(ana)
 
 

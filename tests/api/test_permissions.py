@@ -69,7 +69,7 @@ def codename(right: str) -> str:
 
 @pytest.fixture
 def for_all(kapso_sandbox: Sandbox) -> InboxEmbed:
-    """An embed that every user with the permission may open."""
+    """Create an embed that every user with the permission may open."""
     return create_embed(slug="sales", name="Sales inbox")
 
 
