@@ -1,1 +1,1 @@
-"""What a program sees: the same as an administrator, and a ticket for a front end elsewhere."""
+"""The REST API, an extra: what an administrator may do, and tickets for front ends elsewhere."""

@@ -1,4 +1,4 @@
-"""What all views of the API share: permissions, throttles, bodies, and errors."""
+"""What all views of the API share: permissions, throttles, bodies, answers and errors."""
 
 from __future__ import annotations
 
@@ -27,67 +27,65 @@ from kapso_inbox import refusals
 from kapso_inbox.access import get_policy
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError
-from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
 from . import errors
-from .serializers import EmbedSerializer
-
-State = AccessLink.State
+from .serializers import InboxEmbedSerializer
 
 WRITES = "kapso_inbox_writes"
 LAUNCHES = "kapso_inbox_launches"
 
 
-class Pagination(PageNumberPagination):
-    """The pagination of lists if the host has none of its own."""
+class DefaultPagination(PageNumberPagination):
+    """The pagination of lists if the host's settings name none."""
 
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
 
 
-class Throttle(ScopedRateThrottle):
-    """A throttle whose rate the host may set in `DEFAULT_THROTTLE_RATES`. Unset, it is off."""
+class HostRateThrottle(ScopedRateThrottle):
+    """A throttle whose rate the host sets in `DEFAULT_THROTTLE_RATES`; without one, no limit."""
 
-    # Not `throttle_scope`: a scoped throttle of the host would require a rate for it.
+    # Not `throttle_scope`: a scoped throttle among the host's own would insist on a rate for it.
     scope_attr = "kapso_inbox_throttle"
 
     def get_rate(self) -> str | None:
-        """Return the host's rate for the scope, such as `30/min`, or None if it is not set."""
+        """Return the host's rate for the scope, such as `30/min`, or None if it has not set one."""
         return cast("str | None", (api_settings.DEFAULT_THROTTLE_RATES or {}).get(self.scope or ""))
 
 
-class Permission(BasePermission):
-    """Whether the user may use a view at all. The view's queries say for which embeds."""
+class ViewPermission(BasePermission):
+    """Whether the user may do this at all. For which embeds, the queries of the view decide."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Return what the view says, if somebody is signed in."""
+        """Return whether somebody is signed in and the view permits them what they ask for."""
         return bool(request.user and request.user.is_authenticated and view.is_permitted())
 
 
-class View(GenericAPIView[Any]):
-    """A view with the host's REST framework settings, our permissions and our errors."""
+class ApiView(GenericAPIView[Any]):
+    """A view of the API: the host's REST framework settings, our permissions, our errors."""
 
-    permission_classes = [Permission]
+    permission_classes = [ViewPermission]
     lookup_field = "slug"
     filter_backends: Sequence[type[BaseFilterBackend]] = ()
-    #: The browsable API requires one of every view.
+    #: The browsable pages ask every view for a queryset.
     queryset = InboxEmbed.objects.none()
-    #: method -> actions on embeds, of which the access policy must allow at least one.
-    needs: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    #: method -> the serializer of its body.
-    inputs: ClassVar[Mapping[str, type[BaseSerializer[Any]]]] = {}
+    #: HTTP method -> the actions of `AccessPolicy.manageable` of which the user needs any one.
+    required_actions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    #: HTTP method -> the serializer that reads its body.
+    body_serializers: ClassVar[Mapping[str, type[BaseSerializer[Any]]]] = {}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check permissions and throttles, and that the slug can be one."""
+        """Check the user, the rate and the slug before the method runs."""
         super().initial(request, *args, **kwargs)
         if not slug_re.match(kwargs.get("slug", "-")):
             raise exceptions.NotFound
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Finish the response. Read the body first if the browsable API will show it.
+        """Prepare the response. For a browsable page, which shows the body, read the body first.
 
-        After a failure, REST framework would take the body for empty, and it does not expect one
+        After a failure REST framework takes an unread body for empty, and it does not expect one
         that is nested too deeply.
         """
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -98,35 +96,36 @@ class View(GenericAPIView[Any]):
 
     @property
     def pagination_class(self) -> type[BasePagination]:  # type: ignore[override]
-        """Return the host's pagination, or ours. It is looked up at use."""
-        return cast("type[BasePagination]", api_settings.DEFAULT_PAGINATION_CLASS or Pagination)
+        """The host's pagination, or ours; the setting is read at use."""
+        host_pagination = api_settings.DEFAULT_PAGINATION_CLASS
+        return cast("type[BasePagination]", host_pagination or DefaultPagination)
 
     @property
     def kapso_inbox_throttle(self) -> str:
-        """Return the scope of `Throttle` that this request counts in."""
+        """The scope of `HostRateThrottle` that this request counts in."""
         return "" if self.request.method in SAFE_METHODS else WRITES
 
     def get_throttles(self) -> list[BaseThrottle]:
         """Return the host's throttles and ours."""
-        return [*super().get_throttles(), Throttle()]
+        return [*super().get_throttles(), HostRateThrottle()]
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
-        """Return our handler, so that errors have one shape in every host."""
+        """Return our handler, so that errors have the same shape in every host."""
         return errors.handle
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
-        """Return the serializer of this method's body, or that of the answer."""
+        """Return the serializer of this method's body, or else the one of the answer."""
         answer = self.serializer_class or Serializer
-        return self.inputs.get(self.request.method or "", answer)
+        return self.body_serializers.get(self.request.method or "", answer)
 
     def is_permitted(self) -> bool:
-        """Return whether the user may use this method at all, for any embed."""
+        """Return whether the user may do this at all, whichever embed the request names."""
         method = "GET" if self.request.method == "HEAD" else self.request.method
-        needed = self.needs.get(method or "")
-        return needed is None or any(self.may(action) for action in needed)
+        actions = self.required_actions.get(method or "")
+        return actions is None or any(self.can_manage(action) for action in actions)
 
-    def may(self, action: str) -> bool:
-        """Return whether the access policy allows the user an action on embeds at all.
+    def can_manage(self, action: str) -> bool:
+        """Return whether the access policy permits the user this action on embeds at all.
 
         Args:
             action: `add`, `change`, `delete` or `view`.
@@ -134,15 +133,11 @@ class View(GenericAPIView[Any]):
         return not self.manageable(action).query.is_empty()
 
     def manageable(self, action: str) -> InboxEmbedQuerySet:
-        """Return the embeds on which the user may perform an action.
-
-        Args:
-            action: `add`, `change`, `delete` or `view`.
-        """
+        """Return the embeds on which the user may perform this action."""
         return get_policy().manageable(self.request.user, self.embeds(), action)
 
     def embeds(self) -> InboxEmbedQuerySet:
-        """Return all embeds; from the writing database if something may be changed."""
+        """Return all embeds. For a change, they are never read from a replica."""
         embeds = InboxEmbed.objects.all()
         return embeds if self.request.method in SAFE_METHODS else embeds.for_write()
 
@@ -154,11 +149,11 @@ class View(GenericAPIView[Any]):
         """Return the embed that the address names.
 
         Args:
-            action: what the user wants to do with it.
+            action: the action that the user wants to perform on it.
 
         Raises:
-            NotFound: there is no such embed, or the user may not see it.
-            PermissionDenied: the user may see the embed, but not do this.
+            NotFound: the embed does not exist, or the user may not see it.
+            PermissionDenied: the user may see the embed, but not perform this action.
         """
         slug = self.kwargs["slug"]
         embed = self.manageable(action).filter(slug=slug).first()
@@ -169,10 +164,10 @@ class View(GenericAPIView[Any]):
         raise exceptions.NotFound
 
     def validated_body(self, **options: Any) -> dict[str, Any]:
-        """Return the checked body of the request.
+        """Return the values in the body of the request.
 
         Args:
-            options: options of the serializer.
+            options: keyword arguments for the serializer.
 
         Raises:
             ValidationError: a value is not valid.
@@ -186,62 +181,56 @@ class View(GenericAPIView[Any]):
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
-    def answer(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
-        """Answer with an embed as it now is, and with its address if it is new.
-
-        Args:
-            embed: the embed.
-            code: the status of the answer.
-        """
+    def embed_response(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
+        """Return the response that shows an embed as it is now, with its address if it is new."""
         row = presentable(InboxEmbed.objects.for_write()).get(pk=embed.pk)
         headers = {}
         if code == status.HTTP_201_CREATED:
-            headers["Location"] = self.address("embed", row.slug)
-        return Response(EmbedSerializer(row).data, status=code, headers=headers)
+            headers["Location"] = self.absolute_url("embed", row.slug)
+        return Response(InboxEmbedSerializer(row).data, status=code, headers=headers)
 
-    def address(self, name: str, slug: str) -> str:
-        """Return the absolute address of an embed's view, wherever the host includes the API.
-
-        Args:
-            name: the name of the view.
-            slug: the slug of the embed.
-        """
+    def absolute_url(self, name: str, slug: str) -> str:
+        """Return the absolute URL of a view of an embed, wherever the host includes the API."""
         match = self.request.resolver_match
         assert match is not None  # noqa: S101 (for the type checker: a view was found)
         kwargs = {**match.kwargs, "slug": slug}
         return self.request.build_absolute_uri(reverse(f"{match.namespace}:{name}", kwargs=kwargs))
 
     @contextmanager
-    def writing(
-        self, slug: str, *, wanted: InboxEmbed | None = None, revokes: bool = False
+    def reporting_refusals(
+        self,
+        slug: str,
+        *,
+        embed: InboxEmbed | None = None,
+        wanted: InboxEmbed | None = None,
+        revokes: bool = False,
     ) -> Iterator[None]:
-        """Turn what a change raises into an answer, with the address that finds out more.
+        """Answer what the lifecycle raises when a change was not made, or not completely.
 
         Args:
-            slug: the slug of the embed that is changed.
-            wanted: the embed that is to be created, if any.
+            slug: the slug of the embed that is changed or created.
+            embed: the embed as it was found before the change; None for a creation.
+            wanted: an embed with the scope that is asked for, if a 404 of Kapso's is about that.
             revokes: whether the change is meant to end links.
 
         Raises:
-            ApiError: the change was refused, or it is uncertain whether it was made.
+            ApiError: with the `retry_url` that finds out more, if the outcome is uncertain.
         """
-        before = self._current_link(slug)
+        before = embed.current_link_id if embed is not None else self._current_link(slug)
         try:
             yield
         except refusals.REFUSALS as error:
+            links = AccessLink.objects.for_write().filter(embed__slug=slug)
             if isinstance(error, (KapsoError, ConfigurationError)):
-                is_revoking = self.links(slug).filter(state=State.REVOKING).exists()
+                is_revoking = links.filter(state=AccessLink.State.REVOKING).exists()
                 if is_revoking and (revokes or self._current_link(slug) != before):
-                    raise errors.not_revoked_yet(error, self.address("resolve", slug)) from None
+                    retry_url = self.absolute_url("resolve", slug)
+                    raise errors.not_revoked_yet(error, retry_url) from None
             refusal = errors.refusal(error, wanted=wanted, only_read=False)
             if refusal.code == "outcome_uncertain":
-                is_open = self.links(slug).unsettled().exists()
-                refusal.retry_url = self.address("resolve" if is_open else "refresh", slug)
+                view_name = "resolve" if links.unsettled().exists() else "refresh"
+                refusal.retry_url = self.absolute_url(view_name, slug)
             raise refusal from None
-
-    def links(self, slug: str) -> AccessLinkQuerySet:
-        """Return the links of the embed of that slug, as the writing database has them."""
-        return AccessLink.objects.for_write().filter(embed__slug=slug)
 
     def _current_link(self, slug: str) -> UUID | None:
         embeds = InboxEmbed.objects.for_write().filter(slug=slug)
@@ -249,12 +238,12 @@ class View(GenericAPIView[Any]):
 
 
 def presentable(embeds: InboxEmbedQuerySet) -> InboxEmbedQuerySet:
-    """Return the embeds with all that an answer contains, in two queries. No secret is read."""
+    """Return the embeds with everything that an answer shows, in two queries, without secrets."""
     return (
         embeds.with_condition()
         .with_newest_link()
         .select_related("current_link")
         .defer("current_link__sealed_url")
-        # From the database that the embeds are read from: a replica may not have the groups yet.
+        # From the database of the embeds: a replica may not have the groups yet.
         .prefetch_related(Prefetch("groups", Group.objects.using(embeds.db)))
     )

@@ -1,4 +1,4 @@
-"""Embeds: a program may do with them what its user may do in the CRM."""
+"""Embeds, and everything that a manager does with them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from django.utils.translation import gettext as _
-from rest_framework import exceptions, status
+from rest_framework import exceptions, serializers, status
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,30 +16,32 @@ from kapso_inbox.access import get_policy
 from kapso_inbox.lifecycle import UNSET
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
-from . import errors
-from .base import View, presentable
+from . import errors, schema
+from .base import ApiView, presentable
 from .filters import EmbedFilter, EmbedQuery
-from .schema import BODY, CREATING, LINK_ID, READING, SETTINGS, WRITING, operation
+from .schema import embed_operation, operation
 from .serializers import (
-    ChangesSerializer,
-    EmbedSerializer,
-    NewEmbedSerializer,
-    ReportSerializer,
-    RotationSerializer,
-    SettingsSerializer,
-    SyncSerializer,
+    InboxEmbedChangesSerializer,
+    InboxEmbedSerializer,
+    InboxEmbedSettingsSerializer,
+    InboxRotationSerializer,
+    InboxSyncReportSerializer,
+    InboxSyncSerializer,
+    NewInboxEmbedSerializer,
 )
 
-#: The settings that a 404 by Kapso is explained with.
+#: What a new embed requires of a PUT. Without a scope it would show the whole project.
+_REQUIRED = ("name", "scope_type")
+#: The settings that a 404 of Kapso's to a creation is about.
 _SCOPE = ("project", "scope_type", "scope_id")
 
 
-class EmbedsView(ListModelMixin, View):
+class EmbedsView(ListModelMixin, ApiView):
     """The embeds that the user may see, and new ones."""
 
-    needs = {"GET": ("view", "change"), "POST": ("add",)}
-    inputs = {"POST": NewEmbedSerializer}
-    serializer_class = EmbedSerializer
+    required_actions = {"GET": ("view", "change"), "POST": ("add",)}
+    body_serializers = {"POST": NewInboxEmbedSerializer}
+    serializer_class = InboxEmbedSerializer
     filter_backends = [EmbedFilter]
 
     def get_queryset(self) -> InboxEmbedQuerySet:
@@ -48,19 +50,19 @@ class EmbedsView(ListModelMixin, View):
 
     @operation(
         "embeds_list",
-        {200: (EmbedSerializer(many=True), "The embeds that the user may see.")},
+        InboxEmbedSerializer,
+        {200: "The embeds that the user may see."},
         "invalid",
-        "not_found",
         query=EmbedQuery,
+        many=True,
     )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """List embeds, without a request to Kapso."""
+        """List the embeds as they are stored here. Kapso is not asked."""
         embeds: Any = self.filter_queryset(self.get_queryset())
         page = self.paginate_queryset(embeds)
         if page is None:
             return Response(self.get_serializer(presentable(embeds), many=True).data)
-        # Only the embeds of the page are read with all that an answer contains: counting and
-        # skipping the others must not cost that.
+        # Only the rows of the page are annotated, not those that are counted or skipped.
         keys = [embed.pk for embed in page]
         rows = presentable(InboxEmbed.objects.using(embeds.db)).in_bulk(keys)
         answers = self.get_serializer([rows[key] for key in keys if key in rows], many=True)
@@ -68,257 +70,245 @@ class EmbedsView(ListModelMixin, View):
 
     @operation(
         "embeds_create",
-        {201: (None, "The embed, with a link that works.")},
-        *CREATING,
-        takes=NewEmbedSerializer,
-        body={"slug": "support", **SETTINGS},
+        InboxEmbedSerializer,
+        {201: "The new embed, with a link that works."},
+        *schema.CREATING,
+        body=NewInboxEmbedSerializer,
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Create an embed, with its link at Kapso."""
-        embed = create_for_user(self, **self.validated_body())
-        return self.answer(embed, status.HTTP_201_CREATED)
+        """Create an embed, and its link at Kapso."""
+        embed = create_requested_embed(self, **self.validated_body())
+        return self.embed_response(embed, status.HTTP_201_CREATED)
 
 
-class EmbedView(View):
+class EmbedView(ApiView):
     """One embed."""
 
-    needs = {
+    required_actions = {
         "GET": ("view", "change"),
         "PUT": ("add", "change"),
         "PATCH": ("change",),
         "DELETE": ("delete",),
     }
-    inputs = {"PUT": SettingsSerializer, "PATCH": ChangesSerializer}
-    serializer_class = EmbedSerializer
+    body_serializers = {"PUT": InboxEmbedSettingsSerializer, "PATCH": InboxEmbedChangesSerializer}
+    serializer_class = InboxEmbedSerializer
 
     def get_queryset(self) -> InboxEmbedQuerySet:
         """Return the embeds that the user may see."""
         return presentable(self.visible())
 
-    @operation("embeds_retrieve", {200: (None, "The embed.")}, is_about_one=True)
+    @embed_operation("embeds_retrieve", "The embed.")
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """Return an embed as it is stored here, without a request to Kapso."""
+        """Show the embed as it is stored here. Kapso is not asked."""
         return Response(self.get_serializer(self.get_object()).data)
 
     @operation(
         "embeds_ensure",
+        InboxEmbedSerializer,
         {
-            200: (None, "The embed existed; it has these settings and a link that works."),
-            201: (None, "The embed was created."),
+            200: "The embed existed. It has these settings and a link that works.",
+            201: "The embed was created.",
         },
-        *CREATING,
+        *schema.CREATING,
         "revoked",
         "not_ready",
-        takes=SettingsSerializer,
-        body=SETTINGS,
-        is_about_one=True,
+        body=InboxEmbedSettingsSerializer,
+        has_slug=True,
     )
     def put(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Make sure that there is an embed with these settings and a link that works.
+        """Make sure that the embed exists, with these settings and a link that works.
 
-        A new embed needs `name` and `scope_type`. An existing one keeps what is left out.
+        To create an embed, `name` and `scope_type` are required. If the embed exists, every setting
+        that is left out keeps its value. The same request again changes nothing.
         """
         wanted = self.validated_body()
-        existing = self.manageable("change").filter(slug=slug).select_related("current_link")
-        existing = existing.defer("current_link__sealed_url")
-        found = existing.first()
-        if found is None:
-            if not self.may("add"):
+        changeable = self.manageable("change").filter(slug=slug).select_related("current_link")
+        changeable = changeable.defer("current_link__sealed_url")
+        existing = changeable.first()
+        if existing is None:
+            if not self.can_manage("add"):
                 raise exceptions.NotFound
-            self._require_for_a_new_one(wanted)
+            _check_new_embed(wanted)
             try:
-                embed = create_for_user(self, slug=slug, **wanted)
+                embed = create_requested_embed(self, slug=slug, **wanted)
             except errors.ApiError as error:
-                # Another request may have asked for the same embed at once, and come first.
-                found = existing.first() if error.code == "slug_taken" else None
-                if found is None:
+                # Another request may have created the same embed a moment ago.
+                existing = changeable.first() if error.code == "slug_taken" else None
+                if existing is None:
                     raise
             else:
-                return self.answer(embed, status.HTTP_201_CREATED)
-        link = found.current_link
+                return self.embed_response(embed, status.HTTP_201_CREATED)
+        link = existing.current_link
         if link is not None and link.state == AccessLink.State.UNMANAGED:
-            # Adopting it ends a link that somebody uses, so it must be asked for, by `rotate/`.
+            # Adopting it ends a link that somebody uses. That must be requested, by `rotate/`.
             raise errors.ApiError("not_ready", _("It was not made here. Adopt it instead."))
-        # A 404 is about the link of an embed that has one, otherwise about the scope.
-        with self.writing(slug, wanted=None if link else _with_scope(wanted)):
+        # Kapso's 404 to a change is about the link. Without a link yet, it is about the scope.
+        scope = None if link else _scope_of(wanted)
+        with self.reporting_refusals(slug, embed=existing, wanted=scope):
             embed = lifecycle.ensure_embed(slug, actor=request.user, **wanted)
-        return self.answer(embed)
+        return self.embed_response(embed)
 
-    def _require_for_a_new_one(self, given: dict[str, Any]) -> None:
-        """Check that the settings that a new embed needs are given.
-
-        Raises:
-            ValidationError: some are missing; with a text for each.
-        """
-        fields = SettingsSerializer().fields
-        missing = [name for name in ("name", "scope_type") if name not in given]
-        if missing:
-            required = {name: [fields[name].error_messages["required"]] for name in missing}
-            raise exceptions.ValidationError(required)
-
-    @operation(
+    @embed_operation(
         "embeds_update",
-        {200: (None, "The embed as it now is.")},
-        *BODY,
-        *WRITING,
+        "The embed as it is now.",
+        *schema.BODY,
+        *schema.CHANGING_KAPSO,
         "slug_taken",
         "busy",
-        takes=ChangesSerializer,
-        body={"default_mode": "dark"},
-        is_about_one=True,
+        body=InboxEmbedChangesSerializer,
     )
     def patch(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Change settings of an embed: at Kapso first, then here."""
+        """Change settings of the embed: at Kapso first, then here."""
         embed = self.get_embed("change")
         changes = self.validated_body(partial=True)
-        with self.writing(slug):
+        with self.reporting_refusals(slug, embed=embed):
             embed = lifecycle.update_embed(embed, actor=request.user, **changes)
-        return self.answer(embed)
+        return self.embed_response(embed)
 
-    @operation(
+    @embed_operation(
         "embeds_revoke",
-        {200: (None, "The embed is revoked; its row stays.")},
-        *WRITING,
+        "The embed, which is revoked. It stays in the list.",
+        *schema.CHANGING_KAPSO,
         "not_revoked_yet",
-        is_about_one=True,
     )
     def delete(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Revoke an embed. Its row stays, and says so."""
+        """Revoke the embed. It stays in the list, as revoked."""
         embed = self.get_embed("delete")
-        with self.writing(slug, revokes=True):
+        with self.reporting_refusals(slug, embed=embed, revokes=True):
             embed = lifecycle.revoke_embed(embed, actor=request.user)
-        return self.answer(embed)
+        return self.embed_response(embed)
 
 
-class RotateView(View):
+class RotateView(ApiView):
     """A new link for an embed."""
 
-    needs = {"POST": ("change",)}
-    inputs = {"POST": RotationSerializer}
-    serializer_class = EmbedSerializer
+    required_actions = {"POST": ("change",)}
+    body_serializers = {"POST": InboxRotationSerializer}
+    serializer_class = InboxEmbedSerializer
 
-    @operation(
+    @embed_operation(
         "embeds_rotate",
-        {200: (None, "The embed, with its new link.")},
-        *BODY,
-        *WRITING,
+        "The embed, with its new link.",
+        *schema.BODY,
+        *schema.CHANGING_KAPSO,
         "busy",
         "replaced",
         "revoked",
         "not_revoked_yet",
-        takes=RotationSerializer,
-        body={"newest_link_id": LINK_ID},
-        is_about_one=True,
+        body=InboxRotationSerializer,
     )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Give an embed a new link, then revoke the one it had."""
+        """Give the embed a new link, then revoke the one that it had."""
         embed = self.get_embed("change")
-        given = self.validated_body()
-        expected = given.get("newest_link_id", UNSET)
-        revive = given.get("revive")
+        body = self.validated_body()
+        expected = body.get("newest_link_id", UNSET)
+        revive = body.get("revive")
         if revive is None:
-            # A client that looked before knows whether it was revoked then, and must say so.
+            # A client that read the embed first knows whether it was revoked then.
             revive = expected is UNSET
-        with self.writing(slug):
+        with self.reporting_refusals(slug, embed=embed):
             embed = lifecycle.rotate_embed(
                 embed, expected_link=expected, revive=revive, actor=request.user
             )
-        return self.answer(embed)
+        return self.embed_response(embed)
 
 
-class ResolveView(View):
-    """The unsettled links of an embed."""
+class ResolveView(ApiView):
+    """What became of the unsettled links of an embed."""
 
-    needs = {"POST": ("change",)}
-    serializer_class = EmbedSerializer
+    required_actions = {"POST": ("change",)}
+    serializer_class = InboxEmbedSerializer
 
-    @operation(
+    @embed_operation(
         "embeds_resolve",
-        {200: (None, "The embed as it now is.")},
-        *WRITING,
+        "The embed as it is now.",
+        *schema.CHANGING_KAPSO,
         "busy",
         "not_revoked_yet",
-        is_about_one=True,
     )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Find out what became of an embed's uncertain links, and resume its revocations."""
+        """Look for the embed's uncertain links at Kapso, and continue its revocations."""
         embed = self.get_embed("change")
-        with self.writing(slug, revokes=True):
+        with self.reporting_refusals(slug, embed=embed, revokes=True):
             embed = lifecycle.resolve_embed(embed, actor=request.user)
-        return self.answer(embed)
+        return self.embed_response(embed)
 
 
-class RefreshView(View):
-    """An embed as it is at Kapso."""
+class RefreshView(ApiView):
+    """Kapso's current settings of an embed."""
 
-    needs = {"POST": ("change",)}
-    serializer_class = EmbedSerializer
+    required_actions = {"POST": ("change",)}
+    serializer_class = InboxEmbedSerializer
 
-    @operation(
-        "embeds_refresh",
-        {200: (None, "The embed as it is at Kapso.")},
-        *READING,
-        "inside_transaction",
-        "not_stored",
-        is_about_one=True,
+    @embed_operation(
+        "embeds_refresh", "The embed as Kapso answered it.", *schema.READING_KAPSO, *schema.STORING
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Ask Kapso about an embed, in one request."""
-        embed = lifecycle.refresh_embed(self.get_embed("change"), actor=request.user)
-        return self.answer(embed)
+        """Read the embed from Kapso in one request, and store what Kapso says."""
+        embed = self.get_embed("change")
+        return self.embed_response(lifecycle.refresh_embed(embed, actor=request.user))
 
 
-class SyncView(View):
+class SyncView(ApiView):
     """The agreement of the CRM and one Kapso project."""
 
-    needs = {"POST": ("change",)}
-    inputs = {"POST": SyncSerializer}
-    serializer_class = ReportSerializer
+    required_actions = {"POST": ("change",)}
+    body_serializers = {"POST": InboxSyncSerializer}
+    serializer_class = InboxSyncReportSerializer
 
     def is_permitted(self) -> bool:
-        """Require the permission, and a policy that holds no embed back from the user."""
-        return super().is_permitted() and get_policy().reaches_all(self.request.user)
+        """Return whether the user may change embeds, and the policy withholds none from them."""
+        policy = get_policy()
+        return super().is_permitted() and policy.reaches_all(self.request.user)
 
     @operation(
         "embeds_sync",
-        {200: (ReportSerializer, "What was found and done.")},
-        *BODY,
+        InboxSyncReportSerializer,
+        {200: "What was found and done. If `complete` is false, `problems` says why."},
+        *schema.BODY,
+        *schema.STORING,
         "not_configured",
-        "inside_transaction",
-        "not_stored",
-        example={
-            **dataclasses.asdict(sync.SyncReport("default", complete=True)),
-            "listed": 12,
-            "pages": 1,
-            "updated": 1,
-            "settled": 1,
-        },
-        takes=SyncSerializer,
-        body={"project": "default", "dry_run": True},
+        body=InboxSyncSerializer,
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
-        """Sync a project, without waiting for Kapso's rate limit. The report says what failed."""
+        """Bring the CRM and one Kapso project into agreement.
+
+        Kapso's rate limit is not waited for: what it prevents is reported as a problem.
+        """
         report = sync.sync_project(**self.validated_body(), patience=0)
         return Response(dataclasses.asdict(report))
 
 
-def create_for_user(view: View, *, slug: str, **wanted: Any) -> InboxEmbed:
-    """Create an embed for the user of the request.
+def create_requested_embed(view: ApiView, *, slug: str, **wanted: Any) -> InboxEmbed:
+    """Create the embed that a request asks for, and return it.
 
     Args:
-        view: the view that asks for it.
-        slug: the slug of the new embed.
-        wanted: its settings, as for `lifecycle.create_embed`.
+        view: the view that answers the request.
+        slug: the new embed's slug.
+        wanted: its other settings, as for `create_embed`.
 
     Raises:
-        ApiError: it could not be created, or the slug belongs to an embed that the user may not
-            change, even if the creation of that one failed.
+        ApiError: the embed could not be created; or the slug belongs to an embed that is out of the
+            user's reach. That includes one whose creation failed, whose slug is free otherwise.
     """
-    with view.writing(slug, wanted=_with_scope(wanted)):
+    with view.reporting_refusals(slug, wanted=_scope_of(wanted)):
         if not access.may_take(view.request.user, slug):
             raise errors.slug_taken_error()
         return lifecycle.create_embed(slug=slug, actor=view.request.user, **wanted)
 
 
-def _with_scope(wanted: dict[str, Any]) -> InboxEmbed:
+def _check_new_embed(wanted: dict[str, Any]) -> None:
+    """Check that a PUT gives what a new embed requires.
+
+    Raises:
+        ValidationError: with a text at the name of each setting that is missing.
+    """
+    required = serializers.Field.default_error_messages["required"]
+    missing = {name: [required] for name in _REQUIRED if name not in wanted}
+    if missing:
+        raise serializers.ValidationError(missing)
+
+
+def _scope_of(wanted: dict[str, Any]) -> InboxEmbed:
+    """Return an embed with the scope that is asked for, and nothing else."""
     return InboxEmbed(**{name: wanted[name] for name in _SCOPE if name in wanted})

@@ -1,4 +1,4 @@
-"""The filters of lists. A wrong value is an error named by its parameter, never ignored."""
+"""The query parameters of the lists. A wrong value is an error at its name, never ignored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from kapso_inbox import conf, lookups
 from kapso_inbox.models import Condition, Outcome, ScopeType
 
-from .serializers import MomentField, known_project
+from .serializers import MomentField, configured_project
 
 _ORDERINGS = ("name", "slug", "created_at", "updated_at", "expires_at", "last_used_at")
 
@@ -26,7 +26,7 @@ class EmbedQuery(serializers.Serializer[Any]):
     """The filters of the list of embeds."""
 
     condition = serializers.MultipleChoiceField(
-        choices=Condition.values, required=False, help_text="One or several."
+        choices=Condition.values, required=False, help_text="Repeat it for several values."
     )
     project = serializers.CharField(required=False, allow_blank=True, max_length=50)
     scope_type = serializers.ChoiceField(ScopeType.values, required=False)
@@ -37,7 +37,7 @@ class EmbedQuery(serializers.Serializer[Any]):
         required=False,
         allow_blank=True,
         max_length=100,
-        help_text="In the name, the slug and the scope.",
+        help_text="A text in the name, the slug or the scope.",
     )
     ordering = serializers.ChoiceField(
         [*_ORDERINGS, *(f"-{name}" for name in _ORDERINGS)], required=False, default="name"
@@ -45,28 +45,28 @@ class EmbedQuery(serializers.Serializer[Any]):
 
 
 class LaunchAttemptQuery(serializers.Serializer[Any]):
-    """The filters of the launch attempts."""
+    """The filters of the record of launch attempts."""
 
     slug = serializers.CharField(required=False, allow_blank=True, max_length=50)
     outcome = serializers.MultipleChoiceField(
-        choices=Outcome.values, required=False, help_text="One or several."
+        choices=Outcome.values, required=False, help_text="Repeat it for several values."
     )
     user = serializers.CharField(
-        required=False, allow_blank=True, max_length=254, help_text="The user's name."
+        required=False, allow_blank=True, max_length=254, help_text="The user's username."
     )
     since = MomentField(required=False)
     until = MomentField(required=False)
 
 
 class PickerQuery(serializers.Serializer[Any]):
-    """The query of a search for something to pick."""
+    """The query of a list to pick from."""
 
     q = serializers.CharField(
         required=False,
         default="",
         allow_blank=True,
         max_length=100,
-        help_text="Words that must all occur. Digits match a number however it is written.",
+        help_text="Words that must all occur. Digits also match numbers written with spaces.",
     )
     project = serializers.CharField(required=False, default=conf.DEFAULT_PROJECT, max_length=50)
     page = serializers.IntegerField(
@@ -74,54 +74,57 @@ class PickerQuery(serializers.Serializer[Any]):
         default=1,
         min_value=1,
         max_value=lookups.LAST_PAGE,
-        help_text="The `next_page` of the previous answer.",
+        help_text="The page to begin with: the `next_page` of the previous answer.",
     )
     refresh = serializers.BooleanField(
-        required=False, default=False, help_text="Ask Kapso again, and ignore the cache."
+        required=False, default=False, help_text="Whether to ask Kapso again for what is cached."
     )
 
     def validate_project(self, project: str) -> str:
-        """Return the alias if there is such a project."""
-        return known_project(project)
+        """Return the alias if such a project is configured."""
+        return configured_project(project)
 
 
-def checked(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """Return the checked query of a request. Blank parameters count as left out.
+def validated_query(
+    serializer_class: type[serializers.Serializer[Any]], request: Request
+) -> dict[str, Any]:
+    """Return the values in the query of a request. A blank value counts as left out.
 
     Args:
-        kind: the serializer of the query.
+        serializer_class: the serializer that reads the query.
         request: the request.
 
     Raises:
-        ValidationError: a parameter is not valid; with a text for each such parameter.
+        ValidationError: with a text at the name of each parameter that is not valid.
     """
     given = request.query_params.copy()
     for name, values in list(given.lists()):
         given.setlist(name, [value for value in values if value])
         if not given.getlist(name):
             del given[name]
-    query = kind(data=given)
+    query = serializer_class(data=given)
     query.is_valid(raise_exception=True)
     return dict(query.validated_data)
 
 
-def _stored(moment: datetime) -> datetime:
+def _as_stored(moment: datetime) -> datetime:
+    """Return a time as the database stores it: without a zone on a site without USE_TZ."""
     return moment if settings.USE_TZ else timezone.make_naive(moment)
 
 
 class EmbedFilter(BaseFilterBackend):
-    """Filter and order the list of embeds."""
+    """The filters and the order of the list of embeds."""
 
     def filter_queryset(self, request: Request, queryset: Any, view: APIView) -> QuerySet[Any]:
-        """Return the rows that the query asks for."""
-        query = checked(EmbedQuery, request)
+        """Return the rows that the query asks for, in order."""
+        query = validated_query(EmbedQuery, request)
         for name in ("project", "scope_type", "scope_id", "assigned_user_id"):
             if query.get(name):
                 queryset = queryset.filter(**{name: query[name]})
         if query.get("condition"):
             queryset = queryset.with_condition().filter(Q(condition__in=query["condition"]))
         if query.get("expires_before"):
-            queryset = queryset.filter(expires_at__lt=_stored(query["expires_before"]))
+            queryset = queryset.filter(expires_at__lt=_as_stored(query["expires_before"]))
         if text := query.get("search"):
             fields = ("name", "slug", "scope_name", "scope_id")
             queryset = queryset.filter(
@@ -134,10 +137,10 @@ class EmbedFilter(BaseFilterBackend):
         """Return the order, for a cursor pagination of the host's.
 
         Raises:
-            ValidationError: the order is by a time that some embeds do not have. A cursor cannot
-                continue from a missing value.
+            ValidationError: the order is by a time that some embeds lack. A cursor cannot continue
+                from a null.
         """
-        ordering = checked(EmbedQuery, request)["ordering"]
+        ordering = validated_query(EmbedQuery, request)["ordering"]
         if queryset.model._meta.get_field(ordering.removeprefix("-")).null:
             text = _("Pages that go on from a cursor cannot be in this order.")
             raise serializers.ValidationError({"ordering": [text]})
@@ -145,13 +148,13 @@ class EmbedFilter(BaseFilterBackend):
 
 
 class LaunchAttemptFilter(BaseFilterBackend):
-    """Filter the launch attempts, the newest first."""
+    """The filters and the order of the record of launch attempts."""
 
     def filter_queryset(
         self, request: Request, queryset: QuerySet[Any], view: APIView
     ) -> QuerySet[Any]:
-        """Return the rows that the query asks for."""
-        query = checked(LaunchAttemptQuery, request)
+        """Return the rows that the query asks for, in order."""
+        query = validated_query(LaunchAttemptQuery, request)
         if query.get("slug"):
             queryset = queryset.filter(slug=query["slug"])
         if query.get("outcome"):
@@ -159,9 +162,9 @@ class LaunchAttemptFilter(BaseFilterBackend):
         if query.get("user"):
             queryset = queryset.filter(username=query["user"])
         if query.get("since"):
-            queryset = queryset.filter(created_at__gte=_stored(query["since"]))
+            queryset = queryset.filter(created_at__gte=_as_stored(query["since"]))
         if query.get("until"):
-            queryset = queryset.filter(created_at__lt=_stored(query["until"]))
+            queryset = queryset.filter(created_at__lt=_as_stored(query["until"]))
         return queryset.order_by(*self.get_ordering(request, queryset, view))
 
     def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""What can only be read: what there is to pick at Kapso, and who tried to open what."""
+"""Lists that can only be read: what to pick from at Kapso, and the record of launch attempts."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema_view
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,42 +14,28 @@ from kapso_inbox import lookups
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import LaunchAttempt
 
-from .base import View
-from .filters import LaunchAttemptFilter, LaunchAttemptQuery, PickerQuery, checked
-from .schema import LINK_ID, READING, operation
-from .serializers import FoundSerializer, LaunchAttemptSerializer
+from . import schema
+from .base import ApiView
+from .filters import LaunchAttemptFilter, LaunchAttemptQuery, PickerQuery, validated_query
+from .schema import Method, operation
+from .serializers import InboxChoicesSerializer, LaunchAttemptSerializer
 
 
-def _pick(name: str) -> Any:
-    """Describe the search of a picker: a decorator for its view."""
-    found = {
-        "results": [
-            {
-                "id": "106540352242922",
-                "name": "Support line",
-                "detail": "+1 555-010-1234",
-                "internal_id": "5a5e3d4e-0a0e-4b0e-8f5e-2f3b1d7c9e44",
-            }
-        ],
-        "next_page": None,
-    }
-    answers = {200: (FoundSerializer, "What was found so far, in Kapso's order.")}
-    search = operation(name, answers, "invalid", *READING, example=found, query=PickerQuery)
-    return extend_schema_view(get=search)
+class PickerView(ApiView):
+    """A list at Kapso to pick from, for users who may create or change embeds."""
 
+    required_actions = {"GET": ("add", "change")}
+    serializer_class = InboxChoicesSerializer
 
-class PickerView(View):
-    """What can be picked at Kapso, for users who may add or change embeds."""
+    def search(self, kind: lookups.Kind) -> Response:
+        """Return the answer to the request's query.
 
-    needs = {"GET": ("add", "change")}
-    serializer_class = FoundSerializer
-    kind: ClassVar[lookups.Kind]
-
-    def get(self, request: Request, **kwargs: Any) -> Response:
-        """Search Kapso's list, parts of which are cached for some minutes."""
-        query = checked(PickerQuery, request)
+        Args:
+            kind: the list to search.
+        """
+        query = validated_query(PickerQuery, self.request)
         found = lookups.search(
-            self.kind,
+            kind,
             query["q"],
             project=query["project"],
             page=query["page"],
@@ -59,35 +45,57 @@ class PickerView(View):
         return Response({"results": results, "next_page": found.next_page})
 
 
-@_pick("phone_numbers_pick")
+def picker_operation(name: str) -> Callable[[Method], Method]:
+    """Describe the method of a `PickerView`.
+
+    Args:
+        name: what is picked, in the plural.
+    """
+    return operation(
+        f"{name}_pick",
+        InboxChoicesSerializer,
+        {200: "What was found so far, in Kapso's order."},
+        "invalid",
+        *schema.READING_KAPSO,
+        query=PickerQuery,
+    )
+
+
 class PhoneNumbersView(PickerView):
-    """The numbers of a project, for a scope or a filter."""
+    """The phone numbers of a project, for a scope or a filter."""
 
-    kind = lookups.Kind.PHONE_NUMBER
+    @picker_operation("phone_numbers")
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Search the project's phone numbers. Kapso's list is cached for some minutes."""
+        return self.search(lookups.Kind.PHONE_NUMBER)
 
 
-@_pick("customers_pick")
 class CustomersView(PickerView):
     """The customers of a project, for a scope."""
 
-    kind = lookups.Kind.CUSTOMER
+    @picker_operation("customers")
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Search the project's customers. Kapso's list is cached for some minutes."""
+        return self.search(lookups.Kind.CUSTOMER)
 
 
-@_pick("team_members_pick")
 class TeamMembersView(PickerView):
     """The team members of a project, for an assignment."""
 
-    kind = lookups.Kind.USER
+    @picker_operation("team_members")
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Search the project's team members. Kapso's list is cached for some minutes."""
+        return self.search(lookups.Kind.USER)
 
 
-class LaunchAttemptsView(ListModelMixin, View):
-    """Who tried to open which inbox, and how it ended."""
+class LaunchAttemptsView(ListModelMixin, ApiView):
+    """The attempts to open an inbox, for users who may audit them."""
 
     serializer_class = LaunchAttemptSerializer
     filter_backends = [LaunchAttemptFilter]
 
     def is_permitted(self) -> bool:
-        """Require what the policy says: by default, the permission to view launch attempts."""
+        """Return what the policy says: by default, whether the user may view launch attempts."""
         return not self.get_queryset().query.is_empty()
 
     def get_queryset(self) -> QuerySet[LaunchAttempt]:
@@ -95,22 +103,13 @@ class LaunchAttemptsView(ListModelMixin, View):
         return get_policy().auditable(self.request.user, LaunchAttempt.objects.all())
 
     @operation(
-        "launch_attempts_list",
-        {200: (LaunchAttemptSerializer(many=True), "The newest first.")},
+        "openings_list",
+        LaunchAttemptSerializer,
+        {200: "The launch attempts that the user may read, newest first."},
         "invalid",
-        "not_found",
-        example={
-            "id": 4711,
-            "created_at": "2026-11-20T09:30:00Z",
-            "user": "ana",
-            "user_id": "1",
-            "slug": "support",
-            "link": LINK_ID,
-            "outcome": "opened",
-            "address": "203.0.113.7",
-        },
         query=LaunchAttemptQuery,
+        many=True,
     )
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """List launch attempts, the newest first."""
+        """List who tried to open which inbox, and how it ended."""
         return self.list(request)

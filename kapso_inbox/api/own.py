@@ -1,8 +1,8 @@
-"""The user's own: a ticket that opens an embed, and their theme and filters for it."""
+"""The user's own: tickets to open an inbox, and saved themes and filters."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,59 +18,58 @@ from kapso_inbox.inbox import launch, preferences, tickets
 from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
-from .base import LAUNCHES, View
+from . import schema
+from .base import LAUNCHES, ApiView
 from .errors import ApiError
-from .schema import BODY, PARAMS, PREFERENCES, operation
-from .serializers import ParamsSerializer, TicketSerializer
+from .schema import Method, operation
+from .serializers import InboxParamsSerializer, InboxTicketSerializer
 
-#: Obstacles that neither a ticket nor the launch can remove.
+#: The obstacles for which no ticket is issued, since the launch cannot remove them.
 _OBSTACLES = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.NOT_READY})
 
 
-class OwnView(View):
-    """A view of an embed that the user may open."""
+class OpenableEmbedView(ApiView):
+    """A view about an embed that the user may open."""
 
     @property
     def user(self) -> Any:
-        """Return the user who asks, who is signed in: the permission requires it."""
+        """The user, who is signed in: `ViewPermission` has checked that."""
         return self.request.user
 
-    def openable(self) -> InboxEmbed | None:
-        """Return the embed that the address names, if the user may open it."""
+    def find_openable_embed(self) -> InboxEmbed | None:
+        """Return the embed that the address names, or None if the user may not open it."""
         embeds = self.embeds().select_related("current_link").defer("current_link__sealed_url")
         allowed = get_policy().openable(self.user, embeds)
         return allowed.filter(slug=self.kwargs["slug"]).first()
 
 
-class LaunchView(OwnView):
-    """A ticket, for a front end on another origin or one that signs in by token."""
+class LaunchView(OpenableEmbedView):
+    """Tickets, for a front end on another origin or one that signs in by token."""
 
-    inputs = {"POST": ParamsSerializer}
-    serializer_class = TicketSerializer
+    body_serializers = {"POST": InboxParamsSerializer}
+    serializer_class = InboxTicketSerializer
     kapso_inbox_throttle = LAUNCHES
 
     @operation(
         "embeds_launch",
-        {201: (TicketSerializer, "A ticket, valid once and for sixty seconds.")},
-        *BODY,
+        InboxTicketSerializer,
+        {201: "A ticket. It works once, within sixty seconds."},
+        *schema.BODY,
         "revoked",
         "expired",
         "not_ready",
         "not_configured",
         "not_stored",
-        example={
-            "ticket": "5f0e7c1c2b7d4f9ab0e4d1f2a7c9e110:PZ0Yt5d3",
-            "url": "https://crm.example.com/kapso-inbox/support/launch/?ticket=5f0e7c1c2b7d4f9a",
-            "expires_in": 60,
-        },
-        takes=ParamsSerializer,
-        body=PARAMS,
-        is_about_one=True,
+        body=InboxParamsSerializer,
+        has_slug=True,
     )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
-        """Issue a ticket, which works once, soon, and only if the user may still open the embed."""
+        """Issue a ticket that opens the inbox, and say where to use it.
+
+        The launch checks again that the user may open the inbox.
+        """
         params = self.validated_body()
-        embed = self.openable()
+        embed = self.find_openable_embed()
         if embed is None:
             launch.record_refusal(request, slug, Outcome.NOT_AVAILABLE)
             raise exceptions.NotFound
@@ -84,57 +83,62 @@ class LaunchView(OwnView):
         answer = {"ticket": ticket, "url": url, "expires_in": tickets.LIFETIME}
         headers = {"Cache-Control": "no-store, private"}
         return Response(
-            TicketSerializer(answer).data, status=status.HTTP_201_CREATED, headers=headers
+            InboxTicketSerializer(answer).data, status=status.HTTP_201_CREATED, headers=headers
         )
 
 
-class PreferencesView(OwnView):
+def preferences_operation(
+    name: str,
+    meaning: str,
+    *codes: str,
+    body: type[InboxParamsSerializer] | None = None,
+) -> Callable[[Method], Method]:
+    """Describe a method of `PreferencesView`. The arguments are those of `operation`."""
+    return operation(
+        f"preferences_{name}",
+        InboxParamsSerializer,
+        {200: meaning},
+        *codes,
+        body=body,
+        has_slug=True,
+    )
+
+
+class PreferencesView(OpenableEmbedView):
     """The user's own theme and filters for an embed."""
 
-    inputs = {"PUT": ParamsSerializer, "PATCH": ParamsSerializer}
-    serializer_class = ParamsSerializer
+    body_serializers = {"PUT": InboxParamsSerializer, "PATCH": InboxParamsSerializer}
+    serializer_class = InboxParamsSerializer
 
-    @operation(
-        "preferences_retrieve",
-        {200: (ParamsSerializer, "What is saved; null means nothing.")},
-        example=PREFERENCES,
-        is_about_one=True,
-    )
+    @preferences_operation("retrieve", "What is saved. Null means that nothing is.")
     def get(self, request: Request, **kwargs: Any) -> Response:
-        """Return the user's preferences for an embed."""
-        saved = preferences.saved(self.user, self._embed())
+        """Show the user's saved theme and filters."""
+        saved = preferences.saved(self.user, self._get_openable_embed())
         return Response(self.get_serializer(saved).data)
 
-    @operation(
-        "preferences_replace",
-        {200: (ParamsSerializer, "What is saved now.")},
-        *BODY,
-        "not_stored",
-        example=PREFERENCES,
-        takes=ParamsSerializer,
-        body=PARAMS,
-        is_about_one=True,
+    @preferences_operation(
+        "replace", "What is saved now.", *schema.BODY, "not_stored", body=InboxParamsSerializer
     )
     def put(self, request: Request, **kwargs: Any) -> Response:
-        """Replace the user's preferences for an embed."""
-        return self._save(self._embed(), self.validated_body(), decided=PARAMETERS)
+        """Replace the user's saved theme and filters."""
+        return self._save(self._get_openable_embed(), self.validated_body(), decided=PARAMETERS)
 
-    @operation(
-        "preferences_update",
-        {200: (ParamsSerializer, "What is saved now.")},
-        *BODY,
-        "not_stored",
-        example=PREFERENCES,
-        takes=ParamsSerializer,
-        body={"mode": "light", "unread": None},
-        is_about_one=True,
+    @preferences_operation(
+        "update", "What is saved now.", *schema.BODY, "not_stored", body=InboxParamsSerializer
     )
     def patch(self, request: Request, **kwargs: Any) -> Response:
-        """Change the preferences that are given. Null removes one."""
-        return self._save(self._embed(), self.validated_body(), decided=self.request.data)
+        """Change the parameters that are given. Null removes one."""
+        return self._save(
+            self._get_openable_embed(), self.validated_body(), decided=self.request.data
+        )
 
-    def _embed(self) -> InboxEmbed:
-        embed = self.openable()
+    def _get_openable_embed(self) -> InboxEmbed:
+        """Return the embed that the address names.
+
+        Raises:
+            NotFound: the embed does not exist, or the user may not open it.
+        """
+        embed = self.find_openable_embed()
         if embed is None:
             raise exceptions.NotFound
         return embed
@@ -142,18 +146,33 @@ class PreferencesView(OwnView):
     def _save(
         self, embed: InboxEmbed, given: Mapping[str, str], *, decided: Container[str]
     ) -> Response:
+        """Save what is given, and answer what is saved then.
+
+        Args:
+            embed: the embed that the preferences are about.
+            given: the values to save.
+            decided: the parameters that the request decides about. The others keep their values.
+
+        Raises:
+            NotFound: the embed was deleted meanwhile.
+        """
         try:
             saved = preferences.save(self.user, embed, given, decided=decided)
         except InboxPreference.DoesNotExist:
-            raise exceptions.NotFound from None  # it went with its embed
-        return Response(ParamsSerializer(saved).data)
+            raise exceptions.NotFound from None  # it was deleted with its embed
+        return Response(InboxParamsSerializer(saved).data)
 
 
 def _launch_address(slug: str) -> str:
+    """Return the path of the launch.
+
+    Raises:
+        ConfigurationError: the host does not include `kapso_inbox.urls`.
+    """
     try:
         return reverse("kapso_inbox:launch", args=[slug])
     except NoReverseMatch:
         raise ConfigurationError(
-            'The addresses for pages are not included: path("kapso-inbox/", '
-            'include("kapso_inbox.urls")).'
+            'The URLs of the pages are missing. Add path("kapso-inbox/", '
+            'include("kapso_inbox.urls")) to the URLconf.'
         ) from None

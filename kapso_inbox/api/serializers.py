@@ -1,4 +1,4 @@
-"""The bodies of requests and answers. The lifecycle decides which values are valid."""
+"""The bodies and the answers of the API. The lifecycle decides which settings are valid."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kapso_inbox.models import AccessLink, Condition, InboxEmbed, Language, Mode
 from kapso_inbox.transactions import database
 
 _MAX_ID = 2**31 - 1
-_ORIGIN_LENGTH = 300
-_ORIGINS = 100
-_GROUPS = 500
+_MAX_ORIGIN_LENGTH = 300
+_MAX_ORIGINS = 100
+_MAX_GROUPS = 500
 
 
 class SecretState(TextChoices):
-    """What is stored here of the current link's address."""
+    """What is stored here of the current link's secret address."""
 
     STORED = "stored"
     LOST = "lost"
@@ -33,14 +33,13 @@ class SecretState(TextChoices):
 
 
 class NamedChoiceField(serializers.ChoiceField):
-    """A choice whose name in the schema does not depend on the host's own fields.
+    """A choice that has a component of its own in the schema, whatever the host's fields are.
 
     Args:
-        name: the name.
+        name: the component's name.
         choices: the values.
-        is_open: whether other texts are accepted as well, for the lifecycle to judge. Kapso may
-            have answered with a value that no document names, and clients may send back what is
-            stored.
+        is_open: whether any other text is left to the lifecycle to check. Kapso may have answered a
+            value that its documents do not name, and clients may send back what is stored.
     """
 
     def __init__(
@@ -51,27 +50,27 @@ class NamedChoiceField(serializers.ChoiceField):
         super().__init__(choices, **options)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return one of the choices, or another text if the lifecycle judges it."""
+        """Return one of the choices, or another text if that is left to the lifecycle."""
         if self.is_open and isinstance(data, str):
             return data
         return super().to_internal_value(data)
 
 
 class MomentField(serializers.DateTimeField):
-    """A time, answered in UTC. Without a zone, a time in a body is in the site's zone."""
+    """A time: answered in UTC, accepted in any zone, or in the site's zone if it names none."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(format="iso-8601", input_formats=["iso-8601"], **options)
 
     def to_internal_value(self, value: Any) -> datetime:
-        """Return the time. The first and last year are refused: some zones lack a part of them."""
+        """Return the time, except in the years 1 and 9999, which not every zone has completely."""
         moment = super().to_internal_value(value)
         if not MINYEAR < moment.year < MAXYEAR:
             self.fail("overflow")
         return moment
 
     def enforce_timezone(self, value: datetime) -> datetime:
-        """Return the time in UTC, also without USE_TZ. Called for bodies and for answers."""
+        """Return the time in UTC, also on a site without USE_TZ. Called for bodies and answers."""
         try:
             aware = zones.make_aware(value) if zones.is_naive(value) else value
             return aware.astimezone(timezone.utc)
@@ -83,7 +82,7 @@ class GroupsField(serializers.ListField):
     """Groups by their primary keys, read in one query."""
 
     default_error_messages = {
-        # REST framework's own words, and so its translations.
+        # REST framework's own text, which it translates.
         "does_not_exist": serializers.PrimaryKeyRelatedField.default_error_messages[
             "does_not_exist"
         ]
@@ -92,7 +91,7 @@ class GroupsField(serializers.ListField):
     def __init__(self, **options: Any) -> None:
         super().__init__(
             child=serializers.IntegerField(min_value=1, max_value=_MAX_ID),
-            max_length=_GROUPS,
+            max_length=_MAX_GROUPS,
             **options,
         )
 
@@ -110,12 +109,12 @@ class GroupsField(serializers.ListField):
         return list(groups.values())
 
     def to_representation(self, data: Any) -> list[Any]:
-        """Return their primary keys."""
+        """Return the groups' primary keys."""
         return sorted(group.pk for group in data.all())
 
 
-class SettingsSerializer(serializers.Serializer[InboxEmbed]):
-    """The settings of an embed. Those that are left out keep their values, or get defaults."""
+class InboxEmbedSettingsSerializer(serializers.Serializer[InboxEmbed]):
+    """The settings of an embed. Those left out keep their values, or get their defaults."""
 
     name = serializers.CharField(max_length=120, required=False)
     project = serializers.CharField(
@@ -126,19 +125,23 @@ class SettingsSerializer(serializers.Serializer[InboxEmbed]):
         max_length=64,
         required=False,
         allow_blank=True,
-        help_text="Blank for a project, a customer's UUID, or a WhatsApp phone_number_id.",
+        help_text="Blank for a project, a customer's UUID, or a WhatsApp `phone_number_id`.",
     )
     assigned_user_id = serializers.CharField(
         max_length=64,
         required=False,
         allow_blank=True,
-        help_text="A team member's UUID: only what is assigned to them. Blank means everything.",
+        help_text=(
+            "A team member's UUID, to show only what is assigned to them. Blank shows everything."
+        ),
     )
     allowed_origins = serializers.ListField(
-        child=serializers.CharField(max_length=_ORIGIN_LENGTH),
-        max_length=_ORIGINS,
+        child=serializers.CharField(max_length=_MAX_ORIGIN_LENGTH),
+        max_length=_MAX_ORIGINS,
         required=False,
-        help_text="Pages that may frame it, such as https://crm.example.com. Empty means any.",
+        help_text=(
+            "The sites that may frame it, such as https://crm.example.com. Empty means any."
+        ),
     )
     default_mode = NamedChoiceField("InboxMode", Mode.values, is_open=True, required=False)
     language = NamedChoiceField(
@@ -146,53 +149,61 @@ class SettingsSerializer(serializers.Serializer[InboxEmbed]):
         ["", *Language.values],
         is_open=True,
         required=False,
-        help_text="Blank leaves it to Kapso.",
+        help_text="Blank means Kapso's default.",
     )
     expires_at = MomentField(required=False, allow_null=True, help_text="Null means never.")
     groups = GroupsField(
         required=False,
-        help_text="Groups whose members may open it. Empty means all with the permission.",
+        help_text=(
+            "The groups whose members may open it, if they have the permission. Empty means all "
+            "users with the permission."
+        ),
     )
 
 
-class NewEmbedSerializer(SettingsSerializer):
-    """The settings of a new embed."""
+class NewInboxEmbedSerializer(InboxEmbedSettingsSerializer):
+    """The slug and the settings of a new embed."""
 
-    slug = serializers.SlugField(max_length=50, help_text="The name that templates use.")
+    slug = serializers.SlugField(
+        max_length=50, help_text="The name that templates and addresses use."
+    )
     name = serializers.CharField(max_length=120)
 
 
-class ChangesSerializer(SettingsSerializer):
-    """The settings of an embed that can be changed."""
+class InboxEmbedChangesSerializer(InboxEmbedSettingsSerializer):
+    """The values to change. Those left out keep their values."""
 
     slug = serializers.SlugField(
-        max_length=50, required=False, help_text="The name that templates use."
+        max_length=50, required=False, help_text="The name that templates and addresses use."
     )
 
 
-class LinkSerializer(serializers.Serializer[AccessLink]):
+class AccessLinkSerializer(serializers.Serializer[AccessLink]):
     """An access link, without its secret."""
 
     id = serializers.UUIDField()
     kapso_id = serializers.CharField(allow_blank=True)
-    reference = serializers.CharField(help_text="The end of the name that Kapso lists it under.")
+    reference = serializers.CharField(help_text="The end of the link's name in Kapso's list.")
     state = NamedChoiceField("InboxLinkState", AccessLink.State.values)
     reason = serializers.CharField(allow_blank=True)
     created_at = MomentField()
     state_changed_at = MomentField()
 
 
-class EmbedSerializer(serializers.Serializer[InboxEmbed]):
-    """An embed, as `base.presentable` reads it."""
+class InboxEmbedSerializer(serializers.Serializer[InboxEmbed]):
+    """An embed, with its current link and without any secret."""
 
     slug = serializers.CharField()
     name = serializers.CharField()
     condition = NamedChoiceField("InboxCondition", Condition.values)
     secret = serializers.SerializerMethodField(
-        help_text="What is stored here of its secret address, which no answer contains."
+        help_text="What is stored of the inbox's address. No answer contains the address."
     )
     has_unsettled_links = serializers.BooleanField(
-        help_text="A link other than the current one is not settled; `resolve/` asks Kapso."
+        help_text=(
+            "Whether Kapso's answer about a link other than the current one is missing. `resolve/` "
+            "asks Kapso."
+        )
     )
     project = serializers.CharField()
     scope_type = serializers.CharField()
@@ -206,15 +217,15 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
     expires_at = MomentField(allow_null=True)
     last_used_at = MomentField(allow_null=True)
     groups = GroupsField()
-    current_link = LinkSerializer(allow_null=True)
+    current_link = AccessLinkSerializer(allow_null=True)
     newest_link_id = serializers.UUIDField(
-        allow_null=True, help_text="The latest link, whatever became of it; for `rotate/`."
+        allow_null=True, help_text="The link that was begun last. Send it with `rotate/`."
     )
     created_at = MomentField()
     updated_at = MomentField()
 
     def get_secret(self, embed: InboxEmbed) -> str:
-        """Return what is stored of the current link's address, without reading it."""
+        """Return what is stored of the address, as the state of the current link tells."""
         state = embed.current_link.state if embed.current_link else None
         if state == AccessLink.State.ACTIVE:
             return SecretState.STORED.value
@@ -223,50 +234,55 @@ class EmbedSerializer(serializers.Serializer[InboxEmbed]):
         ).value
 
 
-class RotationSerializer(serializers.Serializer[Any]):
-    """The body of a rotation."""
+class InboxRotationSerializer(serializers.Serializer[Any]):
+    """How to rotate the link."""
 
     newest_link_id = serializers.UUIDField(
         required=False,
         allow_null=True,
-        help_text="From an earlier answer. A rotation that is sent twice then creates one link.",
+        help_text=(
+            "The embed's `newest_link_id` as you read it. With it, a rotation that is sent twice "
+            "makes one link."
+        ),
     )
     revive = serializers.BooleanField(
         required=False,
         allow_null=True,
         help_text=(
-            "Whether to bring it back if it was revoked. Null, or left out: only without a "
-            "`newest_link_id`."
+            "Whether to bring the embed back if it was revoked. Null or left out means only if "
+            "`newest_link_id` is left out."
         ),
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """Return what is given. In a form, which has no null, a blank value is not given."""
+        """Return the values. In a form, which has no null, a blank link counts as left out."""
         values = super().to_internal_value(data)
         if isinstance(data, QueryDict) and not data.get("newest_link_id"):
             values.pop("newest_link_id", None)
         return dict(values)
 
 
-class SyncSerializer(serializers.Serializer[Any]):
-    """The body of a sync."""
+class InboxSyncSerializer(serializers.Serializer[Any]):
+    """What to sync."""
 
     project = serializers.CharField(
         max_length=50, default=conf.DEFAULT_PROJECT, help_text="The alias of the Kapso project."
     )
-    dry_run = serializers.BooleanField(default=False, help_text="Only look.")
+    dry_run = serializers.BooleanField(
+        default=False, help_text="Whether to report without changing anything."
+    )
 
     def validate_project(self, project: str) -> str:
-        """Return the alias if there is such a project."""
-        return known_project(project)
+        """Return the alias if such a project is configured."""
+        return configured_project(project)
 
 
-class ReportSerializer(serializers.Serializer[Any]):
-    """What a sync found and did; with `dry_run`, what it would have done."""
+class InboxSyncReportSerializer(serializers.Serializer[Any]):
+    """What a sync found and did. With `dry_run`: what it would have done."""
 
     project = serializers.CharField()
     dry_run = serializers.BooleanField()
-    complete = serializers.BooleanField(help_text="Whether Kapso's whole list was seen.")
+    complete = serializers.BooleanField(help_text="Whether Kapso's whole list was read.")
     listed = serializers.IntegerField()
     pages = serializers.IntegerField()
     updated = serializers.IntegerField()
@@ -278,12 +294,12 @@ class ReportSerializer(serializers.Serializer[Any]):
     pruned = serializers.IntegerField()
     waiting = serializers.IntegerField()
     problems = serializers.ListField(
-        child=serializers.CharField(), help_text="What somebody should look at, in words."
+        child=serializers.CharField(), help_text="What needs somebody's attention, in words."
     )
 
 
-class ParamsSerializer(serializers.Serializer[Any]):
-    """Theme and filters. Null, blank and false count as left out."""
+class InboxParamsSerializer(serializers.Serializer[Any]):
+    """A theme and filters. Null, blank and false count as left out."""
 
     mode = NamedChoiceField("InboxMode", Mode.values, required=False, allow_null=True)
     language = NamedChoiceField(
@@ -298,15 +314,19 @@ class ParamsSerializer(serializers.Serializer[Any]):
         allow_null=True,
         allow_blank=True,
         max_length=64,
-        help_text="A number's `internal_id`, or `all`.",
+        help_text="A phone number's `internal_id`, or `all`.",
     )
     unread = serializers.BooleanField(required=False, allow_null=True)
     handoff = serializers.BooleanField(required=False, allow_null=True)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        """Return the parameters as Kapso takes them. An unknown one is refused."""
+        """Return the parameters as Kapso takes them.
+
+        Raises:
+            ValidationError: a value is not valid, or the body names an unknown parameter.
+        """
         values = super().to_internal_value(data)
-        # A form brings its own fields along, such as the one against cross-site requests.
+        # A form has fields of its own, such as the token against cross-site requests.
         others = () if isinstance(data, QueryDict) else data.keys() - self.fields.keys()
         try:
             return clean_params({**values, **dict.fromkeys(others)})
@@ -318,38 +338,38 @@ class ParamsSerializer(serializers.Serializer[Any]):
         return super().to_representation(instance if isinstance(instance, Mapping) else {})
 
 
-class TicketSerializer(serializers.Serializer[Any]):
-    """A ticket, and the address that takes it."""
+class InboxTicketSerializer(serializers.Serializer[Any]):
+    """A ticket, and where to use it."""
 
     ticket = serializers.CharField()
-    url = serializers.URLField(help_text="The address that takes it: the `src` of an iframe.")
-    expires_in = serializers.IntegerField(help_text="Seconds.")
+    url = serializers.URLField(help_text="The address to show: the `src` of an iframe.")
+    expires_in = serializers.IntegerField(help_text="In seconds.")
 
 
-class ChoiceSerializer(serializers.Serializer[Any]):
-    """Something that can be picked."""
+class InboxChoiceSerializer(serializers.Serializer[Any]):
+    """A phone number, a customer or a team member."""
 
-    id = serializers.CharField(help_text="The value for a scope or an assignment.")
+    id = serializers.CharField(help_text="The ID that a scope or an assignment takes.")
     name = serializers.CharField(allow_blank=True)
     detail = serializers.CharField(
-        allow_blank=True, help_text="A number, an e-mail address, the CRM's own id."
+        allow_blank=True, help_text="A number, an e-mail address, or the CRM's own ID."
     )
     internal_id = serializers.CharField(
-        allow_blank=True, help_text="A number's UUID, for `whatsapp_config_id`."
+        allow_blank=True, help_text="A phone number's UUID, which `whatsapp_config_id` takes."
     )
 
 
-class FoundSerializer(serializers.Serializer[Any]):
+class InboxChoicesSerializer(serializers.Serializer[Any]):
     """What a search has found so far."""
 
-    results = ChoiceSerializer(many=True)
+    results = InboxChoiceSerializer(many=True)
     next_page = serializers.IntegerField(
-        allow_null=True, help_text="The next page to search; null means that this was all."
+        allow_null=True, help_text="The page to ask for next. Null means that there are no more."
     )
 
 
 class LaunchAttemptSerializer(serializers.Serializer[Any]):
-    """One attempt to open an inbox, and how it ended."""
+    """An attempt to open an inbox, and how it ended."""
 
     id = serializers.IntegerField()
     created_at = MomentField()
@@ -361,14 +381,11 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
     address = serializers.IPAddressField(allow_null=True)
 
 
-def known_project(alias: str) -> str:
+def configured_project(alias: str) -> str:
     """Return the alias if such a project is configured.
 
-    Args:
-        alias: the alias.
-
     Raises:
-        ValidationError: there is no such project.
+        ValidationError: no such project is configured.
     """
     if alias not in conf.project_aliases():
         raise serializers.ValidationError(

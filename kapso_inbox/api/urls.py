@@ -8,19 +8,19 @@ from django.urls import path
 
 from kapso_inbox.exceptions import ConfigurationError
 
-if not (find_spec("rest_framework") and find_spec("drf_spectacular")):
+if find_spec("rest_framework") is None or find_spec("drf_spectacular") is None:
     raise ConfigurationError(
-        "The REST API requires Django REST framework and drf-spectacular. Install "
-        '"django-kapso-inbox[api]".'
+        "The REST API requires Django REST framework and drf-spectacular: "
+        "install django-kapso-inbox[api]."
     )
 
 from kapso_inbox.transactions import outside_transactions
 
 from . import embeds, lists, own
 
-# Any text is taken as a slug, so that our views also answer for one that is not valid.
 app_name = "kapso_inbox_api"
 
+# `str` and not `slug`: our own views answer what is not a slug, too.
 urlpatterns = [
     path(route, outside_transactions(view), name=name)
     for route, view, name in (

@@ -1,4 +1,4 @@
-"""Whom the tests of the API ask as, and how."""
+"""The users and the clients of the tests of the API."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MANAGE = ("add", "change", "delete", "view")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    """What is kept of Kapso's lists, and how often somebody asked."""
+def _empty_cache() -> None:
+    """Clear the cache of Kapso's lists, and the throttles' counts."""
     cache.clear()
 
 
 @pytest.fixture
 def make_manager(db: None) -> Callable[..., User]:
-    """Somebody with these permissions, by their code names."""
+    """Return a function that creates a user with permissions, by their code names."""
 
     def make(username: str, *codenames: str, **fields: Any) -> User:
         user = User.objects.create_user(username, password="secret", **fields)
@@ -41,17 +41,17 @@ def make_manager(db: None) -> Callable[..., User]:
 
 @pytest.fixture
 def manager(make_manager: Callable[..., User]) -> User:
-    """Somebody who may manage embeds and audit openings, and read no conversations."""
+    """Return a user who may manage embeds and audit launch attempts, but not read conversations."""
     codenames = [f"{action}_inboxembed" for action in MANAGE]
     return make_manager("mona", *codenames, "view_launchattempt")
 
 
 @pytest.fixture
 def ask() -> Callable[[User], APIClient]:
-    """A program that is signed in by something of the host's."""
+    """Return a function that returns a client, signed in by the host's own means."""
 
     def ask(user: User) -> APIClient:
-        # Not at import: a host without the extra has no such library.
+        # Not at import: without the extra, this library is not installed.
         from rest_framework.test import APIClient
 
         client = APIClient()
@@ -64,12 +64,12 @@ def ask() -> Callable[[User], APIClient]:
 
 @pytest.fixture
 def api(ask: Callable[[User], APIClient], manager: User) -> APIClient:
-    """The manager's program."""
+    """Return the manager's client."""
     return ask(manager)
 
 
 def error(response: Any) -> dict[str, Any]:
-    """What an answer says went wrong."""
+    """Return the error that an answer holds, after checking its shape."""
     body = response.json()
     assert list(body) == ["error"], body
     shape: dict[str, Any] = body["error"]

@@ -1,4 +1,4 @@
-"""What a program does with embeds."""
+"""Embeds through the API: creating, reading, changing, rotating, syncing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_no_answer_holds_the_secret(api: APIClient, kapso_sandbox: Sandbox) -> N
     ],
     ids=str,
 )
-def test_what_is_not_in_order_is_told_at_its_field_and_nothing_is_sent(
+def test_a_value_that_is_not_valid_is_reported_at_its_field_and_nothing_is_sent(
     api: APIClient, kapso_sandbox: Sandbox, body: dict[str, Any], field: str
 ) -> None:
     response = api.generic("POST", EMBEDS, json.dumps(body), content_type="application/json")
@@ -129,7 +129,7 @@ def test_what_is_not_in_order_is_told_at_its_field_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("body", [[], "slug", 7, None, [NEW]], ids=str)
-def test_a_body_that_is_no_object_is_refused(
+def test_a_body_that_is_not_an_object_is_refused(
     api: APIClient, kapso_sandbox: Sandbox, body: Any
 ) -> None:
     response = api.post(EMBEDS, body)
@@ -156,9 +156,7 @@ def test_a_slug_that_is_taken_is_a_conflict(
     assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
 
 
-def test_a_creation_that_was_refused_is_simply_repeated(
-    api: APIClient, kapso_sandbox: Sandbox
-) -> None:
+def test_a_refused_creation_can_be_repeated(api: APIClient, kapso_sandbox: Sandbox) -> None:
     wrong = {**NEW, "scope_type": "phone_number", "scope_id": "1"}
     response = api.post(EMBEDS, wrong)
     assert (response.status_code, error(response)["code"]) == (400, "invalid")
@@ -168,7 +166,7 @@ def test_a_creation_that_was_refused_is_simply_repeated(
     assert api.post(EMBEDS, NEW).status_code == 201
 
 
-def test_kapsos_own_field_errors_are_told_at_our_fields(
+def test_kapsos_own_field_errors_are_reported_at_our_fields(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     errors = {"allowed_origins": ["is odd"], "tier": ["is missing"]}
@@ -179,10 +177,10 @@ def test_kapsos_own_field_errors_are_told_at_our_fields(
     assert error(response)["message"] == "tier: Kapso says: is missing"
 
 
-# Looking
+# Reading
 
 
-def test_an_embed_tells_what_is_kept_of_its_secret(
+def test_an_answer_says_what_is_stored_of_the_secret(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     def secret() -> tuple[str, str]:
@@ -241,7 +239,7 @@ def _number(sandbox: Sandbox) -> str:
         ("expires_before=9999-12-31T23:59:59-09:00", "expires_before"),
     ],
 )
-def test_a_wrong_filter_is_refused_by_name(
+def test_a_wrong_filter_is_reported_at_its_name(
     api: APIClient, embed: InboxEmbed, query: str, field: str
 ) -> None:
     response = api.get(f"{EMBEDS}?{query}")
@@ -249,15 +247,13 @@ def test_a_wrong_filter_is_refused_by_name(
     assert list(error(response)["fields"]) == [field]
 
 
-def test_a_page_that_is_not_there_is_not_found(api: APIClient, embed: InboxEmbed) -> None:
+def test_a_page_that_does_not_exist_is_not_found(api: APIClient, embed: InboxEmbed) -> None:
     for page in ("2", "0", "x", "9" * 30):
         response = api.get(f"{EMBEDS}?page={page}")
         assert (response.status_code, error(response)["code"]) == (404, "not_found")
 
 
-def test_every_condition_is_a_state_that_can_be_asked_for(
-    api: APIClient, embed: InboxEmbed
-) -> None:
+def test_the_list_can_be_filtered_by_every_condition(api: APIClient, embed: InboxEmbed) -> None:
     for condition in Condition.values:
         assert api.get(f"{EMBEDS}?condition={condition}").status_code == 200
 
@@ -275,7 +271,7 @@ def test_a_change_is_one_patch_of_what_differs(
     assert methods(kapso_sandbox) == ["POST", "PATCH"]
 
 
-def test_what_cannot_be_changed_is_told_at_its_field(
+def test_a_setting_that_cannot_be_changed_is_reported_at_its_field(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     response = api.patch(SALES, {"scope_type": "phone_number", "scope_id": PHONE})
@@ -284,7 +280,7 @@ def test_what_cannot_be_changed_is_told_at_its_field(
     assert methods(kapso_sandbox) == ["POST"]
 
 
-def test_what_was_answered_can_be_sent_back(
+def test_an_answer_can_be_sent_back_as_a_body(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     answer = api.get(SALES).json()
@@ -293,7 +289,7 @@ def test_what_was_answered_can_be_sent_back(
     assert methods(kapso_sandbox) == ["POST"]
 
 
-def test_what_kapso_answered_and_no_document_names_can_be_sent_back(
+def test_a_value_of_kapsos_that_its_documents_do_not_name_can_be_sent_back(
     api: APIClient, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.update(language="pt", default_mode="sepia")
@@ -307,8 +303,8 @@ def test_what_kapso_answered_and_no_document_names_can_be_sent_back(
         assert list(error(response)["fields"]) == [name]
 
 
-def test_a_filter_that_is_left_blank_is_left_out(api: APIClient, embed: InboxEmbed) -> None:
-    for name in ("state", "project", "scope_type", "expires_before", "search", "ordering"):
+def test_a_blank_filter_counts_as_left_out(api: APIClient, embed: InboxEmbed) -> None:
+    for name in ("condition", "project", "scope_type", "expires_before", "search", "ordering"):
         assert len(api.get(f"{EMBEDS}?{name}=").json()["results"]) == 1, name
     assert api.get(f"{EMBEDS}?condition=&condition=revoked").json()["results"] == []
     for name in ("slug", "outcome", "user", "since", "until"):
@@ -320,15 +316,13 @@ def test_an_embed_can_be_renamed(api: APIClient, embed: InboxEmbed) -> None:
     assert api.get(SALES).status_code == 404
 
 
-# Making sure
-
-ACME = {"name": "Acme", "scope_type": "project"}
+# Making sure that an embed exists
 
 
-def test_put_makes_one_and_the_same_again_changes_nothing(
+def test_put_creates_an_embed_and_the_same_put_again_changes_nothing(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
-    url, body = f"{EMBEDS}acme/", {**ACME, "language": "es"}
+    url, body = f"{EMBEDS}acme/", {"name": "Acme", "scope_type": "project", "language": "es"}
     first = api.put(url, body)
     assert (first.status_code, first["Location"]) == (201, f"http://testserver{url}")
     again = api.put(url, body)
@@ -342,7 +336,7 @@ def test_put_makes_one_and_the_same_again_changes_nothing(
     assert (refused.status_code, error(refused)["code"]) == (400, "invalid")
 
 
-def test_put_of_one_whose_link_kapso_does_not_know_does_not_blame_its_scope(
+def test_put_does_not_blame_the_scope_if_kapso_does_not_know_the_link(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     url = f"{EMBEDS}acme/"
@@ -354,33 +348,52 @@ def test_put_of_one_whose_link_kapso_does_not_know_does_not_blame_its_scope(
     assert "scope_id" not in error(response).get("fields", {})
 
 
-@pytest.mark.parametrize("missing", [["name"], ["scope_type"], ["name", "scope_type"]])
-def test_put_requires_a_name_and_a_scope_type_for_a_new_embed(
+@pytest.mark.parametrize("missing", [["name"], ["scope_type"], ["name", "scope_type"]], ids=str)
+def test_put_of_a_new_embed_requires_a_name_and_a_scope_type(
     api: APIClient, kapso_sandbox: Sandbox, missing: list[str]
 ) -> None:
-    body = {name: value for name, value in ACME.items() if name not in missing}
-    response = api.put(f"{EMBEDS}acme/", body)
+    url = f"{EMBEDS}acme/"
+    body = {"name": "Acme", "scope_type": "project", "language": "es"}
+    response = api.put(url, {name: body[name] for name in body if name not in missing})
     assert (response.status_code, error(response)["code"]) == (400, "invalid")
     assert list(error(response)["fields"]) == missing
-    assert methods(kapso_sandbox) == []
+    assert kapso_sandbox.requests == []
     assert not InboxEmbed.objects.exists()
+    assert api.put(url, body).status_code == 201
 
 
-def test_put_keeps_what_an_existing_embed_is_not_told(
-    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
+def test_put_of_an_existing_embed_keeps_every_setting_that_is_left_out(
+    api: APIClient, kapso_sandbox: Sandbox, sales: Group
 ) -> None:
-    assert api.put(SALES, {}).json()["name"] == embed.name
-    changed = api.put(SALES, {"default_mode": "dark"}).json()
-    assert (changed["name"], changed["scope_type"]) == (embed.name, "project")
+    url = f"{EMBEDS}acme/"
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    body = {
+        "name": "Acme",
+        "scope_type": "phone_number",
+        "scope_id": _number(kapso_sandbox),
+        "allowed_origins": ["https://crm.example.com"],
+        "default_mode": "dark",
+        "language": "es",
+        "expires_at": moment.isoformat(),
+        "groups": [sales.pk],
+    }
+    since = len(kapso_sandbox.requests)
+    first = api.put(url, body)
+    assert first.status_code == 201
+    for name in (None, *body):
+        again = api.put(url, {} if name is None else {name: body[name]})
+        assert (again.status_code, again.json()) == (200, first.json()), name
+    assert methods(kapso_sandbox, since) == ["POST"]
 
 
-def test_put_gives_a_link_to_what_has_none(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_put_gives_a_link_to_an_embed_without_one(api: APIClient, kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
-    assert api.put(f"{EMBEDS}acme/", ACME).status_code == 400
-    assert api.put(f"{EMBEDS}acme/", ACME).json()["condition"] == "works"
+    body = {"name": "Acme", "scope_type": "project"}
+    assert api.put(f"{EMBEDS}acme/", body).status_code == 400
+    assert api.put(f"{EMBEDS}acme/").json()["condition"] == "works"
 
 
-def test_put_does_not_bring_back_what_was_revoked(
+def test_put_does_not_bring_back_a_revoked_embed(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     api.delete(SALES)
@@ -388,7 +401,7 @@ def test_put_does_not_bring_back_what_was_revoked(
     assert (response.status_code, error(response)["code"]) == (409, "revoked")
 
 
-def test_put_does_not_adopt_what_was_made_elsewhere(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_put_does_not_adopt_an_embed_made_elsewhere(api: APIClient, kapso_sandbox: Sandbox) -> None:
     made = kapso_sandbox.project().create({"name": "Elsewhere", "scope_type": "project"})
     sync_project()
     address = f"{EMBEDS}{InboxEmbed.objects.get().slug}/"
@@ -401,7 +414,7 @@ def test_put_does_not_adopt_what_was_made_elsewhere(api: APIClient, kapso_sandbo
     assert api.put(address, {"name": "Ours"}).json()["name"] == "Ours"
 
 
-def test_two_that_put_the_same_at_once_both_get_it(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_two_equal_puts_at_once_both_succeed(api: APIClient, kapso_sandbox: Sandbox) -> None:
     came_first: list[InboxEmbed] = []
 
     def between(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -412,21 +425,24 @@ def test_two_that_put_the_same_at_once_both_get_it(api: APIClient, kapso_sandbox
         return result
 
     with connection.execute_wrapper(between):
-        response = api.put(f"{EMBEDS}acme/", {**ACME, "default_mode": "dark"})
+        body = {"name": "Acme", "scope_type": "project", "default_mode": "dark"}
+        response = api.put(f"{EMBEDS}acme/", body)
     assert (response.status_code, response.json()["default_mode"]) == (200, "dark")
     assert methods(kapso_sandbox) == ["POST", "PATCH"]
 
 
-def test_put_refuses_a_word_of_our_addresses(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_put_refuses_a_slug_that_our_addresses_use_or_that_is_too_long(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
     assert api.put(f"{EMBEDS}sync/").status_code == 405
-    response = api.put(f"{EMBEDS}{'x' * 51}/", ACME)
+    response = api.put(f"{EMBEDS}{'x' * 51}/", {"name": "X", "scope_type": "project"})
     assert list(error(response)["fields"]) == ["slug"]
 
 
 # Links
 
 
-def test_revoking_answers_the_embed_whose_row_stays(
+def test_a_revoked_embed_is_answered_and_stays_in_the_list(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     for _ in range(2):
@@ -451,7 +467,7 @@ def test_a_rotation_that_is_sent_twice_makes_one_link(
     assert api.post(f"{SALES}rotate/", {"newest_link_id": "7"}).status_code == 400
 
 
-def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
+def test_a_first_rotation_that_is_sent_twice_makes_one_link(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     InboxEmbed.objects.create(slug="sales", name="Sales")
@@ -461,7 +477,7 @@ def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
     again = api.post(f"{SALES}rotate/", body)
     assert (again.status_code, error(again)["code"]) == (409, "replaced")
     assert methods(kapso_sandbox) == ["POST"]
-    # A form has no null: its blank field is none that was given.
+    # A form has no null: a blank field counts as left out.
     assert (
         api.post(f"{SALES}rotate/", {"newest_link_id": ""}, format="multipart").status_code == 200
     )
@@ -477,7 +493,7 @@ def test_a_rotation_that_saw_no_link_makes_one_however_often_it_is_sent(
         ({"revive": None}, True, False),
     ],
 )
-def test_a_rotation_brings_back_what_was_revoked_only_where_that_is_meant(
+def test_a_rotation_brings_back_a_revoked_embed_only_if_that_is_meant(
     api: APIClient,
     kapso_sandbox: Sandbox,
     embed: InboxEmbed,
@@ -495,7 +511,7 @@ def test_a_rotation_brings_back_what_was_revoked_only_where_that_is_meant(
         assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_rotating_what_has_expired_says_to_change_that_first(
+def test_rotating_an_expired_embed_is_refused_at_its_expiry(
     api: APIClient, embed: InboxEmbed
 ) -> None:
     InboxEmbed.objects.update(expires_at=as_stored(datetime.now(timezone.utc)))
@@ -503,7 +519,7 @@ def test_rotating_what_has_expired_says_to_change_that_first(
     assert list(error(response)["fields"]) == ["expires_at"]
 
 
-def test_a_link_that_is_being_made_is_left_alone(api: APIClient, embed: InboxEmbed) -> None:
+def test_a_link_that_is_being_created_is_left_alone(api: APIClient, embed: InboxEmbed) -> None:
     AccessLink.objects.create(embed=embed)
     for response in (
         api.post(f"{SALES}rotate/"),
@@ -530,7 +546,7 @@ def test_resolving_settles_every_uncertain_link(
     assert methods(kapso_sandbox, since) == []
 
 
-def test_refreshing_takes_over_what_kapso_says(
+def test_refreshing_stores_what_kapso_says(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     (remote,) = kapso_sandbox.project().active_embeds()
@@ -545,7 +561,7 @@ def test_refreshing_takes_over_what_kapso_says(
 # Syncing
 
 
-def test_a_sync_answers_its_report(
+def test_a_sync_is_answered_with_its_report(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     kapso_sandbox.project().create({"name": "Made by hand", "scope_type": "project"})
@@ -566,7 +582,7 @@ def test_a_sync_never_waits_for_the_rate_limit(api: APIClient, kapso_sandbox: Sa
     assert report["problems"]
 
 
-def test_a_sync_of_a_project_that_is_not_there_is_refused(api: APIClient) -> None:
+def test_a_sync_of_an_unknown_project_is_refused(api: APIClient) -> None:
     response = api.post(f"{EMBEDS}sync/", {"project": "nope"})
     assert list(error(response)["fields"]) == ["project"]
 
@@ -589,7 +605,7 @@ def test_it_works_with_and_without_atomic_requests(
 
 @in_default
 @pytest.mark.django_db(databases=["default", "replica"])
-def test_what_is_to_be_changed_is_not_looked_for_in_a_replica(
+def test_an_embed_to_be_changed_is_not_read_from_a_replica(
     ask: Callable[[User], APIClient], kapso_sandbox: Sandbox, sales: Group
 ) -> None:
     api = ask(User.objects.create_superuser("root"))
@@ -605,7 +621,7 @@ def test_what_is_to_be_changed_is_not_looked_for_in_a_replica(
 
 
 @override_settings(USE_TZ=False)
-def test_times_have_their_zone_also_on_a_site_without(
+def test_times_have_their_zone_also_on_a_site_without_use_tz(
     api: APIClient, kapso_sandbox: Sandbox
 ) -> None:
     moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=2)

@@ -1,4 +1,4 @@
-"""Every error has the same shape, whatever raises it and whatever the host's settings are."""
+"""Errors have the same shape, whatever raises them and whatever the host's settings are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
-from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.test import Client, override_settings
 from django.utils import translation
@@ -19,6 +18,7 @@ from rest_framework import pagination
 from rest_framework.test import APIClient
 
 from kapso_inbox.api.errors import CODES
+from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
@@ -37,7 +37,7 @@ def framework(**values: Any) -> Iterator[None]:
 
 
 def hosts_handler(error: Exception, context: Any) -> None:
-    raise AssertionError("our handler must be called, not the host's")
+    raise AssertionError("our handler is called, not the host's")
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_the_errors_of_the_framework_have_our_shape(
     assert status in CODES[code].statuses
 
 
-def test_a_mistake_in_the_program_is_not_answered(api: APIClient, embed: InboxEmbed) -> None:
+def test_a_mistake_in_the_program_is_not_answered_as_an_error_of_ours(
+    api: APIClient, embed: InboxEmbed
+) -> None:
     broken = {**settings.KAPSO_INBOX, "ACCESS_POLICY": "kapso_inbox.no_such.Policy"}
     with override_settings(KAPSO_INBOX=broken), pytest.raises(ImportError):
         api.get(EMBEDS)
 
 
-def test_a_database_that_fails_while_reading_is_left_to_the_host(
-    api: APIClient, embed: InboxEmbed
-) -> None:
+def test_a_database_error_in_a_read_is_left_to_the_host(api: APIClient, embed: InboxEmbed) -> None:
     def fail(*args: Any) -> Any:
         raise DatabaseError("down")
 
@@ -90,7 +90,7 @@ def test_texts_are_in_the_readers_language(api: APIClient, embed: InboxEmbed) ->
 
 
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
-def test_an_embed_deleted_during_the_request_is_not_found(
+def test_an_embed_that_is_deleted_meanwhile_is_not_found(
     api: APIClient, kapso_sandbox: Sandbox, method: str
 ) -> None:
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
@@ -141,7 +141,9 @@ def test_lists_use_the_hosts_pagination(api: APIClient, embed: InboxEmbed) -> No
     assert len(api.get(f"{EMBEDS}?page_size=2").json()["results"]) == 2
 
 
-def test_a_cursor_refuses_orders_that_it_cannot_continue(api: APIClient, embed: InboxEmbed) -> None:
+def test_a_cursor_pagination_refuses_an_order_by_nullable_times(
+    api: APIClient, embed: InboxEmbed
+) -> None:
     with framework(DEFAULT_PAGINATION_CLASS=f"{__name__}.ByCursor"):
         for name in ("expires_at", "-last_used_at"):
             response = api.get(f"{EMBEDS}?ordering={name}")
@@ -150,7 +152,7 @@ def test_a_cursor_refuses_orders_that_it_cannot_continue(api: APIClient, embed: 
     assert api.get(f"{EMBEDS}?ordering=expires_at").status_code == 200
 
 
-def test_writes_are_throttled_by_the_rate_that_the_host_sets(
+def test_writes_are_limited_by_the_rate_that_the_host_sets(
     api: APIClient, embed: InboxEmbed
 ) -> None:
     rates = {"kapso_inbox_writes": "2/min"}
@@ -176,7 +178,7 @@ def test_a_host_without_any_rates_has_no_throttle(api: APIClient, embed: InboxEm
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 @pytest.mark.parametrize(("action", "status"), [("rotate", 400), ("resolve", 200), ("no", 404)])
-def test_a_body_that_is_nested_too_deeply_breaks_nothing(
+def test_a_body_that_is_nested_too_deeply_breaks_no_page(
     manager: User, embed: InboxEmbed, action: str, status: int, accept: str
 ) -> None:
     client = APIClient()
@@ -191,7 +193,7 @@ def test_a_body_that_is_nested_too_deeply_breaks_nothing(
     assert response.status_code == status
 
 
-def test_a_browser_session_requires_a_csrf_token(manager: User, embed: InboxEmbed) -> None:
+def test_a_browsers_session_needs_its_csrf_token(manager: User, embed: InboxEmbed) -> None:
     client = APIClient(enforce_csrf_checks=True)
     client.force_login(manager)
     assert client.get(SALES).status_code == 200
@@ -223,7 +225,7 @@ def test_addresses_are_right_wherever_the_host_includes_the_api(
         f"{API}team-members/",
     ],
 )
-def test_every_address_answers_options(api: APIClient, embed: InboxEmbed, path: str) -> None:
+def test_every_view_answers_options(api: APIClient, embed: InboxEmbed, path: str) -> None:
     assert api.options(path).status_code == 200
 
 
@@ -255,10 +257,10 @@ def test_the_api_can_be_browsed(
 
 
 @pytest.mark.parametrize("library", ["rest_framework", "drf_spectacular"])
-def test_without_a_library_the_error_says_which_extra_to_install(
+def test_without_a_library_of_the_extra_the_urls_name_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, "kapso_inbox.api.urls", raising=False)
-    with pytest.raises(ImproperlyConfigured, match=r"django-kapso-inbox\[api\]"):
+    with pytest.raises(ConfigurationError, match=r"django-kapso-inbox\[api\]"):
         importlib.import_module("kapso_inbox.api.urls")

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between us and Kapso, in every write: what is told, and what is."""
+"""Every fault of Kapso's or the network's in every write: the answer, and the state after it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _refused() -> dict[str, Any]:
     return {"error": REQUEST_TROUBLES["connection refused"]()["fault"].error}
 
 
-#: What befalls a request, by name. Made anew each time: an error keeps its traceback.
+#: The faults of a request, by name. Each is made anew, since an exception keeps its traceback.
 FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "401": lambda: {"answer": Answer(401, {"error": "Invalid API key"})},
     "403": lambda: {"answer": Answer(403, {"error": "Forbidden"})},
@@ -52,7 +52,7 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "dropped, and done": lambda: {"drop": "after"},
 }
 
-#: What each write sends first.
+#: The request that each write sends first, and the write.
 WRITES: dict[str, tuple[str, Callable[[APIClient], Any]]] = {
     "create": ("POST", lambda api: api.post(EMBEDS, {"slug": "support", "name": "Support"})),
     "ensure": (
@@ -69,7 +69,7 @@ WRITES: dict[str, tuple[str, Callable[[APIClient], Any]]] = {
 }
 
 
-#: What is told of each where it befalls a POST; the others differ as `expected` says.
+#: The answer to each fault of a POST. `expected` says how the other methods differ.
 TOLD = {
     "401": (502, "kapso_refused_key"),
     "403": (502, "kapso_refused_key"),
@@ -91,7 +91,8 @@ TOLD = {
 REVOKES = ("rotate, the old link", "revoke")
 UPDATES = ("update", "ensure again")
 
-#: write -> its embed's state and links afterwards, where Kapso refused and where it is uncertain.
+#: write -> the embed's condition and its links' states afterwards: if Kapso refused, and if the
+#: outcome is uncertain.
 AFTER: dict[str, tuple[tuple[str, list[str]], tuple[str, list[str]]]] = {
     "create": (("no_link", ["failed"]), ("waiting", ["unknown"])),
     "ensure": (("no_link", ["failed"]), ("waiting", ["unknown"])),
@@ -104,7 +105,7 @@ AFTER: dict[str, tuple[tuple[str, list[str]], tuple[str, list[str]]]] = {
     "refresh": (("works", ["active"]),) * 2,
 }
 
-#: write -> how many links of the embed live at Kapso: where it did nothing, and where it did it.
+#: write -> how many links of the embed live at Kapso: if it did nothing, and if it did it.
 ALIVE = {
     "create": (0, 1),
     "ensure": (0, 1),
@@ -115,10 +116,10 @@ ALIVE = {
 
 
 def expected(write: str, fault: str) -> tuple[int, str, str]:
-    """Status, code and the last word of the address to ask again."""
+    """Return the status, the code, and the last part of `retry_url`."""
     status, code = TOLD[fault]
     if write in UPDATES and fault.endswith("and done"):
-        return 200, "", ""  # Kapso was asked whether it did
+        return 200, "", ""  # the lifecycle asked Kapso whether it did
     if write in REVOKES:
         return max(status, 502), "not_revoked_yet", "resolve"
     if write == "refresh" and code == "kapso_refused":
@@ -133,30 +134,30 @@ def expected(write: str, fault: str) -> tuple[int, str, str]:
 @pytest.mark.table
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("write", WRITES)
-def test_each_fault_in_each_write_is_told_and_ends_in_a_state_that_says_so(
+def test_each_fault_in_each_write_is_answered_and_recorded(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed, write: str, fault: str
 ) -> None:
     if write == "resolve":
         AccessLink.objects.create(embed=embed, state=State.UNKNOWN)
     method, do = WRITES[write]
-    # As often as a GET is repeated; what is left over befalls nothing below.
+    # As often as a GET is repeated. The faults that are left over affect nothing below.
     kapso_sandbox.fail_next(method=method, times=9, **FAULTS[fault]())
     response = do(api)
     told = error(response) if response.status_code >= 400 else {"code": ""}
-    asks = told.get("retry_url", "").rstrip("/").rpartition("/")[2]
-    assert (response.status_code, told["code"], asks) == expected(write, fault)
+    retry_view = told.get("retry_url", "").rstrip("/").rpartition("/")[2]
+    assert (response.status_code, told["code"], retry_view) == expected(write, fault)
     assert response.headers.get("Retry-After") == ("7" if fault == "429" else None)
 
     slug = "support" if write in ("create", "ensure") else "sales"
     now = api.get(f"{EMBEDS}{slug}/").json()
     links = AccessLink.objects.filter(embed__slug=slug).order_by("created_at")
     is_uncertain = TOLD[fault][1] == "outcome_uncertain"
-    state, states = AFTER[write][is_uncertain]
-    assert now["condition"] == state
+    condition, states = AFTER[write][is_uncertain]
+    assert now["condition"] == condition
     assert list(links.values_list("state", flat=True)) == states
-    # Beside the current one: a revocation's own link is that.
-    loose = {"unknown", "revoking"} & set(states) and write != "revoke"
-    assert now["has_unsettled_links"] == bool(loose)
+    # Links other than the current one, which is the one that `revoke` is about.
+    unsettled = {"unknown", "revoking"} & set(states) and write != "revoke"
+    assert now["has_unsettled_links"] == bool(unsettled)
     assert now["default_mode"] == ("dark" if response.status_code == 200 else "system")
     alive = [one for one in kapso_sandbox.project().active_embeds() if _is_of(one, slug)]
     assert len(alive) == ALIVE.get(write, (1, 1))[fault.endswith("and done")]
@@ -167,7 +168,7 @@ def _is_of(remote: dict[str, Any], slug: str) -> bool:
 
 
 @pytest.mark.parametrize("write", ["create", "rotate, the old link", "revoke"])
-def test_the_address_to_ask_again_finds_out(
+def test_the_retry_url_finds_out_what_happened(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed, write: str
 ) -> None:
     method, do = WRITES[write]
@@ -179,7 +180,7 @@ def test_the_address_to_ask_again_finds_out(
     assert len(alive) == (0 if write == "revoke" else 1)
 
 
-def test_settings_that_are_not_in_order_are_told(
+def test_missing_settings_are_reported_by_name(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
     since = len(kapso_sandbox.requests)
@@ -206,7 +207,7 @@ def test_inside_a_transaction_nothing_is_done(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_the_database_does_not_take_is_revoked_and_told(
+def test_a_link_that_the_database_cannot_store_is_revoked_and_reported(
     api: APIClient, kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

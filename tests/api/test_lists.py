@@ -1,4 +1,4 @@
-"""What can be picked at Kapso, and who opened what."""
+"""The lists to pick from at Kapso, and the record of launch attempts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPENINGS = f"{API}openings/"
 
 
 @pytest.mark.parametrize("what", ["phone-numbers", "customers", "team-members"])
-def test_pickers_answer_what_kapso_has_and_ask_once(
+def test_pickers_answer_kapsos_list_and_ask_once(
     api: APIClient, kapso_sandbox: Sandbox, what: str
 ) -> None:
     url = f"{API}{what}/"
@@ -38,7 +38,7 @@ def test_pickers_answer_what_kapso_has_and_ask_once(
     assert len(kapso_sandbox.requests) == 2 * asked
 
 
-def test_a_long_list_is_gone_on_with(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_a_long_list_is_continued_on_the_next_page(api: APIClient, kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.max_per_page = 1
     first = api.get(f"{API}phone-numbers/", {"q": "nothing bears this"}).json()
     assert first["results"] == []
@@ -56,7 +56,7 @@ def test_a_long_list_is_gone_on_with(api: APIClient, kapso_sandbox: Sandbox) -> 
     ],
     ids=str,
 )
-def test_a_wrong_parameter_is_refused_by_name(
+def test_a_wrong_parameter_is_reported_at_its_name(
     api: APIClient, kapso_sandbox: Sandbox, query: dict[str, str], field: str
 ) -> None:
     response = api.get(f"{API}team-members/", query)
@@ -77,7 +77,7 @@ def test_a_wrong_parameter_is_refused_by_name(
     ],
     ids=str,
 )
-def test_what_kapso_cannot_be_asked_is_told(
+def test_a_failure_at_kapso_is_reported(
     api: APIClient, kapso_sandbox: Sandbox, fault: dict[str, Any], status: int, code: str
 ) -> None:
     kapso_sandbox.fail_next(**fault)
@@ -106,7 +106,7 @@ def openings(ana: User) -> list[LaunchAttempt]:
     ]
 
 
-def test_openings_are_listed_the_newest_first_and_filtered(
+def test_openings_are_listed_newest_first_and_filtered(
     api: APIClient, openings: list[LaunchAttempt], ana: User
 ) -> None:
     def found(**query: Any) -> list[int]:
@@ -127,7 +127,7 @@ def test_openings_are_listed_the_newest_first_and_filtered(
 
 
 @pytest.mark.parametrize("query", [{"outcome": "fine"}, {"since": "x"}, {"until": "x"}], ids=str)
-def test_a_wrong_filter_of_openings_is_refused_by_name(
+def test_a_wrong_filter_of_openings_is_reported_at_its_name(
     api: APIClient, query: dict[str, str]
 ) -> None:
     response = api.get(OPENINGS, query)

@@ -1,4 +1,4 @@
-"""The ticket, and a user's own theme and filters."""
+"""Tickets, and a user's own theme and filters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PREFERENCES = f"{SALES}preferences/"
 
 @pytest.fixture
 def agent(ask: Callable[[User], APIClient], ana: User, embed: InboxEmbed) -> APIClient:
-    """The program of an agent who may open the embed."""
+    """Return the client of an agent who may open the embed."""
     return ask(ana)
 
 
@@ -75,7 +75,7 @@ def test_a_ticket_opens_the_inbox_in_a_browser_that_is_not_signed_in(
     ids=str,
 )
 @pytest.mark.parametrize("what", ["launch", "preferences"])
-def test_what_is_no_theme_or_filter_is_refused_by_name(
+def test_a_wrong_theme_or_filter_is_reported_at_its_name(
     agent: APIClient, body: dict[str, Any], field: str, what: str
 ) -> None:
     response = agent.post(LAUNCH, body) if what == "launch" else agent.put(PREFERENCES, body)
@@ -83,7 +83,7 @@ def test_what_is_no_theme_or_filter_is_refused_by_name(
     assert list(error(response)["fields"]) == [field]
 
 
-def test_who_may_not_open_it_gets_no_ticket_and_that_is_recorded(
+def test_a_user_who_may_not_open_the_inbox_gets_no_ticket_and_that_is_recorded(
     ask: Callable[[User], APIClient], manager: User, embed: InboxEmbed
 ) -> None:
     for url in (LAUNCH, LAUNCH.replace("sales", "none")):
@@ -95,7 +95,7 @@ def test_who_may_not_open_it_gets_no_ticket_and_that_is_recorded(
     }
 
 
-def test_what_can_only_be_refused_gets_no_ticket(agent: APIClient, embed: InboxEmbed) -> None:
+def test_an_inbox_that_cannot_open_gets_no_ticket(agent: APIClient, embed: InboxEmbed) -> None:
     def code() -> str:
         response = agent.post(LAUNCH)
         assert response.status_code == 409
@@ -115,7 +115,7 @@ def test_what_can_only_be_refused_gets_no_ticket(agent: APIClient, embed: InboxE
     ]
 
 
-def test_a_secret_that_may_be_found_again_gets_a_ticket(
+def test_a_lost_secret_that_may_be_recovered_gets_a_ticket(
     agent: APIClient, embed: InboxEmbed
 ) -> None:
     AccessLink.objects.update(state=AccessLink.State.SECRET_LOST)
@@ -123,18 +123,18 @@ def test_a_secret_that_may_be_found_again_gets_a_ticket(
 
 
 @override_settings(ROOT_URLCONF="tests.api.urls")
-def test_a_site_without_the_pages_is_told_so(agent: APIClient) -> None:
+def test_without_the_urls_of_the_pages_no_ticket_is_issued(agent: APIClient) -> None:
     response = agent.post(LAUNCH)
     assert (response.status_code, error(response)["code"]) == (503, "not_configured")
     assert 'include("kapso_inbox.urls")' in error(response)["message"]
 
 
 def saved(**params: Any) -> dict[str, Any]:
-    """What is answered where only these are saved."""
+    """Return the answer if only these are saved."""
     return {**dict.fromkeys(PARAMETERS), **params}
 
 
-def test_preferences_are_replaced_changed_and_taken_away(
+def test_preferences_are_replaced_changed_and_removed(
     agent: APIClient, ana: User, embed: InboxEmbed
 ) -> None:
     assert agent.get(PREFERENCES).json() == saved()
@@ -152,7 +152,7 @@ def test_preferences_are_replaced_changed_and_taken_away(
     assert agent.get(PREFERENCES).json() == saved()
 
 
-def test_preferences_are_ones_own(
+def test_users_have_their_own_preferences(
     agent: APIClient,
     ask: Callable[[User], APIClient],
     make_agent: Callable[..., User],
@@ -162,7 +162,7 @@ def test_preferences_are_ones_own(
     assert ask(make_agent("bo", sales)).get(PREFERENCES).json() == saved()
 
 
-def test_preferences_of_what_one_may_not_open_are_not_there(
+def test_preferences_of_an_embed_that_the_user_may_not_open_are_not_found(
     api: APIClient, embed: InboxEmbed
 ) -> None:
     for response in (api.get(PREFERENCES), api.put(PREFERENCES, {}), api.patch(PREFERENCES, {})):
@@ -170,7 +170,7 @@ def test_preferences_of_what_one_may_not_open_are_not_there(
     assert not InboxPreference.objects.exists()
 
 
-def test_a_form_of_the_browsers_saves_preferences_too(agent: APIClient) -> None:
+def test_a_browsers_form_saves_preferences_too(agent: APIClient) -> None:
     response = agent.put(
         PREFERENCES, {"mode": "dark", "csrfmiddlewaretoken": "x"}, format="multipart"
     )
@@ -190,11 +190,11 @@ def test_launches_have_a_rate_of_their_own(agent: APIClient, api: APIClient) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_preferences_that_are_saved_for_the_first_time_at_once_are_all_kept(
+def test_first_preferences_that_are_saved_at_the_same_time_are_all_kept(
     ana: User, embed: InboxEmbed, ask: Callable[[User], APIClient]
 ) -> None:
     if connection.vendor == "sqlite":
-        pytest.skip("It has one writer at a time.")
+        pytest.skip("SQLite has one writer at a time.")
     statuses: list[int] = []
     ready = threading.Barrier(6)
 

@@ -1,4 +1,4 @@
-"""Who may do what: every endpoint is walked with each right missing."""
+"""Who may do what: every endpoint is requested with each right missing."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ pytestmark = pytest.mark.django_db
 OPEN, AUDIT = "open_inboxembed", "view_launchattempt"
 ALL = (*(f"{action}_inboxembed" for action in MANAGE), OPEN, AUDIT)
 
-#: (method, address, body) -> the rights of which any one is enough, and what the others are told.
+#: (method, address, what the body names) -> the rights of which any one is enough, and the status
+#: without them.
 WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
     ("get", EMBEDS, ""): (("view", "change"), 403),
-    ("post", EMBEDS, "slug"): (("add",), 403),
+    ("post", EMBEDS, "embed"): (("add",), 403),
     ("get", SALES, ""): (("view", "change"), 403),
     ("put", SALES, ""): (("change",), 403),
-    ("put", f"{EMBEDS}new/", "scope"): (("add",), 403),
+    ("put", f"{EMBEDS}new/", "embed"): (("add",), 403),
     ("patch", SALES, ""): (("change",), 403),
     ("delete", SALES, ""): (("delete",), 403),
     ("post", f"{SALES}rotate/", ""): (("change",), 403),
@@ -50,23 +51,16 @@ WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
 
 
 class Tenants(AccessPolicy):
-    """People know of the embeds alone whose slug begins with their last name."""
+    """Users reach only the embeds whose slug begins with their last name."""
 
     def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:  # type: ignore[override]
         return embeds.filter(slug__startswith=user.last_name)
 
 
-BODIES: dict[str, dict[str, str]] = {
-    "": {},
-    "slug": {"slug": "support", "name": "Support"},
-    "scope": {"name": "New", "scope_type": "project"},
-}
-
-
 def send(client: APIClient, call: tuple[str, str, str]) -> Any:
     method, url, body = call
-    sent = BODIES[body]
-    return getattr(client, method)(url, sent)
+    embed = {"slug": "support", "name": "Support", "scope_type": "project"}
+    return getattr(client, method)(url, embed if body else {})
 
 
 def codename(right: str) -> str:
@@ -75,11 +69,11 @@ def codename(right: str) -> str:
 
 @pytest.fixture
 def for_all(kapso_sandbox: Sandbox) -> InboxEmbed:
-    """An embed that all with the permission may open."""
+    """Create an embed that every user with the permission may open."""
     return create_embed(slug="sales", name="Sales inbox")
 
 
-def test_the_walk_goes_to_every_endpoint() -> None:
+def test_every_endpoint_is_in_the_table() -> None:
     resolver = get_resolver("tests.api.urls")
     walked = {(method, resolver.resolve(url).url_name) for method, url, _ in WALK}
     known = {
@@ -93,7 +87,7 @@ def test_the_walk_goes_to_every_endpoint() -> None:
 
 @pytest.mark.table
 @pytest.mark.parametrize("call", WALK, ids=" ".join)
-def test_any_of_the_rights_is_enough_and_nothing_is_done_without(
+def test_any_of_the_rights_is_enough_and_without_one_nothing_is_done(
     call: tuple[str, str, str],
     for_all: InboxEmbed,
     kapso_sandbox: Sandbox,
@@ -104,9 +98,8 @@ def test_any_of_the_rights_is_enough_and_nothing_is_done_without(
     names = [codename(right) for right in needed]
     others = [name for name in ALL if name not in names]
     if call[0] == "put" and call[1].endswith("new/"):
-        others.remove(
-            "change_inboxembed"
-        )  # one of the two lets the address be looked at: see below
+        # With it the address is found, and the answer is a 404: see below.
+        others.remove("change_inboxembed")
     if call[:2] == ("put", SALES):
         others.remove("add_inboxembed")
     since = len(kapso_sandbox.requests)
@@ -122,12 +115,12 @@ def test_any_of_the_rights_is_enough_and_nothing_is_done_without(
 
 @pytest.mark.table
 @pytest.mark.parametrize("call", WALK, ids=" ".join)
-def test_nobody_gets_nothing(
+def test_anonymous_requests_are_refused(
     call: tuple[str, str, str], for_all: InboxEmbed, make_manager: Callable[..., User]
 ) -> None:
     client = APIClient()
     response = send(client, call)
-    # As REST framework has it: the first authentication, the session's, knows no challenge.
+    # REST framework answers 403: its first authentication, by session, has no challenge.
     assert (response.status_code, error(response)["code"]) == (403, "not_authenticated")
     client.credentials(HTTP_AUTHORIZATION="Basic bW9uYTp3cm9uZw==")
     response = send(client, call)
@@ -138,7 +131,7 @@ ABOUT_ONE = [call for call in WALK if "/sales/" in call[1] and call[:2] != ("put
 
 
 @pytest.mark.parametrize("call", ABOUT_ONE, ids=" ".join)
-def test_what_is_not_there_and_what_is_out_of_reach_look_the_same(
+def test_an_embed_out_of_reach_looks_like_one_that_does_not_exist(
     call: tuple[str, str, str],
     for_all: InboxEmbed,
     kapso_sandbox: Sandbox,
@@ -162,7 +155,7 @@ def policy(kind: type[AccessPolicy]) -> override_settings:
     )
 
 
-def test_put_tells_of_what_is_out_of_reach_what_a_creation_tells(
+def test_put_of_an_embed_out_of_reach_is_answered_as_a_creation_of_it(
     for_all: InboxEmbed,
     kapso_sandbox: Sandbox,
     ask: Callable[[User], APIClient],
@@ -171,9 +164,10 @@ def test_put_tells_of_what_is_out_of_reach_what_a_creation_tells(
     client = ask(make_manager("acme", *ALL, last_name="acme"))
     changer = ask(make_manager("changer", "change_inboxembed", last_name="acme"))
     with policy(Tenants):
-        response = client.put(SALES, {"name": "Mine", "scope_type": "project"})
+        mine = {"name": "Mine", "scope_type": "project"}
+        response = client.put(SALES, mine)
         assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
-        response = changer.put(SALES, {"name": "Mine"})
+        response = changer.put(SALES, mine)
         assert (response.status_code, error(response)["code"]) == (404, "not_found")
     for_all.refresh_from_db()
     assert for_all.name == "Sales inbox"
@@ -193,7 +187,7 @@ def test_nobody_takes_over_a_failed_embed_that_is_out_of_their_reach(
         assert sales.post(EMBEDS, {"slug": "sales", "name": "Sales"}).status_code == 201
 
 
-def test_a_list_holds_what_is_within_reach_and_a_sync_takes_the_reach_of_all(
+def test_a_list_holds_what_is_within_reach_and_a_sync_requires_all_embeds_to_be(
     for_all: InboxEmbed, ask: Callable[[User], APIClient], make_manager: Callable[..., User]
 ) -> None:
     client = ask(make_manager("acme", *ALL, last_name="acme"))
@@ -203,7 +197,7 @@ def test_a_list_holds_what_is_within_reach_and_a_sync_takes_the_reach_of_all(
         assert client.post(f"{EMBEDS}sync/").status_code == 403
 
 
-def test_whoever_sees_an_embed_and_may_not_change_this_one_is_told_so(
+def test_a_user_who_may_only_view_an_embed_is_forbidden_to_change_it(
     for_all: InboxEmbed, api: APIClient
 ) -> None:
     with policy(LooksOnly):
@@ -214,7 +208,7 @@ def test_whoever_sees_an_embed_and_may_not_change_this_one_is_told_so(
 
 
 class LooksOnly(AccessPolicy):
-    """Some embeds can be looked at, and changed by nobody."""
+    """Everybody may view the embed `sales`, and nobody may change it."""
 
     def manageable(self, user: Any, embeds: QuerySet[InboxEmbed], action: str) -> Any:
         allowed = super().manageable(user, embeds, action)

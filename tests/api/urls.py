@@ -1,4 +1,4 @@
-"""The API alone, at the address that the documents give it: what the golden schema is made of."""
+"""The API alone, at the address in the documents. The golden schema is generated from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A host that has the API below an argument and inside a namespace of its own."""
+"""A host that includes the API below an argument and in a namespace of its own."""
 
 from __future__ import annotations
 
