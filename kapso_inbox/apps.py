@@ -1,3 +1,5 @@
+"""The app's configuration."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,22 +16,22 @@ class KapsoInboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        """Register the system checks and the receivers of Django's signals."""
+        # Not at import: models can be imported once all apps are loaded.
         from .checks import check_settings, check_urls
-        from .models import AccessLink, InboxEmbed
-        from .models.embeds import note_restriction
-        from .models.links import refuse_to_delete_live_links
+        from .models import embeds, links
 
         checks.register(check_settings, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
         checks.register(check_deployment, "kapso_inbox", deploy=True)
         pre_delete.connect(
-            refuse_to_delete_live_links,
-            sender=AccessLink,
+            links.refuse_to_delete_live_links,
+            sender=links.AccessLink,
             dispatch_uid="kapso_inbox.refuse_to_delete_live_links",
         )
         m2m_changed.connect(
-            note_restriction,
-            sender=InboxEmbed.groups.through,
+            embeds.note_restriction,
+            sender=embeds.InboxEmbed.groups.through,
             dispatch_uid="kapso_inbox.note_restriction",
         )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.db import DatabaseError
 from django.utils.functional import Promise
@@ -31,8 +30,7 @@ from .lifecycle import (
 RETRY_AFTER = 60
 
 
-@dataclass(frozen=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What one class of errors means.
 
     The texts are templates: `fill_in` puts in what is known of the error itself.
@@ -78,8 +76,7 @@ _REFUSED_KEY = Meaning(
     ),
 )
 
-_REFUSED_BY_CLOUDFLARE = replace(
-    _REFUSED_KEY,
+_REFUSED_BY_CLOUDFLARE = _REFUSED_KEY._replace(
     finding="refused-by-cloudflare",
     found=_("Cloudflare, which stands in front of Kapso, refused the request (%(code)s)."),
     hint=_(

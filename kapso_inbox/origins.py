@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 #: Patterns are compiled at their first use: a host's start-up need not wait for them.
@@ -18,8 +18,7 @@ _SOURCE = (
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """The origin of some pages. An unknown part is ""."""
 
     host: str

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -55,8 +54,7 @@ FIXES: Mapping[str, tuple[str, ...]] = {
 LEVELS = ("error", "warning", "info")
 
 
-@dataclass(frozen=True)
-class Button:
+class Button(NamedTuple):
     """A button beside a finding.
 
     Attributes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError
@@ -29,8 +28,7 @@ _State = AccessLink.State
 _REVOKED = "revoked"
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What a verb did to one embed.
 
     Attributes:
@@ -328,8 +326,7 @@ def is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """An embed as the administrator saw it when they decided; the form carries it as a string.
 
     Attributes:
