@@ -229,9 +229,13 @@ def test_a_template_has_the_blocks_that_its_row_names() -> None:
             common = found
 
 
-def test_every_part_that_the_architecture_names_is_there() -> None:
-    named = re.findall(r"[\w/]+(?:\.py|/)", " ".join(rows("architecture.md", "part")))
-    assert [part for part in named if not list(PACKAGE.rglob(part.rstrip("/")))] == []
+def test_every_part_and_file_that_the_architecture_names_is_there() -> None:
+    parts = re.findall(r"[\w/]+(?:\.py|/)", " ".join(rows("architecture.md", "part")))
+    walk = str(rows("architecture.md", "to change").values())
+    files = re.findall(r"[\w/]+\.(?:py|html)", walk)
+    assert [part for part in parts if not list(PACKAGE.rglob(part.rstrip("/")))] == []
+    assert len(files) > 10
+    assert [file for file in files if not (PACKAGE / file).exists()] == []
 
 
 def anchors(path: Path) -> set[str]:
