@@ -178,6 +178,14 @@ def test_the_default_project_may_be_given_like_the_others() -> None:
         assert list(check_settings()) == []
 
 
+def test_the_default_project_may_have_an_address_of_its_own_beside_the_shorthand() -> None:
+    own = {"BASE_URL": "https://own.example/v1"}
+    with configured(PROJECTS={"default": own}):
+        assert conf.project().base_url == "https://own.example/v1"
+        assert conf.project().api_key == KEY
+        assert check_settings() == []
+
+
 def test_the_default_project_given_twice_is_listed_once_and_refused_by_the_check() -> None:
     with configured(PROJECTS={"default": {"API_KEY": "other"}}):
         assert conf.project_aliases() == ["default"]
