@@ -179,7 +179,7 @@ def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:
 
 def _field(name: str) -> Field[Any, Any]:
     field = InboxEmbed._meta.get_field(name)
-    assert isinstance(field, Field)  # noqa: S101 (for the type checker: none of ours is a relation)
+    assert isinstance(field, Field)  # noqa: S101 (for the type checker: no setting is a relation)
     return field
 
 
@@ -197,8 +197,8 @@ def _clean_one(name: str, value: Any) -> Any:
     return check(value) if check else value
 
 
-def _clean_groups(value: Iterable[Group]) -> list[Group]:
-    groups = list(value)
+def _clean_groups(value: Any) -> list[Group]:
+    groups = list(value) if isinstance(value, Iterable) else [value]
     if not all(isinstance(group, Group) for group in groups):
         raise ValidationError(
             _("Give the groups as Group objects, such as Group.objects.get(name=…), not by name.")

@@ -1,4 +1,4 @@
-"""What the columns of the models may hold, in words that people read."""
+"""The choices of the models, with the labels that people read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Language(TextChoices):
 
 
 class Outcome(TextChoices):
-    """How an attempt to open an inbox ended. Every one but OPENED is a page of ours."""
+    """How an attempt to open an inbox ended. Every outcome but OPENED shows a page instead."""
 
     OPENED = "opened", pgettext_lazy("inbox", "Opened")
     NOT_IN_FRAME = "not_in_frame", _("Not asked for by a frame of this site")
@@ -48,7 +48,7 @@ class Outcome(TextChoices):
 
 
 class Condition(TextChoices):
-    """What an administrator wants to know of an embed at a glance."""
+    """The state of an embed, as lists and programs show it."""
 
     WORKS = "works", _("Works")
     EXPIRES_SOON = "expires_soon", _("Expires soon")

@@ -79,7 +79,7 @@ def test_the_error_about_a_misspelt_setting_suggests_the_right_one(embed: InboxE
         update_embed(embed, allowed_origin=["https://crm.example.com"])  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("groups", ["Sales", ["Sales"], [1], [None]])
+@pytest.mark.parametrize("groups", ["Sales", ["Sales"], [1], [None], None, 1])
 def test_groups_given_by_name_are_refused_with_an_explanation(
     kapso_sandbox: Sandbox, embed: InboxEmbed, groups: Any
 ) -> None:
