@@ -94,6 +94,39 @@ def test_an_import_against_the_rows_is_found_anywhere_in_a_file() -> None:
     ]
 
 
+def test_no_file_imports_itself_through_others() -> None:
+    names = {dotted(path): path for path in FILES}
+    imported = {
+        path: {names[one] for one in files_in(imports_of(path, tree), set(names))} - {path}
+        for path, tree in FILES.items()
+    }
+    done: set[Path] = set()
+
+    def follow(path: Path, way: tuple[Path, ...]) -> None:
+        assert path not in way, " -> ".join(map(dotted, (*way, path)))
+        if path not in done:
+            for other in imported[path]:
+                follow(other, (*way, path))
+            done.add(path)
+
+    for path in FILES:
+        follow(path, ())
+
+
+def dotted(path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def files_in(names: Iterable[str], known: set[str]) -> Iterator[str]:
+    """Yield the modules that dotted names are in: the names themselves, or what they are of."""
+    for name in names:
+        if name in known:
+            yield name
+        elif name.rpartition(".")[0] in known:
+            yield name.rpartition(".")[0]
+
+
 def test_only_the_sandbox_command_imports_the_sandbox() -> None:
     importers = {
         str(path.relative_to(PACKAGE))

@@ -163,13 +163,6 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         """Return whose conversations the embed shows."""
         return descriptions.describe_scope(embed)
 
-    @admin.display(description=gettext_lazy("state"), ordering="condition")
-    def state(self, embed: InboxEmbed) -> str:
-        """Return the embed's state, in words and colour."""
-        value = descriptions.condition_of(embed).value
-        text = descriptions.describe_state(embed)
-        return format_html('<span class="kapso-state kapso-state--{}">{}</span>', value, text)
-
     @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
     def expires(self, embed: InboxEmbed) -> str:
         """Return when the embed expires."""

@@ -16,12 +16,12 @@ from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
+from .policy import PolicyModelAdmin
 from .verbs import VERBS
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding
 
-    from .embeds import InboxEmbedAdmin
 
 #: Buttons that are not verbs: to the embed's form, to the form of a new embed, to a sync.
 CHANGE, ADD, SYNC = "change", "add", "sync"
@@ -87,7 +87,7 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
             yield Button(name, str(VERBS[name].label), VERBS[name].permission)
 
 
-def health_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpResponse:
+def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Show what is wrong, and what to press."""
     if not model_admin.has_view_permission(request):
         raise PermissionDenied
@@ -124,7 +124,7 @@ def health_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpRespo
     return render_page(model_admin, request, "health", title=_("Health"), wrong=wrong, fine=fine)
 
 
-def sync_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpResponse:
+def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Compare a whole Kapso project with what is stored, as `kapso_sync` does."""
     alias = request.POST.get("project", "")
     if request.method != "POST" or alias not in conf.project_aliases():
@@ -153,7 +153,7 @@ def sync_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpRespons
     return back
 
 
-def _findings(model_admin: InboxEmbedAdmin, request: HttpRequest) -> list[Finding]:
+def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Finding]:
     """Return the findings that the user may see.
 
     Findings about no embed, such as those about a whole project, are only for users who may see
@@ -169,7 +169,7 @@ def _findings(model_admin: InboxEmbedAdmin, request: HttpRequest) -> list[Findin
     )
 
 
-def _button_url(model_admin: InboxEmbedAdmin, verb: str, embed: InboxEmbed | None) -> str:
+def _button_url(model_admin: PolicyModelAdmin, verb: str, embed: InboxEmbed | None) -> str:
     if embed is None:
         return page_url(model_admin, verb)
     if verb == CHANGE:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf, lookups, refusals
 
-if TYPE_CHECKING:
-    from .embeds import InboxEmbedAdmin
+from .policy import PolicyModelAdmin
 
 #: Characters of a search that are looked at.
 MAX_QUERY = 100
 
 
-def lookup_view(model_admin: InboxEmbedAdmin, request: HttpRequest) -> HttpResponse:
+def lookup_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Answer a search in one of Kapso's lists with one page of choices, as JSON.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -12,13 +12,11 @@ from django.urls import reverse
 from kapso_inbox.models import InboxEmbed
 
 from .descriptions import describe_links
+from .policy import PolicyModelAdmin
 from .verbs import VERBS
 
-if TYPE_CHECKING:
-    from .embeds import InboxEmbedAdmin
 
-
-def page_url(model_admin: InboxEmbedAdmin, name: str, *args: Any, **query: str) -> str:
+def page_url(model_admin: PolicyModelAdmin, name: str, *args: Any, **query: str) -> str:
     """Return the address of a page of embeds, on the admin site of this ModelAdmin.
 
     Args:
@@ -34,7 +32,7 @@ def page_url(model_admin: InboxEmbedAdmin, name: str, *args: Any, **query: str) 
 
 
 def redirect_to_embed(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, embed: InboxEmbed, name: str
+    model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, name: str
 ) -> HttpResponse:
     """Redirect to a page of an embed, or to the index if the user may add but not look."""
     if model_admin.has_view_permission(request, embed):
@@ -43,7 +41,7 @@ def redirect_to_embed(
 
 
 def render_page(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, name: str, **context: Any
+    model_admin: PolicyModelAdmin, request: HttpRequest, name: str, **context: Any
 ) -> HttpResponse:
     """Render one of our own pages inside the admin site's frame.
 
@@ -67,7 +65,7 @@ def render_page(
 
 
 def panel_of(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, embed: InboxEmbed
+    model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed
 ) -> dict[str, Any]:
     """Return what stands above an embed's form and its preview.
 

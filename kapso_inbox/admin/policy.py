@@ -1,4 +1,4 @@
-"""A ModelAdmin whose permissions and querysets are those of the access policy."""
+"""What the pages of embeds need of their ModelAdmin: permissions, querysets, and the state."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from django.contrib.auth.models import Group
 from django.db import router
 from django.db.models import Prefetch
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy
 
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 from kapso_inbox.transactions import database
+
+from .descriptions import condition_of, describe_state
 
 if TYPE_CHECKING:
     EmbedModelAdmin = admin.ModelAdmin[InboxEmbed]
@@ -23,7 +27,8 @@ else:
 class PolicyModelAdmin(EmbedModelAdmin):
     """A ModelAdmin for embeds that asks the access policy who may see and do what.
 
-    Where no single embed is meant, Django's permissions decide.
+    If no single embed is meant, Django's permissions decide. `InboxEmbedAdmin` is its subclass; the
+    modules of our own pages know only this base, so that they can be imported by that one.
     """
 
     def get_queryset(self, request: HttpRequest) -> InboxEmbedQuerySet:
@@ -81,3 +86,10 @@ class PolicyModelAdmin(EmbedModelAdmin):
     def _database(self, request: HttpRequest) -> str:
         """Return the database to read: a replica may not have what a POST is about to change."""
         return database() if request.method == "POST" else router.db_for_read(InboxEmbed)
+
+    @admin.display(description=gettext_lazy("state"), ordering="condition")
+    def state(self, embed: InboxEmbed) -> str:
+        """Return the embed's state, in words and colour."""
+        value = condition_of(embed).value
+        text = describe_state(embed)
+        return format_html('<span class="kapso-state kapso-state--{}">{}</span>', value, text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,13 +11,11 @@ from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
 from .pages import panel_of, render_page
-
-if TYPE_CHECKING:
-    from .embeds import InboxEmbedAdmin
+from .policy import PolicyModelAdmin
 
 
 def preview_view(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, object_id: str
+    model_admin: PolicyModelAdmin, request: HttpRequest, object_id: str
 ) -> HttpResponse:
     """Show an embed as its readers see it.
 

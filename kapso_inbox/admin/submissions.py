@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.options import TO_FIELD_VAR
@@ -28,10 +28,8 @@ from kapso_inbox.transactions import database
 
 from .forms import DAYS, AddEmbedForm, ChangeEmbedForm, origin_warnings
 from .pages import redirect_to_embed
+from .policy import PolicyModelAdmin
 from .verbs import VERBS
-
-if TYPE_CHECKING:
-    from .embeds import InboxEmbedAdmin
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +38,7 @@ SECOND_PRESS = timedelta(minutes=2)
 
 
 def submit_form(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, object_id: str | None
+    model_admin: PolicyModelAdmin, request: HttpRequest, object_id: str | None
 ) -> HttpResponse | None:
     """Add or change an embed as the submitted form says.
 
@@ -80,7 +78,7 @@ def submit_form(
 
 
 def submit_deletion(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, object_id: str
+    model_admin: PolicyModelAdmin, request: HttpRequest, object_id: str
 ) -> HttpResponse | None:
     """Delete an embed, if the request confirms it and nothing prevents it.
 
@@ -122,7 +120,7 @@ def _refuse(request: HttpRequest, refusal: ValidationError) -> None:
     request._kapso_inbox_refusal = refusal  # type: ignore[attr-defined]
 
 
-def _add(model_admin: InboxEmbedAdmin, request: HttpRequest, form: AddEmbedForm) -> HttpResponse:
+def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm) -> HttpResponse:
     wanted = form.cleaned_settings()
     try:
         if not access.may_take(request.user, wanted["slug"]):
@@ -155,7 +153,7 @@ def _add(model_admin: InboxEmbedAdmin, request: HttpRequest, form: AddEmbedForm)
 
 
 def _change(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, embed: InboxEmbed, form: ChangeEmbedForm
+    model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, form: ChangeEmbedForm
 ) -> HttpResponse:
     embed = lifecycle.update_embed(embed, actor=request.user, **form.changes())
     if form.has_changed():
@@ -166,7 +164,7 @@ def _change(
 
 
 def _log_addition(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, embed: InboxEmbed, form: AddEmbedForm
+    model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, form: AddEmbedForm
 ) -> None:
     message = model_admin.construct_change_message(request, form, [], True)
     model_admin.log_addition(request, embed, message)
@@ -213,7 +211,7 @@ def _forget(slug: str, request: HttpRequest) -> None:
 
 
 def _report_uncertain(
-    model_admin: InboxEmbedAdmin,
+    model_admin: PolicyModelAdmin,
     request: HttpRequest,
     embed: InboxEmbed,
     error: UncertainError | DatabaseError,
@@ -225,7 +223,9 @@ def _report_uncertain(
     return redirect_to_embed(model_admin, request, embed, "change")
 
 
-def _warn_of_origins(model_admin: InboxEmbedAdmin, request: HttpRequest, embed: InboxEmbed) -> None:
+def _warn_of_origins(
+    model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed
+) -> None:
     warnings = origin_warnings()
     if not embed.allowed_origins:
         model_admin.message_user(request, warnings["none"], messages.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -17,10 +17,8 @@ from django.utils.translation import ngettext
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from .pages import page_url, render_page
+from .policy import PolicyModelAdmin
 from .verbs import VERBS, Result, Target, Verb, carry_out, is_id
-
-if TYPE_CHECKING:
-    from .embeds import InboxEmbedAdmin
 
 #: How many embeds a verb is applied to in one request: each takes one or more requests to Kapso.
 MAX_EMBEDS = 100
@@ -30,7 +28,7 @@ TIME_LIMIT = 20
 
 
 def confirm_view(
-    model_admin: InboxEmbedAdmin,
+    model_admin: PolicyModelAdmin,
     request: HttpRequest,
     verb: Verb,
     embeds: InboxEmbedQuerySet,
@@ -76,7 +74,7 @@ def confirm_view(
     )
 
 
-def verb_view(model_admin: InboxEmbedAdmin, request: HttpRequest, name: str) -> HttpResponse:
+def verb_view(model_admin: PolicyModelAdmin, request: HttpRequest, name: str) -> HttpResponse:
     """Ask for a confirmation; once it is given, apply the verb and show what became of each embed.
 
     The results are in the response itself. Loading it again is harmless: each embed is sent with
@@ -129,7 +127,7 @@ def verb_view(model_admin: InboxEmbedAdmin, request: HttpRequest, name: str) -> 
 
 
 def _apply(
-    model_admin: InboxEmbedAdmin,
+    model_admin: PolicyModelAdmin,
     request: HttpRequest,
     verb: Verb,
     targets: Iterable[Target],
@@ -165,7 +163,7 @@ def _apply(
 
 
 def _manageable_ids(
-    model_admin: InboxEmbedAdmin, request: HttpRequest, verb: Verb, embeds: Iterable[InboxEmbed]
+    model_admin: PolicyModelAdmin, request: HttpRequest, verb: Verb, embeds: Iterable[InboxEmbed]
 ) -> set[int]:
     """Return the primary keys of the embeds to which the user may apply the verb."""
     ids = [embed.pk for embed in embeds]
