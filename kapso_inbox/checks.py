@@ -141,6 +141,7 @@ def _check_projects() -> Iterator[CheckMessage]:
         return
     for alias, own in projects.items():
         setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
+        shorthand = conf.value("API_KEY") if alias == conf.DEFAULT_PROJECT else None
         if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
             yield _wrong(
                 setting,
@@ -149,20 +150,16 @@ def _check_projects() -> Iterator[CheckMessage]:
             )
         elif not isinstance(own, Mapping) or set(own) - set(conf.PROJECT_KEYS):
             yield _wrong(setting, "E006", hint)
-        elif alias == conf.DEFAULT_PROJECT and conf.value("API_KEY") and "API_KEY" in own:
+        elif shorthand and "API_KEY" in own:
             twice = 'KAPSO_INBOX["API_KEY"] is a shorthand for this key. Keep one of the two.'
             yield _wrong(f'{setting}["API_KEY"]', "E006", twice)
-        elif not _is_api_key({"API_KEY": _shorthand_key(alias), **own}["API_KEY"]):
+        elif not _is_api_key(own.get("API_KEY", shorthand)):
             yield _wrong(f'{setting}["API_KEY"]', "E002", _API_KEY_HINT)
         else:
             for name in ("BASE_URL", "INBOX_ORIGINS"):
                 number, is_right, rule_hint = _RULES[name]
                 if name in own and not is_right(own[name]):
                     yield _wrong(f'{setting}["{name}"]', number, rule_hint)
-
-
-def _shorthand_key(alias: str) -> Any:
-    return conf.value("API_KEY") if alias == conf.DEFAULT_PROJECT else None
 
 
 def _is_api_key(value: Any) -> bool:
