@@ -56,8 +56,12 @@ class Project:
 
     @property
     def key_fingerprint(self) -> str:
-        """Return 12 hexadecimal digits that tell this API key from others, and reveal nothing."""
-        return hashlib.sha256(self.api_key.encode()).hexdigest()[:12]
+        """Return 12 hexadecimal digits that tell this API key at this address from others.
+
+        They reveal nothing. The same key at another address may be one of another Kapso.
+        """
+        address = str(self.base_url).rstrip("/")
+        return hashlib.sha256(f"{self.api_key} {address}".encode()).hexdigest()[:12]
 
     @sensitive_variables()
     def client(self, **options: Any) -> KapsoClient:

@@ -24,6 +24,7 @@ STATUS = {
     Outcome.REVOKED: 410,
     Outcome.EXPIRED: 410,
     Outcome.SECRET_LOST: 503,
+    Outcome.DIFFERENT: 503,
     Outcome.NOT_RECORDED: 503,
     Outcome.BAD_TICKET: 403,
     Outcome.WRONG_ORIGIN: 403,
@@ -37,6 +38,7 @@ _FIXED_IN_ADMIN = frozenset(
         Outcome.REVOKED,
         Outcome.EXPIRED,
         Outcome.SECRET_LOST,
+        Outcome.DIFFERENT,
         Outcome.WRONG_ORIGIN,
     }
 )

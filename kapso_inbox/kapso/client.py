@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from .errors import UncertainError
@@ -67,6 +67,20 @@ class KapsoClient:
         return self._transport.received
 
 
+class _Page(NamedTuple):
+    """A page of a list.
+
+    Attributes:
+        objects: what is on it.
+        pages: the number of pages of the whole list, or None if Kapso omits it.
+        total: the number of objects in the whole list, or 0 if Kapso omits it.
+    """
+
+    objects: Sequence[Mapping[str, Any]]
+    pages: int | None
+    total: int
+
+
 class Listing(Generic[T]):
     """One of Kapso's lists, read page by page."""
 
@@ -101,20 +115,28 @@ class Listing(Generic[T]):
         """Iterate over the pages, each a list of objects. Otherwise the same as `list`."""
         number = 1
         previous: Sequence[Any] | None = None
+        listed, least = 0, 0
         while True:
-            objects, total = self._get(number, filters)
+            objects, last, total = self._get(number, filters)
             # Pages are compared by ids: other values can change between two answers.
             ids = [item.get(self._key, item) for item in objects]
             if ids == previous:
-                if total is not None:
+                if last is not None:
                     raise UncertainError("Kapso returned the same page of its list twice")
                 # A list that does not give its number of pages ends with an empty page, or has one
                 # page, which it returns for every number.
-                return
+                break
             yield [self._read(item) for item in objects]
-            if number >= total if total is not None else not objects:
-                return
+            # A list that grows while it is read shifts entries to the next page, and counts more.
+            listed += sum(1 for key in ids if key not in (previous or ()))
+            least = min(least, total) if previous is not None else total
+            if number >= last if last is not None else not objects:
+                break
             number, previous = number + 1, ids
+        if listed < least:
+            raise UncertainError(
+                f"Kapso's list has fewer entries ({listed}) than it says itself ({least})"
+            )
 
     def page(self, number: int, **filters: str) -> tuple[Sequence[T], bool]:
         """Return one page, and whether it is known to be the last.
@@ -128,14 +150,12 @@ class Listing(Generic[T]):
         Raises:
             KapsoError: the page could not be read.
         """
-        objects, total = self._get(number, filters)
-        is_last = number >= total if total is not None else len(objects) < PER_PAGE
+        objects, last, _ = self._get(number, filters)
+        is_last = number >= last if last is not None else len(objects) < PER_PAGE
         return [self._read(item) for item in objects], is_last
 
-    def _get(
-        self, number: int, filters: Mapping[str, str]
-    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
-        """Return the objects of a page, and the number of pages or None if Kapso omits it."""
+    def _get(self, number: int, filters: Mapping[str, str]) -> _Page:
+        """Return a page of the list."""
         params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
         answer = self._transport.request(
             "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
@@ -144,7 +164,8 @@ class Listing(Generic[T]):
         returned = _first_integer(meta, "page", "current_page")
         if returned is not None and returned != number:
             raise UncertainError("Kapso returned another page of its list than the one requested")
-        return objects, _first_integer(meta, "total_pages")
+        pages, total = (_first_integer(meta, name) for name in ("total_pages", "total_count"))
+        return _Page(objects, pages, total or 0)
 
 
 class InboxEmbeds(Listing[Embed]):
@@ -153,21 +174,23 @@ class InboxEmbeds(Listing[Embed]):
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, "/inbox_embeds", Embed.from_json)
 
-    def _get(
-        self, number: int, filters: Mapping[str, str]
-    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
+    def _get(self, number: int, filters: Mapping[str, str]) -> _Page:
         # The callers conclude that an embed which is not in the list is gone. An embed without its
         # id must not lead to that.
-        objects, total = super()._get(number, filters)
-        if not all(item.get(self._key) for item in objects):
+        page = super()._get(number, filters)
+        if not all(item.get(self._key) for item in page.objects):
             raise UncertainError(
                 "Kapso's list contains an embed without its id", status=HTTPStatus.OK
             )
-        return objects, total
+        return page
 
     def get(self, embed_id: str) -> Embed:
-        """Return one embed, without its secret."""
-        return _read_embed(self._transport.request("GET", self._path_of(embed_id)))
+        """Return one embed, without its secret.
+
+        Raises:
+            KapsoError: it could not be read, or the answer is about another one.
+        """
+        return _read_embed(self._transport.request("GET", self._path_of(embed_id)), embed_id)
 
     def create(
         self,
@@ -235,7 +258,7 @@ class InboxEmbeds(Listing[Embed]):
         answer = self._transport.request(
             "PATCH", self._path_of(embed_id), payload={"inbox_embed": fields}
         )
-        return _read_embed(answer)
+        return _read_embed(answer, embed_id)
 
     def revoke(self, embed_id: str) -> None:
         """Revoke the embed's link at once. Kapso keeps it in its list as `revoked`.
@@ -257,17 +280,19 @@ def _to_json(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _read_embed(answer: ApiResponse) -> Embed:
+def _read_embed(answer: ApiResponse, expected_id: str = "") -> Embed:
     """Read `{"data": {...}}`.
 
     Raises:
-        UncertainError: there is no object, or it has no id.
+        UncertainError: there is no object, or it has no id, or another one than the expected.
     """
     data = answer.data
     inner = data.get("data") if isinstance(data, dict) else None
     embed = Embed.from_json(inner) if isinstance(inner, dict) else None
     if embed is None or not embed.id:
         raise UncertainError("Kapso's answer contains no embed", status=answer.status)
+    if expected_id and embed.id != expected_id:
+        raise UncertainError("Kapso's answer is about another embed", status=answer.status)
     return embed
 
 

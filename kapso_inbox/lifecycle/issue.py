@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, connections, transaction
+from django.db import Error as DatabaseTrouble
+from django.db import connections, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -78,7 +78,7 @@ def replace_link(
 
 
 def _works(link: AccessLink) -> bool:
-    return link.state == State.ACTIVE or link.recover_secret()
+    return (link.state == State.ACTIVE or link.recover_secret()) and not link.differences
 
 
 @sensitive_variables()
@@ -93,10 +93,11 @@ def issue_link(
         expires_at: when the link expires, in place of the embed's own expiry.
 
     Raises:
-        KapsoError: Kapso refused (the link is `failed`), or its answer is uncertain (`unknown`) or
-            unusable (revoked again).
+        KapsoError: Kapso refused (the link is `failed`), or its answer is uncertain (`unknown`), or
+            what it created is not what was asked for (revoked again).
         BusyError: the embed was revoked meanwhile; what Kapso created was revoked, too.
-        DatabaseError: what Kapso created could not be stored. It was revoked, or the log has it.
+        DatabaseError: what Kapso created could not be stored, or the database did not say whether
+            it was. It was revoked, or the link is `active`, or a sync revokes it; the log says so.
     """
     embed = link.embed
     try:
@@ -115,19 +116,36 @@ def issue_link(
         link.move(state, expected=[State.CREATING], reason=links.reason_of(error))
         logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
         raise
+    if links.with_id(created.embed.id, embed.project).exclude(pk=link.pk).exists():
+        # Its id is not to be believed, and revoking it would end the other link.
+        unusable = _unusable("Kapso answered with the id of another link")
+        link.move(State.UNKNOWN, expected=[State.CREATING], reason=str(unusable))
+        raise unusable
     link.kapso_id = created.embed.id
-    if (
-        origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
-        or len(created.embed_url) > MAX_URL
-    ):
-        unusable = UncertainError(
-            "Kapso answered with an address that INBOX_ORIGINS does not name",
-            status=HTTPStatus.CREATED,
-        )
+    if fault := _fault_in(created, embed):
+        unusable = _unusable(fault)
         _take_back(link, client, str(unusable))
         raise unusable
     _store(link, created, client, expires_at)
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
+
+
+def _fault_in(created: CreatedEmbed, embed: InboxEmbed) -> str:
+    """Return why what Kapso created cannot be used, or "". A value it left out is not compared."""
+    if (
+        origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
+        or len(created.embed_url) > MAX_URL
+    ):
+        return "Kapso answered with an address that INBOX_ORIGINS does not name"
+    if differences := values.differences(embed, created.embed):
+        return f"Kapso created something else than was asked for: {differences}"
+    if values.widens_origins(embed.allowed_origins, created.embed):
+        return "Kapso created a link for more sites than was asked for"
+    return ""
+
+
+def _unusable(text: str) -> UncertainError:
+    return UncertainError(text, status=HTTPStatus.CREATED)
 
 
 @sensitive_variables()
@@ -139,7 +157,7 @@ def _store(
         link.store_url(created.embed_url)
         try:
             wanted = _make_current(link, created.embed, expires_at)
-        except DatabaseError:
+        except DatabaseTrouble:
             connections[database()].close()
             wanted = _make_current(link, created.embed, expires_at)
     except Exception:
@@ -182,8 +200,15 @@ def _make_current(link: AccessLink, answer: Embed, expires_at: datetime | None) 
     return True
 
 
+def _state_on_record(link: AccessLink) -> str | None:
+    """Return the link's state, once a commit that may still be under way has been done."""
+    with transaction.atomic(using=database(), durable=True):
+        links.lock(link.embed)
+        return links.links_of(link.embed).filter(pk=link.pk).values_list("state", flat=True).first()
+
+
 def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
-    """Revoke at Kapso what has no place here. If that fails, the row says so."""
+    """Revoke at Kapso what has no place here, unless the link is the embed's own after all."""
     try:
         on_record = link.move(
             State.REVOKING,
@@ -192,15 +217,30 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
             sealed_url="",
             reason=reason,
         )
-    except DatabaseError:
+    except DatabaseTrouble:
+        connections[database()].close()
         on_record = False
-    if on_record:
-        with suppress(KapsoError):
-            revoke_link(link, client, reason=reason)
+    try:
+        if not on_record and _state_on_record(link) == State.ACTIVE:
+            return  # a commit had been done, and only its answer was lost
+    except DatabaseTrouble:
+        # What the database may hold as active must not be revoked. If it is `creating`, a sync
+        # finds and revokes it.
+        logger.critical(
+            "The database did not say what became of the inbox embed %s at Kapso (reference %s). "
+            "It was not revoked: unless its access link is active, kapso_sync revokes it.",
+            link.kapso_id,
+            link,
+        )
         return
     try:
-        revoke_at_kapso(link, client)
+        if on_record:
+            revoke_link(link, client, reason=reason)
+        else:
+            revoke_at_kapso(link, client)
     except KapsoError as error:
+        if on_record:
+            return  # the row says so
         logger.critical(
             "The inbox embed %s at Kapso (reference %s) works, and could neither be stored here "
             "nor revoked there: %s. Revoke it in Kapso.",

@@ -56,6 +56,11 @@ def links_of(embed: InboxEmbed) -> AccessLinkQuerySet:
     return AccessLink.objects.for_write().filter(embed=embed).select_related("embed")
 
 
+def with_id(kapso_id: str, project: str) -> AccessLinkQuerySet:
+    """Return the links of a project that bear this ID at Kapso: one, if all is well."""
+    return AccessLink.objects.for_write().filter(kapso_id=kapso_id, embed__project=project)
+
+
 def newest_link(embed: InboxEmbed) -> UUID | None:
     """Return the primary key of the embed's latest link, whatever became of it, or None."""
     return links_of(embed).order_by("-created_at", "-pk").values_list("pk", flat=True).first()

@@ -6,17 +6,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import conf, signals
+from kapso_inbox import audit, conf, signals
 from kapso_inbox.exceptions import ConfigurationError
-from kapso_inbox.kapso import KapsoError
+from kapso_inbox.kapso import Embed, KapsoError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.transactions import database
 
 from . import links
-from .values import mirror
+from .values import NARROWING, differences, mirror
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +86,33 @@ def refresh_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     if answer.status == "revoked":
         end_link(link, FOUND_REVOKED, actor=actor)
     elif link.state != State.REVOKING:
-        _save_mirrored(embed, link, mirror(embed, answer))
+        _save_mirrored(embed, link, take_over(embed, link, answer, actor=actor))
     return links.embeds().get(pk=embed.pk)
+
+
+def take_over(
+    embed: InboxEmbed, link: AccessLink, answer: Embed, *, actor: Any = None
+) -> list[str]:
+    """Copy what Kapso answered about a link that works to its embed, which is not saved.
+
+    If the link shows other conversations than it was created for, it says so from now on, and
+    nobody can open it.
+
+    Args:
+        embed: the embed.
+        link: its current link.
+        answer: what Kapso says of that link.
+        actor: who asked, for the audit trail.
+
+    Returns:
+        The names of the embed's fields that have changed.
+    """
+    if link.state == State.UNMANAGED:
+        return mirror(embed, answer, created_here=False)
+    found = differences(embed, answer)
+    if found != link.differences and (found or answer.present.issuperset(NARROWING)):
+        _note_differences(embed, link, found, actor)
+    return mirror(embed, answer)
 
 
 #: Why a link is over without our doing: the signal's `reason`, and the words for the audit trail.
@@ -137,8 +163,22 @@ def _ask_about(embed: InboxEmbed, link: AccessLink) -> bool:
     if answer.status == "revoked":
         end_link(link, FOUND_REVOKED)
         return True
-    _save_mirrored(embed, link, mirror(embed, answer))
+    _save_mirrored(embed, link, take_over(embed, link, answer))
     return True
+
+
+def _note_differences(embed: InboxEmbed, link: AccessLink, found: str, actor: Any) -> None:
+    if found:
+        words = f"At Kapso it shows other conversations than it was created for: {found}."
+    else:
+        words = "At Kapso it shows the conversations that it was created for again."
+    with transaction.atomic(using=database()):
+        links.lock(embed)
+        links.links_of(embed).filter(pk=link.pk).update(differences=found)
+        action = InboxChange.Action.FOUND
+        audit.record_change(action, embed, link=link, actor=actor, details=words)
+    link.differences = found
+    logger.warning("Access link %s of the embed %r: %s", link, embed.slug, words)
 
 
 def _save_mirrored(embed: InboxEmbed, link: AccessLink, changed: Sequence[str]) -> None:

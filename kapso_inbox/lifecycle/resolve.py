@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
-from kapso_inbox.kapso import Embed, KapsoClient
+from kapso_inbox.kapso import Embed, KapsoClient, UncertainError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
 
 from . import links
@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 State = AccessLink.State
 
-#: How long after the first complete list without it an uncertain link must be absent again.
+#: How long after the first complete list without it a link must be absent again.
 ABSENT_AFTER = timedelta(minutes=5)
+#: How many links that exist at Kapso are looked for in its list, to see whether it can be believed.
+_SAMPLE = 20
 
 
 @sensitive_variables()
@@ -45,7 +47,8 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     Raises:
         BusyError: a link of the embed is being created right now.
         InsideTransactionError: the call is inside a transaction; nothing was done.
-        KapsoError: Kapso could not be asked, or did not revoke what was found.
+        KapsoError: Kapso could not be asked, its list cannot be believed, or it did not revoke
+            what was found.
     """
     links.refuse_inside_transaction()
     embed = links.embeds().get(pk=embed.pk)
@@ -54,7 +57,7 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
         return embed
     client = conf.project(embed.project).client()
     uncertain = [link for link in unsettled if is_uncertain(link)]
-    found = _find_by_reference(client, {link.reference for link in uncertain})
+    found = _find_by_reference(client, embed.project, {link.reference for link in uncertain})
     for link in uncertain:
         proven = is_known_to_current_key(link)
         settle(link, found.get(link.reference), proven=proven, actor=actor)
@@ -83,8 +86,9 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         proven: whether the list is that of the project in which the link was asked for.
         actor: the user who asks for it, for the audit trail.
     """
-    now = timezone.now()
-    known = {"kapso_id": found.id} if found is not None else {}
+    if found is not None and is_of_another(link, found):
+        found = None
+    known = {"kapso_id": found.id, "absent_at": None} if found is not None else {}
     if found is not None and found.status == "revoked":
         state, reason = State.REVOKED, ""
     elif found is not None:
@@ -93,12 +97,7 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         reason = "Only the API key that was used to create it can say what became of it."
         AccessLink.objects.for_write().filter(pk=link.pk).update(reason=reason)
         return
-    elif link.absent_at is None:
-        link.absent_at = now
-        unmarked = AccessLink.objects.for_write().filter(pk=link.pk, absent_at=None)
-        unmarked.update(absent_at=now)
-        return
-    elif now - link.absent_at < ABSENT_AFTER:
+    elif not is_absent_again(link):
         return
     else:
         state, reason = State.FAILED, "Kapso's whole list lacked it twice: it was never created."
@@ -109,15 +108,57 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         logger.info("Access link %s is settled: %s.", link, link.state)
 
 
-def _find_by_reference(client: KapsoClient, wanted: Collection[str]) -> dict[str, Embed]:
-    """Return the embeds at Kapso that bear these references. Reads no further than it must."""
+def is_absent_again(link: AccessLink) -> bool:
+    """Note that Kapso's whole list lacks a link; return whether one did so some minutes ago, too.
+
+    One list proves nothing: Kapso's answers can be wrong for a minute, and what is concluded from
+    them cannot be taken back.
+
+    Args:
+        link: a link that has not been in a list of Kapso's since it was first absent.
+    """
+    now = timezone.now()
+    if link.absent_at is None:
+        link.absent_at = now
+        unmarked = AccessLink.objects.for_write().filter(pk=link.pk, absent_at=None)
+        unmarked.update(absent_at=now)
+        return False
+    return now - link.absent_at >= ABSENT_AFTER
+
+
+def is_of_another(link: AccessLink, found: Embed) -> bool:
+    """Return whether an embed at Kapso is another link's, although it bears this one's name."""
+    others = links.with_id(found.id, link.embed.project).exclude(pk=link.pk)
+    return others.exists()
+
+
+def _find_by_reference(
+    client: KapsoClient, project: str, wanted: Collection[str]
+) -> dict[str, Embed]:
+    """Return the embeds at Kapso that bear these references. Reads no further than it must.
+
+    Raises:
+        UncertainError: the list lacks most of the links that it should hold, so it proves nothing.
+        KapsoError: the list could not be read.
+    """
     found: dict[str, Embed] = {}
-    if wanted:
-        for remote in client.inbox_embeds.list():
-            reference = reference_in(remote.name)
-            if reference in wanted:
-                # The most recent comes first, and an older one of that reference is not it.
-                found.setdefault(reference, remote)
-                if len(found) == len(wanted):
-                    break
+    if not wanted:
+        return found
+    at_kapso = AccessLink.objects.for_write().filter(
+        embed__project=project, state__in=AccessLink.AT_KAPSO, absent_at=None
+    )
+    newest = (
+        at_kapso.exclude(kapso_id="").order_by("-created_at").values_list("kapso_id", flat=True)
+    )
+    missing = sample = set(newest[:_SAMPLE])
+    for remote in client.inbox_embeds.list():
+        missing = missing - {remote.id}
+        reference = reference_in(remote.name)
+        if reference in wanted:
+            # The most recent comes first, and an older one of that reference is not it.
+            found.setdefault(reference, remote)
+            if len(found) == len(wanted):
+                return found
+    if 2 * len(missing) > len(sample):
+        raise UncertainError("Kapso's list lacks most of the links that it should hold")
     return found

@@ -51,7 +51,7 @@ def update_embed(
             changed here; try again.
         InsideTransactionError: the call is inside a transaction; nothing was done.
         KapsoError: Kapso refused, or it is uncertain whether it took the change. Nothing was
-            changed here.
+            changed here. The next sync mirrors what Kapso has.
     """
     values.refuse_unknown("update_embed", changes, values.EmbedChanges)
     links.refuse_inside_transaction()
@@ -159,7 +159,10 @@ def _patch(link: AccessLink, embed: InboxEmbed, changes: Mapping[str, Any]) -> E
     if "name" in wire:
         wire["name"] = link.name_for_kapso(changes["name"])
     try:
-        return client.inbox_embeds.update(link.kapso_id, wire)
+        answer = client.inbox_embeds.update(link.kapso_id, wire)
+        if values.widens_origins(changes.get("allowed_origins", ()), answer):
+            raise UncertainError("Kapso lets more sites show the inbox than it was asked to")
+        return answer
     except UncertainError as uncertain:
         try:
             answer = client.inbox_embeds.get(link.kapso_id)

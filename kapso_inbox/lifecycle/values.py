@@ -28,15 +28,12 @@ MUTABLE = ("name", "allowed_origins", "default_mode", "language", "expires_at")
 FIXED = ("project", "scope_type", "scope_id", "assigned_user_id")
 LOCAL = ("slug", "groups", "personal_to")
 
-_MIRRORED = (
-    *MUTABLE,
-    "scope_type",
-    "scope_id",
-    "scope_name",
-    "assigned_user_id",
-    "assigned_user_name",
-    "last_used_at",
-)
+#: What is mirrored of every embed, and what besides if its conversations are those that this app
+#: asked for, or if it was created elsewhere.
+_MIRRORED = (*MUTABLE, "last_used_at")
+_MIRRORED_NAMES = ("scope_name", "assigned_user_name")
+#: What decides whose conversations a link shows. Kapso cannot change it.
+NARROWING = ("scope_type", "scope_id", "assigned_user_id")
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCOPE_KEYS = {"scope_type", "scope_id"}
 
@@ -134,23 +131,72 @@ def for_kapso(value: Any) -> Any:
     return value
 
 
-def mirror(embed: InboxEmbed, answer: Embed) -> list[str]:
+def mirror(embed: InboxEmbed, answer: Embed, *, created_here: bool = True) -> list[str]:
     """Copy what Kapso answered to an embed. A field that the answer lacks changes nothing.
+
+    Whose conversations an embed shows is decided when it is created here, and is never taken from
+    Kapso: see `differences`.
 
     Args:
         embed: the embed, which is not saved.
         answer: what Kapso says of the embed's current link.
+        created_here: whether this app created the link.
 
     Returns:
         The names of the fields that have changed.
     """
-    return [name for name in _MIRRORED if _take_over(embed, answer, name)]
+    names: tuple[str, ...] = _MIRRORED
+    if not created_here:
+        names += (*NARROWING, *_MIRRORED_NAMES)
+    elif not differences(embed, answer):
+        names += _MIRRORED_NAMES
+    return [name for name in names if _take_over(embed, answer, name)]
+
+
+def differences(embed: InboxEmbed, answer: Embed) -> str:
+    """Return how the conversations that a link shows differ from those that it was created for.
+
+    Args:
+        embed: the embed, whose scope and team member are those that were asked for.
+        answer: what Kapso says of its link. A field that is missing does not differ.
+
+    Returns:
+        Kapso's values, such as `scope_type=project, scope_id=`, or "" if all is as it was asked.
+    """
+    different = [
+        f"{name}={getattr(answer, name)[: _field(name).max_length]}"
+        for name in NARROWING
+        if name in answer.present
+        # The scope of a project needs no id. IDs are UUIDs or digits: their case says nothing.
+        and not (name == "scope_id" and ScopeType.PROJECT == embed.scope_type == answer.scope_type)
+        and getattr(answer, name).casefold() != getattr(embed, name).casefold()
+    ]
+    return ", ".join(different)
+
+
+def widens_origins(asked: Iterable[str], answer: Embed) -> bool:
+    """Return whether Kapso lets more sites frame a link than it was asked to.
+
+    Args:
+        asked: the origins in the request; none means any.
+        answer: what Kapso says of the link.
+    """
+    wanted = {_without_scheme(origin) for origin in asked}
+    if not wanted or "*" in wanted or "allowed_origins" not in answer.present:
+        return False
+    origins = {_without_scheme(origin) for origin in answer.allowed_origins}
+    return not origins or not origins <= wanted
 
 
 def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
     """Return whether Kapso's answer holds all of these settings, with these values."""
     wanted = InboxEmbed(**changes)
     return changes.keys() <= answer.present and not changes.keys() & set(mirror(wanted, answer))
+
+
+def _without_scheme(origin: str) -> str:
+    """Return an origin in one form: Kapso may add a scheme, or write it in lower case."""
+    return origin.casefold().rpartition("://")[2].rstrip("/")
 
 
 def _take_over(embed: InboxEmbed, answer: Embed, name: str) -> bool:

@@ -56,6 +56,7 @@ class InboxEmbedQuerySet(InboxQuerySet["InboxEmbed"]):
         return self.annotate(
             condition=Case(
                 When(active & Q(expires_at__lte=now), then=Value(Condition.EXPIRED)),
+                When(active & ~Q(current_link__differences=""), then=Value(Condition.DIFFERENT)),
                 # A user's own embed would show everybody's conversations: see `obstacle()`.
                 When(
                     active & ~Q(personal_to="") & Q(assigned_user_id=""),
@@ -185,6 +186,8 @@ class InboxEmbed(models.Model):
             return Outcome.SECRET_LOST
         if self.expires_at and self.expires_at <= timezone.now():
             return Outcome.EXPIRED
+        if link.differences:
+            return Outcome.DIFFERENT
         if self.personal_to and not self.assigned_user_id:
             # Kapso no longer narrows it: it would show everybody's conversations.
             return Outcome.NOT_READY

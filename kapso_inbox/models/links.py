@@ -108,6 +108,17 @@ class AccessLink(models.Model):
         _("state"), max_length=20, choices=State.choices, default=State.CREATING, db_index=True
     )
     reason = models.CharField(_("reason"), max_length=MAX_REASON, blank=True)
+    # Not the embed's own fields: they stay as they were asked for, and the next link gets them.
+    differences = models.CharField(
+        _("differences"),
+        max_length=255,
+        blank=True,
+        editable=False,
+        help_text=_(
+            "Whose conversations it shows at Kapso, if not those that it was created for; then "
+            "nobody may open it."
+        ),
+    )
     # An envelope of `encryption`. This is not a field type that decrypts by itself: it would put
     # the address into every queryset, dump and serializer.
     sealed_url = models.TextField(blank=True, editable=False)
@@ -130,7 +141,7 @@ class AccessLink(models.Model):
         _("first absent"),
         null=True,
         blank=True,
-        help_text=_("When Kapso's whole list first lacked an uncertain one."),
+        help_text=_("When Kapso's whole list first lacked it, if it has not been seen since."),
     )
 
     objects = AccessLinkQuerySet.as_manager()

@@ -24,6 +24,7 @@ def sync_project(
     project: str = conf.DEFAULT_PROJECT,
     dry_run: bool = False,
     *,
+    accept_missing: bool = False,
     on_page: Callable[[int], None] | None = None,
     patience: float = RATE_LIMIT_PATIENCE,
 ) -> SyncReport:
@@ -37,6 +38,9 @@ def sync_project(
     Args:
         project: the alias of the project.
         dry_run: only look.
+        accept_missing: an operator confirms that the list is the project's, although it lacks
+            most of our links. Otherwise nothing is concluded from such a list, since Kapso may have
+            answered wrongly, or the key may be another project's.
         on_page: called after each page with the number of embeds listed so far.
         patience: the longest that Kapso's rate limit is waited for, in seconds and in all; 0 in a
             web request.
@@ -50,12 +54,13 @@ def sync_project(
         DatabaseError: what was found could not be stored; the next sync begins anew.
     """
     refuse_inside_transaction()
-    run = Run(project, conf.project(project).client(patience=patience), dry_run)
+    run = Run(project, conf.project(project).client(patience=patience), dry_run, accept_missing)
     try:
         if not listing.is_own_project(run):
             run.problem(
-                "Kapso knows none of our embeds under this API key: it is another project's. "
-                "Nothing was done."
+                "Kapso knows none of our embeds that it was asked about under this API key: it "
+                "is another project's. Nothing was done. If they were deleted at Kapso, run: "
+                f"{run.accept_command}"
             )
             return run.report
     except KapsoError as error:
@@ -67,10 +72,10 @@ def sync_project(
         return run.report
     listing.mirror_list(run, on_page)
     if run.report.complete:
-        listing.end_what_is_gone(run)
-        listing.settle_what_is_absent(run)
+        listing.conclude_from_absence(run)
     upkeep.resume_revocations(run)
     upkeep.renew_links(run)
     upkeep.prune_audit_trail(run)
     upkeep.count_unsettled(run)
+    upkeep.report_unknown_aliases(run)
     return run.report

@@ -12,10 +12,10 @@ from django.db.models import OuterRef, Q, Subquery
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
 from kapso_inbox.lifecycle.links import STALE_AFTER
-from kapso_inbox.lifecycle.refresh import FOUND_REVOKED, NOT_FOUND, end_link
-from kapso_inbox.lifecycle.resolve import is_uncertain, settle
-from kapso_inbox.lifecycle.values import mirror
-from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
+from kapso_inbox.lifecycle.refresh import FOUND_REVOKED, NOT_FOUND, end_link, take_over
+from kapso_inbox.lifecycle.resolve import is_absent_again, is_of_another, is_uncertain, settle
+from kapso_inbox.lifecycle.values import differences, mirror
+from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, reference_in
 from kapso_inbox.transactions import database
 
 from .run import ACTOR, Run, until_done
@@ -23,27 +23,37 @@ from .run import ACTOR, Run, until_done
 State = AccessLink.State
 
 _MAX_ID = 64
+#: How many of the newest links, and of the oldest, are asked about to recognise a project.
+_ASKED = 5
 _UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
 
 
 def is_own_project(run: Run) -> bool:
     """Return whether the API key is still one of the project that our links are in.
 
-    This costs a request only if the key is not the one it was.
+    This costs requests only if the key, or Kapso's address, is not the one it was. Several links
+    are asked about, since any one of them can be gone.
 
     Raises:
         KapsoError: Kapso could not say.
     """
     live = run.links().filter(state__in=AccessLink.LIVE)
-    newest = live.exclude(kapso_id="").order_by("-created_at").first()
-    if newest is None or live.filter(key_fingerprint=run.fingerprint).exists():
+    known = live.exclude(kapso_id="")
+    if (
+        run.accept_missing
+        or not known.exists()
+        or live.filter(key_fingerprint=run.fingerprint).exists()
+    ):
         return True
-    try:
-        run.client.inbox_embeds.get(newest.kapso_id)
-    except NotFoundError:
-        return False
-    run.recognised.add(newest.key_fingerprint)
-    return True
+    newest, oldest = known.order_by("-created_at")[:_ASKED], known.order_by("created_at")[:_ASKED]
+    for link in {link.pk: link for link in (*newest, *oldest)}.values():
+        try:
+            run.client.inbox_embeds.get(link.kapso_id)
+        except NotFoundError:
+            continue
+        run.recognised.add(link.key_fingerprint)
+        return True
+    return False
 
 
 def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
@@ -63,24 +73,43 @@ def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
         run.problem(f"Kapso's list could not be read to its end: {error}.")
 
 
-def end_what_is_gone(run: Run) -> None:
-    """End the links that the whole list lacks, if Kapso says the same when asked about each.
+def conclude_from_absence(run: Run) -> None:
+    """End the links that the whole list lacks, and settle the uncertain ones among them.
 
     A list that changes while it is read can lack what exists, and a secret that is wiped for it is
-    lost for good.
+    lost for good. So Kapso is asked about each link, which must be absent again some minutes
+    later; and from a list that lacks most of our links nothing is concluded.
     """
     # A link that came into its state while the list was read may have missed its page.
-    missing = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
-    missing = missing.exclude(kapso_id="").select_related("embed")
+    known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
+    known = missing = known.exclude(kapso_id="").select_related("embed")
     if run.dry_run:
         missing = missing.exclude(pk__in=run.seen_in_dry_run)
     else:
         missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
-    unproven = 0
+    if not run.accept_missing:
+        of_this_project = Q(key_fingerprint__in=run.recognised)
+        if unproven := missing.exclude(of_this_project).count():
+            run.problem(
+                f"{unproven} links that were created with another API key are not in Kapso's list. "
+                "That key may be another project's; nothing was concluded from that. If they were "
+                f"deleted at Kapso, run: {run.accept_command}"
+            )
+        missing, known = missing.filter(of_this_project), known.filter(of_this_project)
+        lacks, holds = missing.count(), known.count()
+        if 2 * lacks > holds:
+            run.problem(
+                f"{lacks} of {holds} links are not in Kapso's list. So many at once can be a wrong "
+                "answer of Kapso's; nothing was concluded from that. If they were deleted at "
+                f"Kapso, run: {run.accept_command}"
+            )
+            return
+    _end_what_is_gone(run, missing)
+    _settle_what_is_absent(run)
+
+
+def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:
     for link in missing.in_batches():
-        if not run.is_proven(link):
-            unproven += 1
-            continue
         try:
             why = _why_over(run, link)
         except KapsoError as error:
@@ -91,18 +120,18 @@ def end_what_is_gone(run: Run) -> None:
             break
         if why is None:
             continue
+        if why == NOT_FOUND and not run.dry_run and not is_absent_again(link):
+            run.report.missing += 1
+            # The next list under this key is its project's as well.
+            own = AccessLink.objects.for_write().filter(pk=link.pk)
+            own.update(key_fingerprint=run.fingerprint)
+            continue
         run.report.ended += 1
         if not run.dry_run:
             end_link(link, why, actor=ACTOR)
-    if unproven:
-        run.problem(
-            f"{unproven} links that were created with another API key are not in Kapso's list. "
-            "That key may be another project's; nothing was concluded from that."
-        )
 
 
-def settle_what_is_absent(run: Run) -> None:
-    """Settle the uncertain links that the whole list lacks."""
+def _settle_what_is_absent(run: Run) -> None:
     uncertain = run.links().filter(
         Q(state=State.UNKNOWN, kapso_id="")
         | Q(state=State.CREATING, state_changed_at__lte=run.started - STALE_AFTER)
@@ -133,7 +162,8 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
             _settle(run, link, remote)
     _note_seen(run, seen)
     _save(run, changed)
-    _add_unmanaged(run, [embed for key, embed in by_id.items() if key not in accounted])
+    others = [embed for key, embed in by_id.items() if key not in accounted]
+    _add_unmanaged(run, _on_no_record(run, others))
     run.report.pages += 1
     run.report.listed += len(page)
 
@@ -157,7 +187,15 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
         return []  # what is kept for the next link must not be changed by this one
     if embed.updated_at > run.started:
         return []  # what was changed while the list was read is newer than the list
-    return mirror(embed, remote)
+    created_here = link.state != State.UNMANAGED
+    if created_here and (found := differences(embed, remote)):
+        run.problem(
+            f"At Kapso the link of {embed.slug!r} shows other conversations than it was created "
+            f"for ({found}), so nobody can open it. Rotate the link."
+        )
+    if run.dry_run:
+        return mirror(embed, remote, created_here=created_here)
+    return take_over(embed, link, remote, actor=ACTOR)
 
 
 def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
@@ -170,7 +208,8 @@ def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
         # (seen on PostgreSQL 15).
         not_since = Q(seen_at=None) | Q(seen_at__lt=run.started)
         links = AccessLink.objects.for_write().filter(not_since, pk__in=seen).order_by("pk")
-        until_done(lambda: links.update(seen_at=run.started, key_fingerprint=run.fingerprint))
+        news = {"seen_at": run.started, "absent_at": None, "key_fingerprint": run.fingerprint}
+        until_done(lambda: links.update(**news))
 
 
 def _save(run: Run, changed: Mapping[InboxEmbed, list[str]]) -> None:
@@ -182,6 +221,27 @@ def _save(run: Run, changed: Mapping[InboxEmbed, list[str]]) -> None:
             alike.setdefault(tuple(names), []).append(embed)
         for fields, embeds in alike.items():
             until_done(partial(run.embeds().bulk_update, embeds, fields))
+
+
+def _on_no_record(run: Run, remotes: Sequence[Embed]) -> list[Embed]:
+    """Return those of Kapso's embeds that are on record under no alias. Count the others."""
+    if not remotes:
+        return []
+    references = {reference_in(remote.name) for remote in remotes} - {""}
+    known = AccessLink.objects.for_write().filter(
+        Q(kapso_id__in=[remote.id for remote in remotes]) | Q(reference__in=references, kapso_id="")
+    )
+    elsewhere: dict[str, str] = {}
+    for kapso_id, reference, alias in known.values_list("kapso_id", "reference", "embed__project"):
+        elsewhere[kapso_id or reference] = alias
+    unknown: list[Embed] = []
+    for remote in remotes:
+        stored_under = elsewhere.get(remote.id) or elsewhere.get(reference_in(remote.name))
+        if stored_under is None:
+            unknown.append(remote)
+        else:
+            run.elsewhere[stored_under] += 1
+    return unknown
 
 
 def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
@@ -199,7 +259,7 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
     slugs = {f"kapso-{r.id}"[:50]: r for r in sorted(alive, key=lambda remote: remote.id)}
     embeds = [InboxEmbed(slug=slug, project=run.report.project) for slug in slugs]
     for embed, remote in zip(embeds, slugs.values(), strict=True):
-        mirror(embed, remote)
+        mirror(embed, remote, created_here=False)
         embed.name = embed.name or remote.id
 
     def write() -> None:
@@ -239,7 +299,7 @@ def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
     if run.dry_run:
         run.report.settled += remote is not None
         return
-    if remote is not None and remote.status != "revoked":
+    if remote is not None and remote.status != "revoked" and not is_of_another(link, remote):
         # Kapso did it, and something between Kapso and us said no.
         link.move(State.UNKNOWN, expected=[State.FAILED], reason="Found alive at Kapso.")
     try:

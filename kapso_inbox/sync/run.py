@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -39,7 +40,8 @@ class SyncReport:
         pages: how many pages it has.
         updated: embeds here whose mirror changed.
         unmanaged: embeds found at Kapso that were not created here, the first time they are seen.
-        ended: links found revoked at Kapso, or missing from its list.
+        ended: links found revoked at Kapso, or missing from its list twice.
+        missing: links that its list lacks, for the first time or for a few minutes only.
         settled: uncertain links of which it is now known what became of them.
         revoked: links that Kapso revoked on our behalf now.
         renewed: links that were about to expire and have a successor.
@@ -56,6 +58,7 @@ class SyncReport:
     updated: int = 0
     unmanaged: int = 0
     ended: int = 0
+    missing: int = 0
     settled: int = 0
     revoked: int = 0
     renewed: int = 0
@@ -74,6 +77,8 @@ class Run:
         project: the alias of the project.
         client: a client for that project.
         dry_run: whether nothing may be written.
+        accept_missing: whether an operator has confirmed that the list is our project's, although
+            it lacks most of our links.
 
     Attributes:
         report: what was found and done so far.
@@ -83,16 +88,21 @@ class Run:
             the project that a link was created in can prove that the link is gone, or that it never
             existed.
         seen_in_dry_run: the primary keys of the links seen by a dry run.
+        elsewhere: how many embeds of the list are on record under other aliases.
     """
 
-    def __init__(self, project: str, client: KapsoClient, dry_run: bool) -> None:
+    def __init__(
+        self, project: str, client: KapsoClient, dry_run: bool, accept_missing: bool = False
+    ) -> None:
         self.client = client
         self.dry_run = dry_run
+        self.accept_missing = accept_missing
         self.report = SyncReport(project, dry_run)
         self.started = timezone.now()
         self.fingerprint = conf.project(project).key_fingerprint
         self.recognised = {self.fingerprint}
         self.seen_in_dry_run: set[UUID] = set()
+        self.elsewhere: Counter[str] = Counter()
 
     def embeds(self) -> InboxEmbedQuerySet:
         """Return all embeds, of every project."""
@@ -105,7 +115,12 @@ class Run:
 
     def is_proven(self, link: AccessLink) -> bool:
         """Return whether this list is that of the project in which the link was asked for."""
-        return link.key_fingerprint in self.recognised
+        return self.accept_missing or link.key_fingerprint in self.recognised
+
+    @property
+    def accept_command(self) -> str:
+        """Return the command with which an operator confirms that links are gone."""
+        return f"kapso_sync --project {self.report.project} --accept-missing"
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
+from django.db.models import Count
 from django.utils import timezone
 
 from kapso_inbox import audit, conf
@@ -89,6 +90,26 @@ def prune_audit_trail(run: Run) -> None:
     retention = conf.duration("AUDIT_RETENTION")
     if retention and not run.dry_run:
         run.report.pruned = audit.prune(run.started - retention)
+
+
+def report_unknown_aliases(run: Run) -> None:
+    """Report links that may live at Kapso under aliases that the settings do not name."""
+    live = AccessLink.objects.for_write().filter(state__in=AccessLink.LIVE)
+    unknown = live.exclude(embed__project__in=conf.project_aliases()).order_by()
+    counts = unknown.values_list("embed__project").annotate(Count("pk"))
+    for alias, count in sorted(counts):
+        if run.elsewhere[alias]:
+            run.problem(
+                f"{run.elsewhere[alias]} embeds of this Kapso project are stored under the alias "
+                f"{alias!r}, which KAPSO_INBOX does not name. Put it back; or, if it was renamed, "
+                f"run: InboxEmbed.objects.filter(project={alias!r}).update(project="
+                f"{run.report.project!r})"
+            )
+        else:
+            run.problem(
+                f"{count} links that may work at Kapso belong to the project {alias!r}, which "
+                "KAPSO_INBOX does not name: nobody here can revoke them. Put it back."
+            )
 
 
 def count_unsettled(run: Run) -> None:

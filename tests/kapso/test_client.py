@@ -396,7 +396,7 @@ def test_any_success_is_a_revocation(
 def test_an_id_is_quoted(
     kapso: responses.RequestsMock, client: KapsoClient, method: str, embed_id: str, path: str
 ) -> None:
-    kapso.add(method, f"{LIST}/{path}", json={"data": {"id": "e1"}})
+    kapso.add(method, f"{LIST}/{path}", json={"data": {"id": embed_id}})
     embeds = client.inbox_embeds
     if method == "GET":
         embeds.get(embed_id)

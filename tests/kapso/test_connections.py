@@ -584,13 +584,13 @@ def test_a_forked_child_does_not_use_its_parents_connection(serve: Serve) -> Non
         import os
         from kapso_inbox.kapso import KapsoClient
         client = KapsoClient({KEY!r}, {server.url!r})
-        client.inbox_embeds.get("parent")
+        client.inbox_embeds.revoke("parent")
         child = os.fork()
         if not child:
-            client.inbox_embeds.get("child")
+            client.inbox_embeds.revoke("child")
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-        client.inbox_embeds.get("parent-again")
+        client.inbox_embeds.revoke("parent-again")
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=30)
     paths = [request.split()[1] for request in server.requests]

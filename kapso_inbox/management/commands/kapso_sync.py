@@ -40,6 +40,15 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="report what would change, but write nothing"
         )
         parser.add_argument(
+            "--accept-missing",
+            action="store_true",
+            help=(
+                "end our links that are not in Kapso's list, even if they are most of a project's "
+                "or were created with another API key. Use it once you know that they were deleted "
+                "at Kapso"
+            ),
+        )
+        parser.add_argument(
             "--json", action="store_true", help="print the report of each project as JSON"
         )
 
@@ -57,7 +66,13 @@ class Command(BaseCommand):
         for alias in aliases:
             try:
                 with self._progress(alias, shown=not options["json"]) as on_page:
-                    reports.append(sync_project(alias, options["dry_run"], on_page=on_page))
+                    report = sync_project(
+                        alias,
+                        options["dry_run"],
+                        accept_missing=options["accept_missing"],
+                        on_page=on_page,
+                    )
+                    reports.append(report)
             except (
                 ConfigurationError,
                 DatabaseError,
@@ -98,6 +113,7 @@ class Command(BaseCommand):
             (report.updated, f"{would}updated"),
             (report.unmanaged, f"{would}shown as unmanaged"),
             (report.ended, f"{would}found revoked or gone"),
+            (report.missing, "missing from Kapso's list, to be looked up again"),
             (report.settled, f"uncertain {would}settled"),
             (report.revoked, f"{would}revoked"),
             (report.renewed, f"{would}renewed"),
@@ -106,7 +122,12 @@ class Command(BaseCommand):
         ]
         changes = ", ".join(f"{number} {what}" for number, what in counts if number)
         changes = changes or "no changes"
-        whole = "" if report.complete else " (incomplete list)"
-        self.stdout.write(f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}.")
+        if report.complete:
+            listed = f"{report.listed} embeds at Kapso"
+        elif report.pages:
+            listed = f"Kapso's list was read in part, {report.listed} embeds"
+        else:
+            listed = "Kapso's list was not read, so what lives there is unknown"
+        self.stdout.write(f"{report.project}: {listed}; {changes}.")
         for problem in report.problems:
             self.stderr.write(self.style.WARNING(f"  {problem}"))
