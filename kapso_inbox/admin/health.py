@@ -28,6 +28,7 @@ CHANGE, ADD, SYNC = "change", "add", "sync"
 
 #: The buttons that fix a finding, by its code. What is fixed in the settings or at Kapso has none.
 FIXES: Mapping[str, tuple[str, ...]] = {
+    "embed-different": ("rotate",),
     "embed-not-narrowed": ("revoke",),
     "embed-revoked": ("rotate", "delete"),
     "embed-without-link": ("rotate",),
@@ -41,6 +42,7 @@ FIXES: Mapping[str, tuple[str, ...]] = {
     "creation-stuck": ("resolve",),
     # Not "revoke", which ends every link: the embed may have one that works beside this one.
     "revocation-stuck": ("resolve",),
+    "revocation-unconfirmed": ("resolve",),
     "link-unmanaged": ("adopt", "revoke"),
     "origins-any": (CHANGE,),
     "origins-local": (CHANGE,),

@@ -109,6 +109,7 @@ ANSWER_EXAMPLES: dict[type[Any], Mapping[str, Any]] = {
         "updated": 1,
         "unmanaged": 0,
         "ended": 0,
+        "missing": 0,
         "settled": 1,
         "revoked": 0,
         "renewed": 0,

@@ -288,6 +288,7 @@ class InboxSyncReportSerializer(serializers.Serializer[Any]):
     updated = serializers.IntegerField()
     unmanaged = serializers.IntegerField()
     ended = serializers.IntegerField()
+    missing = serializers.IntegerField()
     settled = serializers.IntegerField()
     revoked = serializers.IntegerField()
     renewed = serializers.IntegerField()

@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
-from kapso_inbox.models import SOON, AccessLink, InboxEmbed
+from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
 from kapso_inbox.origins import Origin, covers, host_of, is_local
 
 from .findings import Finding, error, info, list_in_words, warning
@@ -33,7 +33,8 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
         totals: filled with the number of embeds of each project.
         wanted: the aliases of the projects to check; None = all.
     """
-    rows = InboxEmbed.objects.for_write().select_related("current_link").order_by("slug")
+    rows = InboxEmbed.objects.for_write().select_related("current_link").with_condition()
+    rows = rows.order_by("slug")
     if wanted is not None:
         rows = rows.filter(project__in=wanted)
     now = timezone.now()
@@ -46,9 +47,11 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
         if link is not None and link.state == _State.ACTIVE:
             active += 1
             yield from _expiry_findings(embed, now)
+            yield from _difference_findings(embed, link)
             yield from _narrowing_findings(embed)
             yield from _origin_findings(embed, here)
-        else:
+        elif not (embed.has_unsettled_links or embed.condition == Condition.WAITING):  # type: ignore[attr-defined]
+            # Otherwise the findings about those links say what to do first.
             yield from _link_findings(embed)
     if not total and wanted is None:
         yield info("no-embeds", _("There is no inbox yet."), _("Create one."))
@@ -78,6 +81,22 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
             _("The inbox “%(embed)s” is revoked; pages that show it say so.")
             % {"embed": embed.slug},
             _("Take it out of those pages, or rotate its link to bring it back."),
+            project=embed.project,
+            embed=embed.slug,
+        )
+
+
+def _difference_findings(embed: InboxEmbed, link: AccessLink) -> Iterator[Finding]:
+    """Check that the link still shows the conversations that it was created for."""
+    if link.differences:
+        yield error(
+            "embed-different",
+            _(
+                "The inbox “%(embed)s” opens for nobody: at Kapso its link shows other "
+                "conversations than it was made for (%(differences)s)."
+            )
+            % {"embed": embed.slug, "differences": link.differences},
+            _("Rotate its link: the new one shows the right ones, and the old one is revoked."),
             project=embed.project,
             embed=embed.slug,
         )

@@ -52,6 +52,7 @@ def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) ->
         if link.sealed_url or link.state in (_State.ACTIVE, _State.SECRET_LOST):
             yield from _secret_findings(own, link) if has_keys else ()
         yield from _state_findings(link, now)
+        yield from _absence_findings(link)
     for alias, own in totals.items():
         yield from _summary_of_secrets(alias, own, has_keys=has_keys)
 
@@ -194,22 +195,22 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
             project=project,
             embed=slug,
         )
-    elif link.state == _State.REVOKING and long:
-        yield error(
-            "revocation-stuck",
+    elif link.state == _State.REVOKING:
+        what = (
             _(
                 "A link of the inbox “%(embed)s” was to be revoked, and Kapso has not confirmed "
                 "it. It may still work."
             )
-            % names,
-            _(
-                "Run manage.py kapso_sync, or revoke it in Kapso. Its id there is %(id)s, and if "
-                "it was made here its name ends in %(link)s."
-            )
-            % {"id": link.kapso_id, "link": link},
-            project=project,
-            embed=slug,
+            % names
         )
+        hint = _(
+            "Run manage.py kapso_sync, or revoke it in Kapso. Its id there is %(id)s, and if "
+            "it was made here its name ends in %(link)s."
+        ) % {"id": link.kapso_id, "link": link}
+        if long:
+            yield error("revocation-stuck", what, hint, project=project, embed=slug)
+        else:
+            yield warning("revocation-unconfirmed", what, hint, project=project, embed=slug)
     elif link.state == _State.CREATING and long:
         yield warning(
             "creation-stuck",
@@ -218,6 +219,22 @@ def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
             % names,
             project=project,
             embed=slug,
+        )
+
+
+def _absence_findings(link: AccessLink) -> Iterator[Finding]:
+    """Report a link that should be at Kapso, and that its list lacks."""
+    if link.absent_at is not None and link.state in AccessLink.AT_KAPSO:
+        yield warning(
+            "link-missing",
+            _(
+                "Whether the link of the inbox “%(embed)s” still works is unknown: it was missing "
+                "from Kapso's list."
+            )
+            % {"embed": link.embed.slug},
+            _("Run manage.py kapso_sync, which looks again; its report says what to do."),
+            project=link.embed.project,
+            embed=link.embed.slug,
         )
 
 

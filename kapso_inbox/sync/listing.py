@@ -39,11 +39,7 @@ def is_own_project(run: Run) -> bool:
     """
     live = run.links().filter(state__in=AccessLink.LIVE)
     known = live.exclude(kapso_id="")
-    if (
-        run.accept_missing
-        or not known.exists()
-        or live.filter(key_fingerprint=run.fingerprint).exists()
-    ):
+    if not known.exists() or live.filter(key_fingerprint=run.fingerprint).exists():
         return True
     newest, oldest = known.order_by("-created_at")[:_ASKED], known.order_by("created_at")[:_ASKED]
     for link in {link.pk: link for link in (*newest, *oldest)}.values():
@@ -53,7 +49,9 @@ def is_own_project(run: Run) -> bool:
             continue
         run.recognised.add(link.key_fingerprint)
         return True
-    return False
+    if run.accept_missing:
+        run.recognised.update(known.order_by().values_list("key_fingerprint", flat=True).distinct())
+    return run.accept_missing
 
 
 def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
@@ -87,25 +85,29 @@ def conclude_from_absence(run: Run) -> None:
         missing = missing.exclude(pk__in=run.seen_in_dry_run)
     else:
         missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
-    if not run.accept_missing:
-        of_this_project = Q(key_fingerprint__in=run.recognised)
-        if unproven := missing.exclude(of_this_project).count():
-            run.problem(
-                f"{unproven} links that were created with another API key are not in Kapso's list. "
-                "That key may be another project's; nothing was concluded from that. If they were "
-                f"deleted at Kapso, run: {run.accept_command}"
-            )
-        missing, known = missing.filter(of_this_project), known.filter(of_this_project)
-        lacks, holds = missing.count(), known.count()
-        if 2 * lacks > holds:
-            run.problem(
-                f"{lacks} of {holds} links are not in Kapso's list. So many at once can be a wrong "
-                "answer of Kapso's; nothing was concluded from that. If they were deleted at "
-                f"Kapso, run: {run.accept_command}"
-            )
-            return
-    _end_what_is_gone(run, missing)
+    if missing.exists() and not _may_be_gone(run, missing, known):
+        return
+    _end_what_is_gone(run, missing.filter(key_fingerprint__in=run.recognised))
     _settle_what_is_absent(run)
+
+
+def _may_be_gone(run: Run, missing: AccessLinkQuerySet, known: AccessLinkQuerySet) -> bool:
+    """Return whether the list can be believed that links are gone. What it cannot be is told."""
+    of_this_project = Q(key_fingerprint__in=run.recognised)
+    if unproven := missing.exclude(of_this_project).count():
+        run.problem(
+            f"{unproven} links that were created with another API key are not in Kapso's list. "
+            "That key may be another project's; nothing was concluded from that."
+        )
+    lacks, holds = (links.filter(of_this_project).count() for links in (missing, known))
+    if 2 * lacks > holds and not run.accept_missing:
+        run.problem(
+            f"{lacks} of {holds} links are not in Kapso's list. So many at once can be a wrong "
+            "answer of Kapso's; nothing was concluded from that. If they were deleted at Kapso, "
+            f"run: {run.accept_command}"
+        )
+        return False
+    return True
 
 
 def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:

@@ -115,7 +115,7 @@ class Run:
 
     def is_proven(self, link: AccessLink) -> bool:
         """Return whether this list is that of the project in which the link was asked for."""
-        return self.accept_missing or link.key_fingerprint in self.recognised
+        return link.key_fingerprint in self.recognised
 
     @property
     def accept_command(self) -> str:

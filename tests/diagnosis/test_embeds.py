@@ -13,7 +13,7 @@ from django.utils import timezone
 from kapso_inbox.diagnosis import this_site
 from kapso_inbox.models import AccessLink, InboxEmbed
 
-from .helpers import SITE, ChangeSettings, State, ago, codes, store, the
+from .helpers import SITE, ChangeSettings, State, ago, codes, diagnose, store, the
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +24,26 @@ def test_an_own_inbox_that_is_no_longer_narrowed_to_its_user_is_found() -> None:
     InboxEmbed.objects.update(assigned_user_id="")
     found = the("embed-not-narrowed", network=False)
     assert (found.level, found.embed) == ("error", "sales")
+
+
+def test_an_inbox_that_shows_other_conversations_at_kapso_is_found() -> None:
+    store()
+    assert "embed-different" not in codes(network=False)
+    AccessLink.objects.update(differences="scope_type=project, scope_id=")
+    found = the("embed-different", network=False)
+    assert (found.level, found.embed) == ("error", "sales")
+    assert "scope_type=project" in found.what
+
+
+@pytest.mark.parametrize("current", [True, False])
+@pytest.mark.parametrize("state", [State.CREATING, State.UNKNOWN, State.REVOKING])
+def test_what_kapso_has_not_said_yet_gets_one_order_and_is_not_called_fine(
+    state: AccessLink.State, current: bool
+) -> None:
+    store(state=state, current=current, state_changed_at=ago(minutes=11))
+    found = [one for one in diagnose(network=False) if one.embed == "sales" and one.level != "info"]
+    assert [one.code for one in found if one.code.startswith(("link", "creation", "revo"))]
+    assert not {one.code for one in found} & {"embed-without-link", "embed-revoked"}
 
 
 def test_a_link_that_has_expired_is_found() -> None:

@@ -100,6 +100,19 @@ def test_a_stuck_link_is_found(code: str, state: AccessLink.State, level: str) -
     assert str(link) in found.hint
 
 
+def test_a_revocation_that_kapso_has_not_confirmed_is_not_in_order() -> None:
+    store(state=State.REVOKING, state_changed_at=ago(seconds=5))
+    assert the("revocation-unconfirmed", network=False).level == "warning"
+    assert "embed-revoked" not in codes(network=False)
+
+
+def test_a_link_that_was_missing_from_kapsos_list_is_found() -> None:
+    store()
+    assert "link-missing" not in codes(network=False)
+    AccessLink.objects.update(absent_at=ago(minutes=1))
+    assert the("link-missing", network=False).level == "warning"
+
+
 @pytest.mark.parametrize(
     ("code", "state"), [("link-unknown", State.UNKNOWN), ("link-unmanaged", State.UNMANAGED)]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -28,12 +29,20 @@ from kapso_inbox.lifecycle import (
     rotate_embed,
     update_embed,
 )
-from kapso_inbox.models import AccessLink, InboxEmbed, name_without_reference, reference_in
+from kapso_inbox.models import (
+    AccessLink,
+    InboxEmbed,
+    Outcome,
+    name_without_reference,
+    reference_in,
+)
 from kapso_inbox.sync import sync_project
 from tests.hosts.people import User
 
 from .troubles import REQUEST_TROUBLES, request_trouble
 from .world import (
+    DEAD,
+    FORGOTTEN,
     NOT_TAKEN_BACK,
     OTHER_ENCRYPTION,
     OTHER_KEY,
@@ -59,11 +68,9 @@ def _troubles() -> dict[str, Callable[[], Trouble]]:
     """Return everything that may go wrong in one action: a name for failure messages -> trouble."""
     found: dict[str, Callable[[], Trouble]] = {}
     for name in REQUEST_TROUBLES:
-        # A 404 to a GET proves that a link is gone, so the machine must not invent one.
-        requests = ("POST", "PATCH", "DELETE") if name == "404" else ("POST", "DELETE", 0, 1)
-        for at in requests:
+        for at in ("POST", "PATCH", "DELETE", 0, 1) if name == "404" else ("POST", "DELETE", 0, 1):
             found[f"{at}: {name}"] = partial(request_trouble, name, at)
-    for how in ("fails", "lost", "down"):
+    for how in ("fails", "lost", "down", "lost, then down"):
         for number in range(7):
             found[f"database {how} at {number}"] = partial(
                 Trouble, database=how, due=lambda before, number=number: len(before) >= number
@@ -186,9 +193,12 @@ class Inboxes(RuleBasedStateMachine):
 
     # What happens elsewhere
 
-    @rule(what=st.sampled_from(["revoked", "deleted", "created"]), number=st.integers(0, 1))
+    @rule(
+        what=st.sampled_from(["revoked", "deleted", "created", "reassigned"]),
+        number=st.integers(0, 1),
+    )
     def at_kapso(self, what: str, number: int) -> None:
-        """Revoke, delete or create an embed at Kapso, as a person does in Kapso's own pages."""
+        """Revoke, delete, create or reassign an embed at Kapso, as Kapso's own pages may do."""
         project = self.world.sandbox.project()
         if what == "created":
             project.create({"name": "Created by hand", "scope_type": "project"})
@@ -196,8 +206,22 @@ class Inboxes(RuleBasedStateMachine):
         for embed in self.world.lives()[number : number + 1]:
             if what == "revoked":
                 embed["status"] = "revoked"
+            elif what == "reassigned":
+                embed["assigned_user_id"] = project.users[0]["user_id"]
             else:
                 project.embeds.pop(embed["id"], None)
+
+    @rule()
+    def kapso_forgets(self) -> None:
+        """Let Kapso answer for some minutes as if the project were empty: no link ends by that."""
+        before = {link.reference: link.state for link in self.world.links()}
+        with self.world.forgotten():
+            for _ in range(2):
+                self._do_well(sync_project)
+                self.world.pass_time(timedelta(minutes=6))
+        for link in self.world.links():
+            was = before.get(link.reference)
+            assert was != State.ACTIVE or link.state in (was, State.REVOKING), FORGOTTEN
 
     @rule(
         key=st.sampled_from([None, None, OTHER_KEY]),
@@ -234,17 +258,24 @@ class Inboxes(RuleBasedStateMachine):
             link, lives = embed.current_link, self._lives_of(embed.slug)
             assert len(lives) <= 1, TWO_LIVE
             if embed.obstacle() is None and link.key_fingerprint == fingerprint:
-                assert [one["id"] for one in lives] == [link.kapso_id], (
-                    "an embed can be opened, and its link does not live"
-                )
+                assert [one["id"] for one in lives] == [link.kapso_id], DEAD
             if lives:
                 assert link is not None, "an embed lives at Kapso without a current link here"
                 assert link.state in SAY_IT_LIVES, "an embed lives at Kapso, and its link is over"
             if lives and link is not None and link.kapso_id == lives[0]["id"]:
                 there = (name_without_reference(lives[0]["name"]), lives[0]["default_mode"])
                 assert (embed.name, embed.default_mode) == there, "the mirror differs"
+                if lives[0]["assigned_user_id"] and link.state == State.ACTIVE:
+                    assert embed.obstacle() == Outcome.DIFFERENT, (
+                        "an embed shows other conversations than it was created for"
+                    )
 
     # Helpers
+
+    def _do_well(self, action: Callable[[], Any]) -> None:
+        """Run the action while nothing goes wrong."""
+        with suppress(*DOCUMENTED):
+            action()
 
     def _do(self, trouble: int, action: Callable[[], Any]) -> bool:
         """Run the action while something goes wrong; return whether it succeeded."""

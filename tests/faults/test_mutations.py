@@ -20,12 +20,13 @@ from kapso_inbox import conf
 from kapso_inbox.kapso import transport
 from kapso_inbox.lifecycle import issue, revoke
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sync.run import Run
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
 from .machine import Inboxes
 from .test_state_machine import PROFILE
-from .world import NOT_TAKEN_BACK, STOPPED, TWO_OF_ONE, UNACCOUNTED, world
+from .world import DEAD, FORGOTTEN, NOT_TAKEN_BACK, STOPPED, TWO_OF_ONE, UNACCOUNTED, world
 
 pytestmark = pytest.mark.skipif(
     connection.vendor != "sqlite", reason="the mistakes are in the protocol, not in a database"
@@ -90,6 +91,20 @@ def the_old_link_is_revoked_first() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def silence_of_the_database_means_that_nothing_is_stored() -> Iterator[None]:
+    """Revoke at Kapso what could not be stored, without asking what became of its row."""
+    with mock.patch.object(issue, "_state_on_record", return_value=AccessLink.State.CREATING):
+        yield
+
+
+@contextmanager
+def a_list_that_lacks_most_links_is_believed() -> Iterator[None]:
+    """Conclude from every list what it lacks."""
+    with mock.patch.object(Run, "accept_missing", property(lambda run: True, lambda *_: None)):
+        yield
+
+
 def findings(mutation: Callable[[], AbstractContextManager[None]], sequences: int) -> str:
     """Return the failure that the machine finds in the mutated protocol, or an empty string."""
     profile = settings(PROFILE, max_examples=sequences)
@@ -114,6 +129,8 @@ def findings(mutation: Callable[[], AbstractContextManager[None]], sequences: in
         (the_post_is_retried, TWO_OF_ONE),
         (nothing_is_taken_back, NOT_TAKEN_BACK),
         (the_old_link_is_revoked_first, STOPPED),
+        (silence_of_the_database_means_that_nothing_is_stored, DEAD),
+        (a_list_that_lacks_most_links_is_believed, FORGOTTEN),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -71,6 +71,47 @@ def _on_a_foreign_host(answer: Answer) -> Answer:
     return dataclasses.replace(answer, body=body)
 
 
+#: A team member that no embed of the tests is limited to.
+_MEMBER = "3f0c9a52-7c1e-4a35-8a0b-5d2e9b7c4f11"
+
+
+def _for_a_team_member(answer: Answer) -> Answer:
+    body = json.loads(answer.content)
+    for one in body["data"] if isinstance(body["data"], list) else [body["data"]]:
+        one["assigned_user_id"] = _MEMBER
+    return dataclasses.replace(answer, body=body)
+
+
+def _with_the_id_of_another(answer: Answer) -> Answer:
+    from kapso_inbox.models import AccessLink
+
+    body = json.loads(answer.content)
+    known = AccessLink.objects.exclude(kapso_id="").first()
+    if known is not None and isinstance(body["data"], dict):
+        body["data"]["id"] = known.kapso_id
+    return dataclasses.replace(answer, body=body)
+
+
+def _list_with(**changes: Any) -> Callable[[Answer], Answer]:
+    """Return a change of a list: other `data`, or another `total_count`."""
+
+    def change(answer: Answer) -> Answer:
+        body = json.loads(answer.content)
+        if "meta" not in body:
+            return answer
+        body["data"] = changes.get("data", body["data"])
+        body["meta"]["total_count"] = changes.get("total_count", len(body["data"]))
+        return dataclasses.replace(answer, body=body)
+
+    return change
+
+
+def _knows_nothing(answer: Answer) -> Answer:
+    if isinstance(json.loads(answer.content)["data"], list):
+        return _list_with(data=[])(answer)
+    return Answer(404, {"error": "Not found"})
+
+
 def _body(text: str) -> Callable[[Answer], Answer]:
     return lambda answer: dataclasses.replace(answer, body=text)
 
@@ -95,6 +136,15 @@ REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
     "2xx without an id": lambda: {"change": _without("id")},
     "2xx without a URL": lambda: {"change": _without("embed_url")},
     "2xx, the URL on a foreign host": lambda: {"change": _on_a_foreign_host},
+    "2xx, for a team member instead of all": lambda: {"change": _for_a_team_member},
+    "2xx, the id of the link to be replaced": lambda: {"change": _with_the_id_of_another},
+    "2xx, the list is empty": lambda: {"change": _list_with(data=[])},
+    "2xx, the list is empty, and 404 for each link": lambda: {
+        "change": _knows_nothing,
+        "at": "GET",
+    },
+    "2xx, the list is shorter than it says": lambda: {"change": _list_with(total_count=9)},
+    "2xx, the link shows other conversations": lambda: {"change": _for_a_team_member},
     "302 to elsewhere": lambda: {
         "fault": Fault(answer=Answer(302, "", {"Location": "https://kapso.example/"}))
     },
@@ -118,4 +168,4 @@ def request_trouble(name: str, at: str | int) -> Trouble:
         name: a key of `REQUEST_TROUBLES`.
         at: the request that it happens to, as in `Trouble`.
     """
-    return Trouble(at=at, **REQUEST_TROUBLES[name]())
+    return Trouble(**{"at": at, **REQUEST_TROUBLES[name]()})

@@ -44,8 +44,7 @@ class Command(BaseCommand):
             action="store_true",
             help=(
                 "end our links that are not in Kapso's list, even if they are most of a project's "
-                "or were created with another API key. Use it once you know that they were deleted "
-                "at Kapso"
+                "or all of them. Use it once you know that they were deleted at Kapso"
             ),
         )
         parser.add_argument(
