@@ -71,9 +71,9 @@ def sync_project(
         )
         return run.report
     listing.mirror_list(run, on_page)
-    if run.report.complete:
-        listing.conclude_from_absence(run)
-    upkeep.resume_revocations(run)
+    if not run.report.complete or listing.conclude_from_absence(run):
+        # Otherwise a 404 to the revocation of a link could be one more wrong answer.
+        upkeep.resume_revocations(run)
     upkeep.renew_links(run)
     upkeep.prune_audit_trail(run)
     upkeep.count_unsettled(run)

@@ -71,12 +71,15 @@ def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
         run.problem(f"Kapso's list could not be read to its end: {error}.")
 
 
-def conclude_from_absence(run: Run) -> None:
+def conclude_from_absence(run: Run) -> bool:
     """End the links that the whole list lacks, and settle the uncertain ones among them.
 
     A list that changes while it is read can lack what exists, and a secret that is wiped for it is
     lost for good. So Kapso is asked about each link, which must be absent again some minutes
     later; and from a list that lacks most of our links nothing is concluded.
+
+    Returns:
+        Whether the list can be believed.
     """
     # A link that came into its state while the list was read may have missed its page.
     known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
@@ -86,9 +89,10 @@ def conclude_from_absence(run: Run) -> None:
     else:
         missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
     if missing.exists() and not _may_be_gone(run, missing, known):
-        return
+        return False
     _end_what_is_gone(run, missing.filter(key_fingerprint__in=run.recognised))
     _settle_what_is_absent(run)
+    return True
 
 
 def _may_be_gone(run: Run, missing: AccessLinkQuerySet, known: AccessLinkQuerySet) -> bool:

@@ -20,13 +20,13 @@ from kapso_inbox import conf
 from kapso_inbox.kapso import transport
 from kapso_inbox.lifecycle import issue, revoke
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
-from kapso_inbox.sync.run import Run
+from kapso_inbox.sync import listing
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
 from .machine import Inboxes
 from .test_state_machine import PROFILE
-from .world import DEAD, FORGOTTEN, NOT_TAKEN_BACK, STOPPED, TWO_OF_ONE, UNACCOUNTED, world
+from .world import FORGOTTEN, NOT_TAKEN_BACK, STOPPED, TWO_OF_ONE, UNACCOUNTED, world
 
 pytestmark = pytest.mark.skipif(
     connection.vendor != "sqlite", reason="the mistakes are in the protocol, not in a database"
@@ -101,7 +101,7 @@ def silence_of_the_database_means_that_nothing_is_stored() -> Iterator[None]:
 @contextmanager
 def a_list_that_lacks_most_links_is_believed() -> Iterator[None]:
     """Conclude from every list what it lacks."""
-    with mock.patch.object(Run, "accept_missing", property(lambda run: True, lambda *_: None)):
+    with mock.patch.object(listing, "_may_be_gone", return_value=True):
         yield
 
 
@@ -129,7 +129,7 @@ def findings(mutation: Callable[[], AbstractContextManager[None]], sequences: in
         (the_post_is_retried, TWO_OF_ONE),
         (nothing_is_taken_back, NOT_TAKEN_BACK),
         (the_old_link_is_revoked_first, STOPPED),
-        (silence_of_the_database_means_that_nothing_is_stored, DEAD),
+        (silence_of_the_database_means_that_nothing_is_stored, STOPPED),
         (a_list_that_lacks_most_links_is_believed, FORGOTTEN),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

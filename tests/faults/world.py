@@ -38,7 +38,6 @@ UNACCOUNTED = "lives at Kapso, and not exactly one row here accounts for it"
 TWO_OF_ONE = "two embeds live at Kapso for one link: the POST was sent twice"
 TWO_LIVE = "an embed has two live links"
 NOT_TAKEN_BACK = "lives at Kapso, its creation has ended, and neither its row nor the log says so"
-DEAD = "an embed can be opened, and its link does not live"
 FORGOTTEN = "one wrong answer of Kapso's ended a link that works"
 STOPPED = "an embed that worked no longer works"
 

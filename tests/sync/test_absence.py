@@ -306,3 +306,16 @@ def test_an_embed_of_another_link_that_bears_our_reference_is_not_revoked_for_it
         resolve_embed(uncertain.embed)
     assert record["status"] == "active"
     assert states() == [State.ACTIVE] * 5 + [State.FAILED]
+
+
+def test_a_revocation_is_not_confirmed_by_a_minute_in_which_kapso_knows_nothing(
+    kapso_sandbox: Sandbox, embeds: list[InboxEmbed]
+) -> None:
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(502, ""))
+    with pytest.raises(UncertainError):
+        revoke_embed(embeds[0])
+    pass_time()
+    with knowing_nothing(kapso_sandbox):
+        assert sync_project().revoked == 0
+    assert states()[0] == State.REVOKING
+    assert sync_project().revoked == 1
