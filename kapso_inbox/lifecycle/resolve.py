@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -93,10 +94,11 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         reason = "Only the API key that was used to create it can say what became of it."
         AccessLink.objects.for_write().filter(pk=link.pk).update(reason=reason)
         return
-    elif link.absent_at is None:
+    elif link.absent_at is None or link.absent_at > now:
+        # One in the future was stored by a wrong clock, and says nothing of how long ago it was.
         link.absent_at = now
-        unmarked = AccessLink.objects.for_write().filter(pk=link.pk, absent_at=None)
-        unmarked.update(absent_at=now)
+        unmarked = AccessLink.objects.for_write().filter(Q(absent_at=None) | Q(absent_at__gt=now))
+        unmarked.filter(pk=link.pk).update(absent_at=now)
         return
     elif now - link.absent_at < ABSENT_AFTER:
         return

@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 
+from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
 from kapso_inbox.lifecycle.links import STALE_AFTER
@@ -70,12 +71,13 @@ def end_what_is_gone(run: Run) -> None:
     lost for good.
     """
     # A link that came into its state while the list was read may have missed its page.
-    missing = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
+    missing = run.links().filter(state__in=AccessLink.KNOWN_BY_ID)
+    missing = missing.exclude(state_changed_at__range=since(run.started))
     missing = missing.exclude(kapso_id="").select_related("embed")
     if run.dry_run:
         missing = missing.exclude(pk__in=run.seen_in_dry_run)
     else:
-        missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
+        missing = missing.exclude(seen_at__range=since(run.started))
     unproven = 0
     for link in missing.in_batches():
         if not run.is_proven(link):
@@ -103,11 +105,15 @@ def end_what_is_gone(run: Run) -> None:
 
 def settle_what_is_absent(run: Run) -> None:
     """Settle the uncertain links that the whole list lacks."""
-    uncertain = run.links().filter(
-        Q(state=State.UNKNOWN, kapso_id="")
-        | Q(state=State.CREATING, state_changed_at__lte=run.started - STALE_AFTER)
+    uncertain = (
+        run.links()
+        .filter(
+            Q(state=State.UNKNOWN, kapso_id="")
+            | Q(state=State.CREATING) & ~Q(state_changed_at__range=since(run.started - STALE_AFTER))
+        )
+        .exclude(state_changed_at__range=since(run.started))
     )
-    for link in uncertain.filter(state_changed_at__lt=run.started).select_related("embed"):
+    for link in uncertain.select_related("embed"):
         _settle(run, link, None)
 
 
@@ -148,14 +154,14 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
         return []
     if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
         # It works, and should not. (This does not mean what was revoked while the list was read.)
-        if not run.dry_run and link.state_changed_at < run.started:
+        if not run.dry_run and not is_within(link.state_changed_at, since(run.started)):
             reason = "Found alive at Kapso."
             link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
         return []
     embed = link.embed
     if embed.current_link_id != link.pk or link.state == State.REVOKING:
         return []  # what is kept for the next link must not be changed by this one
-    if embed.updated_at > run.started:
+    if is_within(embed.updated_at, since(run.started)):
         return []  # what was changed while the list was read is newer than the list
     return mirror(embed, remote)
 
@@ -168,8 +174,8 @@ def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
         # another sync, begun later, draws conclusions from it. And no join here: a process that has
         # waited for another's write checks again a condition on the row, but not one on a subquery
         # (seen on PostgreSQL 15).
-        not_since = Q(seen_at=None) | Q(seen_at__lt=run.started)
-        links = AccessLink.objects.for_write().filter(not_since, pk__in=seen).order_by("pk")
+        links = AccessLink.objects.for_write().filter(pk__in=seen).order_by("pk")
+        links = links.exclude(seen_at__range=since(run.started))
         until_done(lambda: links.update(seen_at=run.started, key_fingerprint=run.fingerprint))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import OperationalError
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 #: The actor in the audit trail for what a sync did.
 ACTOR = "kapso_sync"
+
+#: With a clock that is further from Kapso's, nothing is renewed or pruned.
+_MAX_SKEW = timedelta(hours=1)
 
 _TRIES = 5
 
@@ -106,6 +110,24 @@ class Run:
     def is_proven(self, link: AccessLink) -> bool:
         """Return whether this list is that of the project in which the link was asked for."""
         return link.key_fingerprint in self.recognised
+
+    def clock_is_right(self) -> bool:
+        """Return whether Kapso's last answer confirms our clock; report it if it contradicts it.
+
+        Kapso is the only witness: what is done by a wrong clock could delete a whole audit trail.
+        """
+        received = self.client.received
+        if received is None:
+            return False  # Kapso did not answer: the report already says so
+        skew = received.skew or timedelta(0)
+        if abs(skew) > _MAX_SKEW:
+            side = "ahead of" if skew > timedelta(0) else "behind"
+            self.problem(
+                f"This server's clock is {abs(skew)} {side} Kapso's. Nothing was renewed, and the "
+                "audit trail was not pruned."
+            )
+            return False
+        return True
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from kapso_inbox import audit, conf
+from kapso_inbox.clock import since
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError, NotFoundError
 from kapso_inbox.lifecycle import (
@@ -63,6 +64,8 @@ def renew_links(run: Run) -> None:
         if embed is None or link is None or embed.expires_at is None:
             continue
         lifetime = embed.expires_at - link.created_at
+        if link.created_at > now:
+            lifetime = 2 * before  # a wrong clock stored it, and nobody knows how long it lives
         if embed.expires_at - lifetime / 2 > now:
             continue
         if not run.dry_run:
@@ -95,7 +98,7 @@ def count_unsettled(run: Run) -> None:
     """Count the uncertain links, and report those that have been so for more than an hour."""
     waiting = run.links().filter(state=State.UNKNOWN)
     run.report.waiting = waiting.count()
-    unclear = waiting.filter(created_at__lt=run.started - timedelta(hours=1)).count()
+    unclear = waiting.exclude(created_at__range=since(run.started - timedelta(hours=1))).count()
     if unclear:
         run.problem(
             f"For over an hour it has been unknown whether {unclear} links exist at Kapso. Look "

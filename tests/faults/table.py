@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -115,6 +116,14 @@ def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
 
         found["the database fails after Kapso's answer, permanently, and so does the DELETE"] = (
             lambda: Trouble(database="down", due=answered, fault=Fault(drop="before"), at="DELETE")
+        )
+    number = 2 if request == "POST" else 1
+    for days, words in ((365, "ahead"), (-365, "behind")):
+        wrong = f"this server's clock is a year {words} meanwhile"
+        off = timedelta(days=days)
+        found[wrong] = lambda off=off: Trouble(clock=off)  # type: ignore[misc]
+        found[f"{wrong}, and the process dies before {_STEPS_IN_WORDS[action][number]}"] = (
+            lambda off=off: Trouble(clock=off, dies=number)  # type: ignore[misc]
         )
     return found
 
@@ -318,11 +327,11 @@ _MUTATIONS = """\
 ## How far you can trust this
 
 In addition to these rows, a test runs thousands of random sequences of actions, faults, crashes,
-wrong keys and changes made at Kapso itself. After each sequence it lets the sync finish and checks
-that everything is consistent (`tests/faults/test_state_machine.py`). Another test checks that this
-one finds mistakes (`tests/faults/test_mutations.py`). It must fail if the intent is not committed
-before the POST, if the POST is retried, if a link that could not be stored is not revoked at Kapso,
-and if a rotation revokes the old link before the new one works.
+wrong keys, wrong clocks and changes made at Kapso itself. After each sequence it lets the sync
+finish and checks that everything is consistent (`tests/faults/test_state_machine.py`). Another test
+checks that this one finds mistakes (`tests/faults/test_mutations.py`). It must fail if the intent
+is not committed before the POST, if the POST is retried, if a link that could not be stored is not
+revoked at Kapso, and if a rotation revokes the old link before the new one works.
 """
 
 
