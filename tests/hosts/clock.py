@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as standard
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,14 @@ class _KindOfDatetime(type):
 
 @contextmanager
 def clock_off_by(delta: timedelta) -> Iterator[None]:
-    """Set this host's clock ahead, or back if `delta` is negative. Kapso's clock stays right.
+    """Set this host's clock ahead, or back if `delta` is negative. Kapso's clock stays right."""
+    with clock_ahead(lambda: delta):
+        yield
+
+
+@contextmanager
+def clock_ahead(ahead: Callable[[], timedelta]) -> Iterator[None]:
+    """Let this host's clock be ahead by what a function returns whenever somebody looks at it.
 
     Nothing of the app is replaced, only what the two modules that read the clock read it from.
     """
@@ -40,7 +47,7 @@ def clock_off_by(delta: timedelta) -> Iterator[None]:
     class OffClock(datetime, metaclass=_KindOfDatetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return standard.datetime.now(tz) + delta
+            return standard.datetime.now(tz) + ahead()
 
     with (
         mock.patch("django.utils.timezone.datetime", OffClock),
