@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 #: How far the clocks of servers that share a database may differ.
@@ -30,3 +31,8 @@ def lately(within: timedelta) -> Span:
 def is_within(moment: datetime | None, span: Span) -> bool:
     """Return whether a stored time is in that span. None, which stands for never, is not."""
     return moment is not None and span[0] <= moment <= span[1]
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a time as the database stores it: without a zone on a site without USE_TZ."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment)

@@ -28,7 +28,7 @@ from kapso_inbox.lifecycle import (
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchTicket
 from kapso_inbox.sandbox.engine import Sandbox
 from kapso_inbox.sync import sync_project
-from tests.hosts.clock import clock_off_by
+from tests.hosts.clock import clock_ahead, clock_off_by
 from tests.hosts.people import User
 from tests.inbox.test_launch import with_settings
 
@@ -207,6 +207,17 @@ def test_a_sync_with_a_wrong_clock_renews_and_prunes_nothing_and_says_why(
     assert InboxChange.objects.count() == 1
     [problem] = report.problems
     assert "clock" in problem
+
+
+def test_a_sync_whose_clock_comes_back_while_the_list_is_read_prunes_nothing(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    with (
+        with_settings(AUDIT_RETENTION=timedelta(days=20)),
+        clock_ahead(lambda: timedelta(0) if gets(kapso_sandbox) else YEAR),
+    ):
+        assert sync_project().pruned == 0
+    assert InboxChange.objects.exists()
 
 
 def test_a_sync_that_kapso_did_not_answer_leaves_pruning_to_the_next(

@@ -70,8 +70,8 @@ def sync_project(
         listing.end_what_is_gone(run)
         listing.settle_what_is_absent(run)
     upkeep.resume_revocations(run)
-    if run.clock_is_right():
-        upkeep.renew_links(run)
-        upkeep.prune_audit_trail(run)
+    if now := run.confirmed_time():
+        upkeep.renew_links(run, now)
+        upkeep.prune_audit_trail(run, now)
     upkeep.count_unsettled(run)
     return run.report

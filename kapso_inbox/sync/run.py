@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError
 from django.utils import timezone
 
 from kapso_inbox import conf
+from kapso_inbox.clock import as_stored
 from kapso_inbox.kapso import KapsoClient
 from kapso_inbox.models import (
     AccessLink,
@@ -111,14 +112,15 @@ class Run:
         """Return whether this list is that of the project in which the link was asked for."""
         return link.key_fingerprint in self.recognised
 
-    def clock_is_right(self) -> bool:
-        """Return whether Kapso's last answer confirms our clock; report it if it contradicts it.
+    def confirmed_time(self) -> datetime | None:
+        """Return the time of Kapso's last answer; None, and a problem, if Kapso has another time.
 
         Kapso is the only witness: what is done by a wrong clock could delete a whole audit trail.
+        It is not `started`, which may be from before a jump.
         """
         received = self.client.received
         if received is None:
-            return False  # Kapso did not answer: the report already says so
+            return None  # Kapso did not answer: the report already says so
         skew = received.skew or timedelta(0)
         if abs(skew) > _MAX_SKEW:
             side = "ahead of" if skew > timedelta(0) else "behind"
@@ -126,8 +128,8 @@ class Run:
                 f"This server's clock is {abs(skew)} {side} Kapso's. Nothing was renewed, and the "
                 "audit trail was not pruned."
             )
-            return False
-        return True
+            return None
+        return as_stored(received.at)
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from kapso_inbox import audit, conf
 from kapso_inbox.clock import since
@@ -41,16 +40,19 @@ def resume_revocations(run: Run) -> None:
         run.report.revoked += 1
 
 
-def renew_links(run: Run) -> None:
+def renew_links(run: Run, now: datetime) -> None:
     """Give each link that is about to expire a successor that lives as long as it did.
 
     A link is not renewed before half of its life is over: otherwise one that lives no longer than
     `RENEW_BEFORE` would be renewed by every sync.
+
+    Args:
+        run: the sync.
+        now: the time, which Kapso confirms.
     """
     before = conf.duration("RENEW_BEFORE")
     if not before:
         return
-    now = timezone.now()
     due = run.embeds().filter(
         project=run.report.project,
         current_link__state=State.ACTIVE,
@@ -87,11 +89,16 @@ def renew_links(run: Run) -> None:
         run.report.renewed += 1
 
 
-def prune_audit_trail(run: Run) -> None:
-    """Delete the rows of the audit trail that are older than `AUDIT_RETENTION`."""
+def prune_audit_trail(run: Run, now: datetime) -> None:
+    """Delete the rows of the audit trail that are older than `AUDIT_RETENTION`.
+
+    Args:
+        run: the sync.
+        now: the time, which Kapso confirms.
+    """
     retention = conf.duration("AUDIT_RETENTION")
     if retention and not run.dry_run:
-        run.report.pruned = audit.prune(run.started - retention)
+        run.report.pruned = audit.prune(now - retention)
 
 
 def count_unsettled(run: Run) -> None:

@@ -29,9 +29,9 @@ FAULTS: dict[str, tuple[str, int]] = {
     "not JSON": ("POST PATCH DELETE GET", 8),
     "empty list": ("LIST", 40),
     "short list": ("LIST", 40),
-    # The answer is about another embed, or about another scope, than was asked for.
-    "echo of another": ("POST GET", 15),
-    "echo of another scope": ("POST", 15),
+    # Kapso answers with the ID of another embed, or makes one that shows the whole project.
+    "another embed": ("POST GET", 15),
+    "wider scope": ("POST", 15),
 }
 #: For some time, Kapso knows nobody: its list is empty, and each ID unknown.
 AMNESIA = "amnesia"
@@ -98,6 +98,10 @@ class FaultyKapso(Sandbox):
                 return Answer(502, "<html>Bad gateway</html>")
             case "not JSON":
                 return Answer(200, "<html>Welcome</html>")
+            case "wider scope" if answer.status < 300 and isinstance(answer.body, dict):
+                made = self.project().embeds[answer.body["data"]["id"]]
+                made.update(scope_type="project", scope_id=None)
+                return Answer(answer.status, {"data": dict(made)}, answer.headers)
         return self._altered(kind, answer) if kind else answer
 
     def _draw(self, method: str) -> str:
@@ -135,9 +139,7 @@ class FaultyKapso(Sandbox):
             body = {"data": [], "meta": {"page": 1, "per_page": 100, "total_count": 0}}
         elif kind == "short list":
             del data[::2]  # its total_count says so
-        elif kind == "echo of another scope":
-            data.update(scope_type="project", scope_id=None, assigned_user_id=None)
-        elif kind == "echo of another":
+        elif kind == "another embed":
             others = [
                 one["id"] for one in self.project().active_embeds() if one["id"] != data["id"]
             ]

@@ -103,7 +103,7 @@ class Soak:
     say: Callable[[str], None] = print
     events: list[Event] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
-    by_hand: dict[str, float] = field(default_factory=dict)
+    by_hand: dict[str, tuple[float, str]] = field(default_factory=dict)
     kills: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -141,7 +141,7 @@ class Soak:
                     if slot.process is not None:
                         slot.kill()
             self._heal()
-            check_quiet(self.kapso, self.events, self.by_hand)
+            check_quiet(self.kapso, self.events, set(self.by_hand))
             keys = [KEY, *self.kapso_inbox["ENCRYPTION_KEYS"].values()]
             check_logs(self.folder, self.kapso, keys)
 
@@ -267,11 +267,8 @@ class Soak:
         ids = sorted(rows.values_list("kapso_id", "embed__slug"))
         if ids:
             key, slug = self._random.choice(ids)
-            self.by_hand[slug] = float(
-                "inf"
-            )  # Until it is done, whoever checks must not count on it.
+            self.by_hand[key] = time.time(), slug
             project.revoke(key)
-            self.by_hand[slug] = time.time()
 
     def _forget_what_is_over(self) -> None:
         over = AccessLink.objects.filter(state=AccessLink.State.REVOKED)
@@ -341,7 +338,13 @@ class Soak:
                 f"  {row} {row.kapso_id or '-'}: {current}{row.state} ({row.reason})"
                 f"; at Kapso: {at_kapso}"
             )
-        happened: list[tuple[float, str]] = [*self.kills, *self.proxy.told, *self.kapso.told]
+        ids = [row.kapso_id for row in rows if row.kapso_id]
+        happened = [*self.kills, *self.proxy.told]
+        for at, text in self.kapso.told:
+            # Of the requests about one embed, only those about this one.
+            path = text.split()[1].rstrip(":")
+            if path == "/inbox_embeds" or not slug or any(path.endswith(one) for one in ids):
+                happened.append((at, text))
         own = [event for event in self.events if event.slug in (slug, "")]
         for event in own:
             jump = f", its clock off by {event.jump}" if event.jump else ""
@@ -353,8 +356,9 @@ class Soak:
                     else f"succeeds {event.told}"
                 )
                 happened.append((event.ended, f"{event.actor} {event.action}: {end}"))
-        if slug in self.by_hand:
-            happened.append((self.by_hand[slug], "a link was revoked at Kapso by hand"))
+        for key, (at, of_slug) in self.by_hand.items():
+            if of_slug == slug:
+                happened.append((at, f"{key} was revoked at Kapso by hand"))
         told += ["", "what happened last:"]
         told += [f"  {at - self.began:9.3f}  {text}" for at, text in sorted(happened)[-lines:]]
         return "\n".join(told)

@@ -214,10 +214,13 @@ def _link_of(embed: InboxEmbed) -> dict[str, Any]:
     return {"link": link.kapso_id, "state": link.state} if link else {"link": "", "state": ""}
 
 
+def is_narrow(slug: str) -> bool:
+    """Return whether an embed shows only one customer: one in two does."""
+    return int(slug[-1]) % 2 == 1
+
+
 def _scope(job: Job, slug: str) -> dict[str, Any]:
-    """Return the scope of an embed: that of one in two is a customer."""
-    is_narrow = int(slug[-1]) % 2
-    return {"scope_type": "customer", "scope_id": job.scope_id} if is_narrow else {}
+    return {"scope_type": "customer", "scope_id": job.scope_id} if is_narrow(slug) else {}
 
 
 def _create(job: Job, event: Event, chance: random.Random) -> dict[str, Any]:
