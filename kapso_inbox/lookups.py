@@ -8,13 +8,16 @@ previous one ended.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
 from django.db.models import TextChoices
+from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from . import conf
+from .clock import is_within, lately
 from .kapso import Customer, KapsoError, PhoneNumber, User
 
 #: The seconds for which a page of Kapso's list is kept.
@@ -131,7 +134,7 @@ def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> st
     Makes no request to Kapso.
     """
     for number in range(1, LAST_PAGE + 1):
-        kept = cache.get(_key(kind, project, number))
+        kept = _kept(_key(kind, project, number))
         if kept is None:
             return ""
         rows, is_last = kept
@@ -172,16 +175,25 @@ def _page(
     deadline: float | None = None,
 ) -> tuple[list[Choice], bool]:
     key = _key(kind, project, number)
-    kept = None if refresh else cache.get(key)
+    kept = None if refresh else _kept(key)
     if kept is None:
         attribute, read = _READERS[kind]
         options = {} if deadline is None else {"deadline": deadline}
         client = conf.project(project).client(**options)
         rows, is_last = getattr(client, attribute).page(number)
         kept = [tuple(read(row)) for row in rows], is_last
-        cache.set(key, kept, KEPT_FOR)
+        cache.set(key, (timezone.now(), kept), KEPT_FOR)
     rows, is_last = kept
     return [Choice(*row) for row in rows], is_last
+
+
+def _kept(key: str) -> tuple[list[tuple[str, ...]], bool] | None:
+    """Return the rows of a page that was kept, and whether it is the last one; None if it is old.
+
+    A cache forgets by the server's clock, and what was kept while that was ahead stays for as long.
+    """
+    kept_at, page = cache.get(key, (None, None))
+    return page if is_within(kept_at, lately(timedelta(seconds=KEPT_FOR))) else None
 
 
 def _key(kind: Kind, project: str, number: int) -> str:

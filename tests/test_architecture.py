@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("conf",),
     # Parts that use neither settings nor models.
     ("kapso", "encryption"),
-    ("origins", "secret", "exceptions"),
+    ("origins", "secret", "exceptions", "clock"),
     ("__init__",),
 )
 ROW_OF = {part: number for number, row in enumerate(ROWS) for part in row}

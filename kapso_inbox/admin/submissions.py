@@ -17,10 +17,10 @@ from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from kapso_inbox import access, lifecycle, refusals
+from kapso_inbox.clock import lately
 from kapso_inbox.kapso import KapsoError, UncertainError
 from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxChange, InboxEmbed
@@ -193,7 +193,7 @@ def _made_just_now(request: HttpRequest, form: AddEmbedForm) -> InboxEmbed | Non
         action=InboxChange.Action.CREATED,
         embed_id=twin.pk,
         username=request.user.get_username(),
-        created_at__gt=timezone.now() - SECOND_PRESS,
+        created_at__range=lately(SECOND_PRESS),
     )
     return twin if made.exists() else None
 

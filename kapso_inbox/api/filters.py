@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework.filters import BaseFilterBackend
@@ -15,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from kapso_inbox import conf, lookups
+from kapso_inbox.clock import as_stored
 from kapso_inbox.models import Condition, Outcome, ScopeType
 
 from .serializers import MomentField, configured_project
@@ -107,11 +105,6 @@ def validated_query(
     return dict(query.validated_data)
 
 
-def _as_stored(moment: datetime) -> datetime:
-    """Return a time as the database stores it: without a zone on a site without USE_TZ."""
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
-
-
 class EmbedFilter(BaseFilterBackend):
     """The filters and the order of the list of embeds."""
 
@@ -124,7 +117,7 @@ class EmbedFilter(BaseFilterBackend):
         if query.get("condition"):
             queryset = queryset.with_condition().filter(Q(condition__in=query["condition"]))
         if query.get("expires_before"):
-            queryset = queryset.filter(expires_at__lt=_as_stored(query["expires_before"]))
+            queryset = queryset.filter(expires_at__lt=as_stored(query["expires_before"]))
         if text := query.get("search"):
             fields = ("name", "slug", "scope_name", "scope_id")
             queryset = queryset.filter(
@@ -162,9 +155,9 @@ class LaunchAttemptFilter(BaseFilterBackend):
         if query.get("user"):
             queryset = queryset.filter(username=query["user"])
         if query.get("since"):
-            queryset = queryset.filter(created_at__gte=_as_stored(query["since"]))
+            queryset = queryset.filter(created_at__gte=as_stored(query["since"]))
         if query.get("until"):
-            queryset = queryset.filter(created_at__lt=_as_stored(query["until"]))
+            queryset = queryset.filter(created_at__lt=as_stored(query["until"]))
         return queryset.order_by(*self.get_ordering(request, queryset, view))
 
     def get_ordering(self, request: Request, queryset: Any, view: APIView) -> tuple[str, ...]:

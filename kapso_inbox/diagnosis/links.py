@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kapso_inbox import conf
+from kapso_inbox import clock, conf
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
 from kapso_inbox.models import AccessLink
 
@@ -42,37 +41,35 @@ def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) ->
     rows = AccessLink.objects.for_write().filter(Q(state__in=AccessLink.LIVE) | ~Q(sealed_url=""))
     if wanted is not None:
         rows = rows.filter(embed__project__in=wanted)
-    now = timezone.now()
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
     for link in rows.select_related("embed").order_by("created_at").iterator(_ROWS):
         own = totals.setdefault(link.embed.project, ProjectTotals())
         if link.state in AccessLink.AT_KAPSO and link.kapso_id:
-            _count(own, link, now, fingerprint(link.embed.project))
+            _count(own, link, fingerprint(link.embed.project))
         if link.sealed_url or link.state in (_State.ACTIVE, _State.SECRET_LOST):
             yield from _secret_findings(own, link) if has_keys else ()
-        yield from _state_findings(link, now)
+        yield from _state_findings(link)
         yield from _absence_findings(link)
     for alias, own in totals.items():
         yield from _summary_of_secrets(alias, own, has_keys=has_keys)
 
 
-def _count(own: ProjectTotals, link: AccessLink, now: datetime, fingerprint: str) -> None:
+def _count(own: ProjectTotals, link: AccessLink, fingerprint: str) -> None:
     """Add a link that is at Kapso to the totals of its project.
 
     Args:
         own: the totals of the project.
         link: a link that is not older than those before it.
-        now: the current time.
         fingerprint: the fingerprint of the project's current API key, or "".
     """
     of_other_key = bool(link.key_fingerprint and link.key_fingerprint != fingerprint)
     own.of_other_keys += of_other_key
     if of_other_key or not own.of_other_keys:
         own.sample = SampleLink(link.kapso_id, link.embed.slug, link.state)
-    own.has_old_links |= link.created_at < now - SYNC_EVERY
-    if link.seen_at and (own.seen_at is None or link.seen_at > own.seen_at):
-        own.seen_at = link.seen_at
+    lately = clock.lately(SYNC_EVERY)
+    own.has_old_links |= not clock.is_within(link.created_at, lately)
+    own.was_seen_lately |= clock.is_within(link.seen_at, lately)
 
 
 def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
@@ -168,10 +165,10 @@ def _summary_of_secrets(alias: str, own: ProjectTotals, *, has_keys: bool) -> It
         )
 
 
-def _state_findings(link: AccessLink, now: datetime) -> Iterator[Finding]:
+def _state_findings(link: AccessLink) -> Iterator[Finding]:
     """Report a link whose state needs somebody's attention."""
     slug, project = link.embed.slug, link.embed.project
-    long = link.state_changed_at < now - LONG
+    long = not clock.is_within(link.state_changed_at, clock.lately(LONG))
     names = {"embed": slug, "link": link}
     if link.state == _State.UNMANAGED:
         yield warning(
@@ -240,9 +237,8 @@ def _absence_findings(link: AccessLink) -> Iterator[Finding]:
 
 def sync_findings(totals: dict[str, ProjectTotals]) -> Iterator[Finding]:
     """Check that kapso_sync runs: within a day, a link must have been in Kapso's list."""
-    since = timezone.now() - SYNC_EVERY
     for alias, own in totals.items():
-        if own.has_old_links and (own.seen_at is None or own.seen_at < since):
+        if own.has_old_links and not own.was_seen_lately:
             yield warning(
                 "sync-not-running",
                 _("For more than a day nobody has compared the links with Kapso's list."),

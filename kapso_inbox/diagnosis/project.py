@@ -201,9 +201,9 @@ def _rate_limit(client: KapsoClient) -> Iterator[Finding]:
 
 def _clock(client: KapsoClient) -> Iterator[Finding]:
     """Compare our clock with that of the last answer, be it a success or an error."""
-    if client.received is None or client.received.date is None:
+    if client.received is None or client.received.skew is None:
         return
-    skew = (client.received.at - client.received.date).total_seconds()
+    skew = client.received.skew.total_seconds()
     texts = {"seconds": round(abs(skew))}
     if abs(skew) <= MAX_SKEW:
         yield info("clock-right", _("This server's clock agrees with Kapso's."))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class ProjectTotals:
         sample: the link that says most about the API key: the newest of another key, otherwise
             the newest of all.
         has_old_links: whether a link has been at Kapso for longer than `links.SYNC_EVERY`.
-        seen_at: when a link was last in Kapso's list.
+        was_seen_lately: whether a link has been in Kapso's list within `links.SYNC_EVERY`.
         opened: the number of secrets that can be decrypted.
         closed: the number of secrets that cannot.
         under_older_keys: ID of an encryption key that is not the first -> secrets under it.
@@ -36,7 +35,7 @@ class ProjectTotals:
     of_other_keys: int = 0
     sample: SampleLink | None = None
     has_old_links: bool = False
-    seen_at: datetime | None = None
+    was_seen_lately: bool = False
     opened: int = 0
     closed: int = 0
     under_older_keys: Counter[str] = field(default_factory=Counter)

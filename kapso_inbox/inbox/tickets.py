@@ -16,6 +16,7 @@ from django.core.signing import BadSignature, Signer
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from kapso_inbox.clock import lately
 from kapso_inbox.models import InboxEmbed, LaunchTicket
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def issue_ticket(user: AbstractBaseUser, embed: InboxEmbed, params: Mapping[str,
         params: the theme and filters, cleaned.
     """
     tickets = _tickets()
-    old = tickets.filter(created_at__lt=timezone.now() - _REMEMBERED).order_by("created_at")
+    old = tickets.exclude(created_at__range=lately(_REMEMBERED)).order_by("created_at")
     # By ID and sorted: two processes that delete at once wait for each other, and cannot deadlock.
     tickets.filter(pk__in=sorted(old.values_list("pk", flat=True)[:_BATCH])).delete()
     ticket = tickets.create(user_id=user.pk, embed_id=embed.pk, params=dict(params))
@@ -77,11 +78,10 @@ def use_ticket(ticket: LaunchTicket) -> bool:
     Raises:
         DatabaseError: the use could not be stored.
     """
-    now = timezone.now()
     valid = _tickets().filter(
-        pk=ticket.pk, used_at=None, created_at__gt=now - timedelta(seconds=LIFETIME)
+        pk=ticket.pk, used_at=None, created_at__range=lately(timedelta(seconds=LIFETIME))
     )
-    return bool(valid.update(used_at=now))
+    return bool(valid.update(used_at=timezone.now()))
 
 
 def _signer() -> Signer:

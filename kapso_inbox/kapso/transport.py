@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -89,6 +89,11 @@ class Received:
     date: datetime | None = None
     rate_limit: int | None = None
     rate_remaining: int | None = None
+
+    @property
+    def skew(self) -> timedelta | None:
+        """How far our clock is ahead of Kapso's, negative if it is behind; None: not known."""
+        return None if self.date is None else self.at - self.date
 
 
 class Transport:

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from kapso_inbox import audit, conf, signals
+from kapso_inbox import audit, clock, conf, signals
 from kapso_inbox.kapso import KapsoClient, KapsoError
 from kapso_inbox.models import (
     AccessLink,
@@ -105,8 +105,11 @@ def refuse_if_being_made(embed: InboxEmbed) -> None:
     Raises:
         BusyError: one is.
     """
-    since = timezone.now() - STALE_AFTER
-    if links_of(embed).filter(state=State.CREATING, state_changed_at__gt=since).exists():
+    if (
+        links_of(embed)
+        .filter(state=State.CREATING, state_changed_at__range=clock.lately(STALE_AFTER))
+        .exists()
+    ):
         raise BusyError(
             f"A link for the embed {embed.slug!r} is being created right now. Try again in a "
             "moment."
@@ -123,7 +126,14 @@ def begin(embed: InboxEmbed) -> AccessLink:
     for link in links_of(embed).filter(state=State.CREATING):
         give_up(link)
     fingerprint = conf.project(embed.project).key_fingerprint
-    return AccessLink.objects.for_write().create(embed=embed, key_fingerprint=fingerprint)
+    created_at = timezone.now()
+    before = links_of(embed).order_by("-created_at").values_list("created_at", flat=True).first()
+    if before is not None:
+        # Later than those before it, whatever the clock says: the order tells which is the newest.
+        created_at = max(created_at, before + timedelta(microseconds=1))
+    return AccessLink.objects.for_write().create(
+        embed=embed, key_fingerprint=fingerprint, created_at=created_at
+    )
 
 
 def give_up(link: AccessLink) -> None:

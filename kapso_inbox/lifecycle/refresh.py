@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import audit, conf, signals
+from kapso_inbox import audit, clock, conf, signals
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import Embed, KapsoError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -45,15 +45,13 @@ def verify(embed: InboxEmbed, *, at_once: bool = False) -> bool:
     """
     link = embed.current_link
     interval = conf.duration("VERIFY_AFTER")
-    now = timezone.now()
     if link is None or not interval:
         return False
-    lately = link.checked_at and link.checked_at > now - interval
-    if lately and not at_once:
+    if clock.is_within(link.checked_at, clock.lately(interval)) and not at_once:
         return False
     unchecked = AccessLink.objects.for_write().filter(pk=link.pk, checked_at=link.checked_at)
     try:
-        if unchecked.update(checked_at=now):
+        if unchecked.update(checked_at=timezone.now()):
             return _ask_about(embed, link)
     except DatabaseError:
         logger.exception("What Kapso says of access link %s could not be stored.", link)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -118,10 +119,11 @@ def is_absent_again(link: AccessLink) -> bool:
         link: a link that has not been in a list of Kapso's since it was first absent.
     """
     now = timezone.now()
-    if link.absent_at is None:
+    if link.absent_at is None or link.absent_at > now:
+        # One in the future was stored by a wrong clock, and says nothing of how long ago it was.
         link.absent_at = now
-        unmarked = AccessLink.objects.for_write().filter(pk=link.pk, absent_at=None)
-        unmarked.update(absent_at=now)
+        unmarked = AccessLink.objects.for_write().filter(Q(absent_at=None) | Q(absent_at__gt=now))
+        unmarked.filter(pk=link.pk).update(absent_at=now)
         return False
     return now - link.absent_at >= ABSENT_AFTER
 

@@ -80,7 +80,7 @@ class Sandbox:
         self.requests: list[RecordedRequest] = []
         self.rate_limit = rate_limit
         self.max_per_page = 100
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.RLock()
         self._faults: list[Fault] = []
         self._used: dict[str, tuple[datetime, int]] = {}
@@ -107,8 +107,8 @@ class Sandbox:
             index = len(self.projects)
             project = SandboxProject(
                 inbox_origin=inbox_origin,
-                seed=lambda: seed_for(index, self._clock()) if seed else Seed("Empty project"),
-                clock=self._clock,
+                seed=lambda: seed_for(index, self.clock()) if seed else Seed("Empty project"),
+                clock=self.clock,
                 lock=self._lock,
                 save=self._save,
             )
@@ -186,7 +186,7 @@ class Sandbox:
                 embed = project.find_token(token)
                 if embed is None:
                     continue
-                if embed["status"] != "active" or rules.has_expired(embed, self._clock()):
+                if embed["status"] != "active" or rules.has_expired(embed, self.clock()):
                     break
                 project.touch(embed)
                 return page_for(project, embed, query)
@@ -216,7 +216,7 @@ class Sandbox:
             return dataclasses.replace(answer, headers={**limits, **answer.headers})
 
     def _count(self, api_key: str) -> dict[str, str]:
-        minute = self._clock().replace(second=0, microsecond=0)
+        minute = self.clock().replace(second=0, microsecond=0)
         since, used = self._used.get(api_key, (minute, 0))
         if since != minute:
             used = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timezone
+from email.utils import format_datetime
 from http.client import RemoteDisconnected
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -80,7 +82,9 @@ def _answer(
             ProtocolError("Connection aborted.", reason), request=request
         ) from None
     content = b"" if request.method == "HEAD" else answer.content
-    return answer.status, dict(answer.headers), content
+    # As every HTTP server does.
+    date = format_datetime(sandbox.clock().astimezone(timezone.utc), usegmt=True)
+    return answer.status, {"Date": date, **answer.headers}, content
 
 
 def _read_timeout(timeout: Any) -> float | None:

@@ -177,6 +177,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD" and answer.status not in (204, 304):
             self.wfile.write(content)
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the value of the `Date` header, by the sandbox's clock."""
+        now = self.server.sandbox.clock().timestamp()
+        return super().date_time_string(now if timestamp is None else timestamp)
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         if self.server.log:
             path = urlsplit(self.path).path

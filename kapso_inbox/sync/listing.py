@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 
+from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
 from kapso_inbox.lifecycle.links import STALE_AFTER
@@ -82,12 +83,13 @@ def conclude_from_absence(run: Run) -> bool:
         Whether the list can be believed.
     """
     # A link that came into its state while the list was read may have missed its page.
-    known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID, state_changed_at__lt=run.started)
+    known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID)
+    known = known.exclude(state_changed_at__range=since(run.started))
     known = missing = known.exclude(kapso_id="").select_related("embed")
     if run.dry_run:
         missing = missing.exclude(pk__in=run.seen_in_dry_run)
     else:
-        missing = missing.filter(Q(seen_at=None) | Q(seen_at__lt=run.started))
+        missing = missing.exclude(seen_at__range=since(run.started))
     if missing.exists() and not _may_be_gone(run, missing, known):
         return False
     _end_what_is_gone(run, missing.filter(key_fingerprint__in=run.recognised))
@@ -138,11 +140,15 @@ def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:
 
 
 def _settle_what_is_absent(run: Run) -> None:
-    uncertain = run.links().filter(
-        Q(state=State.UNKNOWN, kapso_id="")
-        | Q(state=State.CREATING, state_changed_at__lte=run.started - STALE_AFTER)
+    uncertain = (
+        run.links()
+        .filter(
+            Q(state=State.UNKNOWN, kapso_id="")
+            | Q(state=State.CREATING) & ~Q(state_changed_at__range=since(run.started - STALE_AFTER))
+        )
+        .exclude(state_changed_at__range=since(run.started))
     )
-    for link in uncertain.filter(state_changed_at__lt=run.started).select_related("embed"):
+    for link in uncertain.select_related("embed"):
         _settle(run, link, None)
 
 
@@ -184,14 +190,14 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
         return []
     if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
         # It works, and should not. (This does not mean what was revoked while the list was read.)
-        if not run.dry_run and link.state_changed_at < run.started:
+        if not run.dry_run and not is_within(link.state_changed_at, since(run.started)):
             reason = "Found alive at Kapso."
             link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
         return []
     embed = link.embed
     if embed.current_link_id != link.pk or link.state == State.REVOKING:
         return []  # what is kept for the next link must not be changed by this one
-    if embed.updated_at > run.started:
+    if is_within(embed.updated_at, since(run.started)):
         return []  # what was changed while the list was read is newer than the list
     created_here = link.state != State.UNMANAGED
     if created_here and (found := differences(embed, remote)):
@@ -212,8 +218,8 @@ def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
         # another sync, begun later, draws conclusions from it. And no join here: a process that has
         # waited for another's write checks again a condition on the row, but not one on a subquery
         # (seen on PostgreSQL 15).
-        not_since = Q(seen_at=None) | Q(seen_at__lt=run.started)
-        links = AccessLink.objects.for_write().filter(not_since, pk__in=seen).order_by("pk")
+        links = AccessLink.objects.for_write().filter(pk__in=seen).order_by("pk")
+        links = links.exclude(seen_at__range=since(run.started))
         news = {"seen_at": run.started, "absent_at": None, "key_fingerprint": run.fingerprint}
         until_done(lambda: links.update(**news))
 

@@ -6,12 +6,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import OperationalError
 from django.utils import timezone
 
 from kapso_inbox import conf
+from kapso_inbox.clock import as_stored
 from kapso_inbox.kapso import KapsoClient
 from kapso_inbox.models import (
     AccessLink,
@@ -24,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: The actor in the audit trail for what a sync did.
 ACTOR = "kapso_sync"
+
+#: With a clock that is further from Kapso's, nothing is renewed or pruned.
+_MAX_SKEW = timedelta(hours=1)
 
 _TRIES = 5
 
@@ -121,6 +126,25 @@ class Run:
     def accept_command(self) -> str:
         """Return the command with which an operator confirms that links are gone."""
         return f"kapso_sync --project {self.report.project} --accept-missing"
+
+    def confirmed_time(self) -> datetime | None:
+        """Return the time of Kapso's last answer; None, and a problem, if Kapso has another time.
+
+        Kapso is the only witness: what is done by a wrong clock could delete a whole audit trail.
+        It is not `started`, which may be from before a jump.
+        """
+        received = self.client.received
+        if received is None:
+            return None  # Kapso did not answer: the report already says so
+        skew = received.skew or timedelta(0)
+        if abs(skew) > _MAX_SKEW:
+            side = "ahead of" if skew > timedelta(0) else "behind"
+            self.problem(
+                f"This server's clock is {abs(skew)} {side} Kapso's. Nothing was renewed, and the "
+                "audit trail was not pruned."
+            )
+            return None
+        return as_stored(received.at)
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count
-from django.utils import timezone
 
 from kapso_inbox import audit, conf
+from kapso_inbox.clock import since
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError, NotFoundError
 from kapso_inbox.lifecycle import (
@@ -41,16 +41,19 @@ def resume_revocations(run: Run) -> None:
         run.report.revoked += 1
 
 
-def renew_links(run: Run) -> None:
+def renew_links(run: Run, now: datetime) -> None:
     """Give each link that is about to expire a successor that lives as long as it did.
 
     A link is not renewed before half of its life is over: otherwise one that lives no longer than
     `RENEW_BEFORE` would be renewed by every sync.
+
+    Args:
+        run: the sync.
+        now: the time, which Kapso confirms.
     """
     before = conf.duration("RENEW_BEFORE")
     if not before:
         return
-    now = timezone.now()
     due = run.embeds().filter(
         project=run.report.project,
         current_link__state=State.ACTIVE,
@@ -64,6 +67,8 @@ def renew_links(run: Run) -> None:
         if embed is None or link is None or embed.expires_at is None:
             continue
         lifetime = embed.expires_at - link.created_at
+        if link.created_at > now:
+            lifetime = 2 * before  # a wrong clock stored it, and nobody knows how long it lives
         if embed.expires_at - lifetime / 2 > now:
             continue
         if not run.dry_run:
@@ -85,11 +90,16 @@ def renew_links(run: Run) -> None:
         run.report.renewed += 1
 
 
-def prune_audit_trail(run: Run) -> None:
-    """Delete the rows of the audit trail that are older than `AUDIT_RETENTION`."""
+def prune_audit_trail(run: Run, now: datetime) -> None:
+    """Delete the rows of the audit trail that are older than `AUDIT_RETENTION`.
+
+    Args:
+        run: the sync.
+        now: the time, which Kapso confirms.
+    """
     retention = conf.duration("AUDIT_RETENTION")
     if retention and not run.dry_run:
-        run.report.pruned = audit.prune(run.started - retention)
+        run.report.pruned = audit.prune(now - retention)
 
 
 def report_unknown_aliases(run: Run) -> None:
@@ -116,7 +126,7 @@ def count_unsettled(run: Run) -> None:
     """Count the uncertain links, and report those that have been so for more than an hour."""
     waiting = run.links().filter(state=State.UNKNOWN)
     run.report.waiting = waiting.count()
-    unclear = waiting.filter(created_at__lt=run.started - timedelta(hours=1)).count()
+    unclear = waiting.exclude(created_at__range=since(run.started - timedelta(hours=1))).count()
     if unclear:
         run.problem(
             f"For over an hour it has been unknown whether {unclear} links exist at Kapso. Look "

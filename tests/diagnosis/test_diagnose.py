@@ -29,6 +29,7 @@ def test_an_installation_that_works_has_only_good_findings(sales: InboxEmbed) ->
     assert [finding.code for finding in found] == [
         "api-key-accepted",
         "rate-limit-left",
+        "clock-right",
         "secrets-open",
     ]
 

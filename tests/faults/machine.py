@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -105,6 +106,8 @@ class Inboxes(RuleBasedStateMachine):
     #: The number of actions since the last quiet point.
     actions = 0
     seed = 0
+    #: How far our clock is ahead.
+    clock = timedelta(0)
     #: The number of sequences that were run to their end.
     sequences = 0
 
@@ -112,7 +115,7 @@ class Inboxes(RuleBasedStateMachine):
     def begin(self, slugs: list[str], seed: int) -> None:
         """Start with up to two embeds that work."""
         self.world.clean()
-        self.actions, self.seed = 0, seed
+        self.actions, self.seed, self.clock = 0, seed, timedelta(0)
         for slug in slugs:
             create_embed(slug=slug, name=slug.title())
 
@@ -231,6 +234,11 @@ class Inboxes(RuleBasedStateMachine):
         self.world.use_key(key)
         self.world.use_encryption(encryption)
 
+    @rule(days=st.sampled_from([0, 0, 1, 365, -1, -365]))
+    def clock_jumps(self, days: int) -> None:
+        """Set our clock ahead, back or right. Kapso's clock is always right."""
+        self.clock = timedelta(days=days)
+
     @rule(minutes=st.sampled_from([1, 3, 6, 90]))
     def time_passes(self, minutes: int) -> None:
         """Let time pass without an action."""
@@ -248,6 +256,7 @@ class Inboxes(RuleBasedStateMachine):
     def quiet(self) -> None:
         """Check that with the right keys everything is consistent once cron has run for a while."""
         self.actions = 0
+        self.clock_jumps(0)
         self.world.use_key()
         self.world.use_encryption()
         self.world.heal()
@@ -290,7 +299,7 @@ class Inboxes(RuleBasedStateMachine):
         self.actions += 1
         died, done = False, False
         try:
-            with self.world.trouble_with(TROUBLES[name]()):
+            with self.world.trouble_with(replace(TROUBLES[name](), clock=self.clock)):
                 action()
             done = True
         except allowed as error:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -134,6 +135,14 @@ def troubles(action: str) -> dict[str, Callable[[], Trouble]]:
     ):
         found[f"the database fails after Kapso's answer, {words}"] = lambda how=how: Trouble(  # type: ignore[misc]
             database=how, due=answered
+        )
+    number = 2 if request == "POST" else 1
+    for days, words in ((365, "ahead"), (-365, "behind")):
+        wrong = f"this server's clock is a year {words} meanwhile"
+        off = timedelta(days=days)
+        found[wrong] = lambda off=off: Trouble(clock=off)  # type: ignore[misc]
+        found[f"{wrong}, and the process dies before {_STEPS_IN_WORDS[action][number]}"] = (
+            lambda off=off: Trouble(clock=off, dies=number)  # type: ignore[misc]
         )
     return found
 
@@ -344,12 +353,12 @@ _MUTATIONS = """\
 ## How far you can trust this
 
 In addition to these rows, a test runs thousands of random sequences of actions, faults, crashes,
-wrong keys, wrong answers and changes made at Kapso itself. After each sequence it lets the sync
-finish and checks that everything is consistent (`tests/faults/test_state_machine.py`). Another test
-checks that this one finds mistakes (`tests/faults/test_mutations.py`). It must fail if the intent
-is not committed before the POST, if the POST is retried, if a link that is unusable is not revoked
-at Kapso, if one is revoked although the database may hold it as active, if a rotation revokes the
-old link before the new one works, and if a list that lacks most links is believed.
+wrong keys, wrong answers, wrong clocks and changes made at Kapso itself. After each sequence it
+lets the sync finish and checks that everything is consistent
+(`tests/faults/test_state_machine.py`). Another test checks that this one finds mistakes
+(`tests/faults/test_mutations.py`). It must fail if the intent is not committed before the POST, if the POST is retried, if a link that is unusable is
+not revoked at Kapso, if one is revoked although the database may hold it as active, if a rotation
+revokes the old link before the new one works, and if a list that lacks most links is believed.
 """
 
 

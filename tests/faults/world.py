@@ -26,6 +26,7 @@ from kapso_inbox.sandbox.embeds import from_iso, to_iso
 from kapso_inbox.sandbox.engine import Answer, Fault, Request, Sandbox
 from kapso_inbox.sandbox.interception import intercepted
 from kapso_inbox.sync import SyncReport, sync_project
+from tests.hosts.clock import clock_off_by
 from tests.hosts.database import connection
 
 State = AccessLink.State
@@ -70,6 +71,7 @@ class Trouble:
             done) or `lost, then down`.
         due: given the steps before a database step, returns whether that one is affected.
         at: the method of the affected request, or its number, counted from 0.
+        clock: how far our clock is ahead during the action, or behind if this is negative.
     """
 
     fault: Fault | None = None
@@ -78,6 +80,7 @@ class Trouble:
     database: str = ""
     due: Callable[[Sequence[str]], bool] = lambda before: True
     at: str | int = 0
+    clock: timedelta = timedelta(0)
 
 
 @dataclass
@@ -208,7 +211,8 @@ class World:
         self._requests = 0
         self._fired = self._wrote = False
         try:
-            yield
+            with clock_off_by(trouble.clock):
+                yield
         finally:
             self.trouble = Trouble()
             if self._dead or self._down:
