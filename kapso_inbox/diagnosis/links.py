@@ -90,7 +90,7 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
                 "key “%(key)s”, which the settings do not hold."
             )
             % {"embed": slug, "key": failure.key_id},
-            _('Put that key back into KAPSO_INBOX["ENCRYPTION_KEYS"].') + " " + rotate,
+            _("Put that key back, or restart this process if it was just added.") + " " + rotate,
             project=project,
             embed=slug,
         )

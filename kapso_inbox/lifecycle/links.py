@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from kapso_inbox import audit, conf, signals
+from kapso_inbox.encryption import UnreadableSecretError
 from kapso_inbox.kapso import KapsoClient, KapsoError
 from kapso_inbox.models import (
     AccessLink,
@@ -164,13 +165,15 @@ def move_on_record(
     return moved
 
 
-def lose_secret(link: AccessLink, reason: str) -> None:
-    """Mark an active link's secret as lost, since it cannot be decrypted, and tell everybody.
+def lose_secret(link: AccessLink, error: UnreadableSecretError) -> None:
+    """Mark an active link's secret as lost, since no process can decrypt it, and tell everybody.
 
     Args:
         link: the link, with its embed.
-        reason: why it cannot be decrypted, without anything secret.
+        error: why it cannot be decrypted. A key that this process lacks is no such reason: during
+            a rolling restart, others have it.
     """
+    reason = str(error)
     logger.error("The secret of access link %s cannot be decrypted: %s", link, reason)
     lost = Action.LOST, reason
     if move_on_record(link, State.SECRET_LOST, lost, expected=[State.ACTIVE], reason=reason):

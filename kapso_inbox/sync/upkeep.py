@@ -67,6 +67,12 @@ def renew_links(run: Run) -> None:
             continue
         if not run.dry_run:
             try:
+                link.require_key()
+            except ConfigurationError as error:
+                # Its successor would be under a key that the other processes may not have.
+                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}")
+                continue
+            try:
                 replace_link(
                     embed,
                     actor=ACTOR,
