@@ -17,7 +17,7 @@ from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
 from .policy import PolicyModelAdmin
-from .verbs import VERBS
+from .verbs import VERBS, why_not
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding
@@ -83,7 +83,7 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
                 yield Button(name, _("Compare with Kapso now"), "change")
         elif name == CHANGE:
             yield Button(name, _("Change its origins"), "change")
-        elif name in VERBS and not VERBS[name].obstacle(embed):
+        elif name in VERBS and not why_not(VERBS[name], embed):
             yield Button(name, str(VERBS[name].label), VERBS[name].permission)
 
 

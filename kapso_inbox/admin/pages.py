@@ -13,7 +13,7 @@ from kapso_inbox.models import InboxEmbed
 
 from .descriptions import describe_links
 from .policy import PolicyModelAdmin
-from .verbs import VERBS
+from .verbs import VERBS, why_not
 
 
 def page_url(model_admin: PolicyModelAdmin, name: str, *args: Any, **query: str) -> str:
@@ -90,6 +90,6 @@ def panel_of(
                 "url": page_url(model_admin, "verb", verb.name, id=str(embed.pk)),
             }
             for verb in VERBS.values()
-            if verb.permission in permissions and not verb.obstacle(embed)
+            if verb.permission in permissions and not why_not(verb, embed)
         ],
     }
