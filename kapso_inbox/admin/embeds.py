@@ -278,7 +278,8 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Add the panel to the form of an existing embed."""
+        """Add the panel to the form of an existing embed, and what keeps both from saving."""
+        context["read_only"] = refusals.read_only_notice()
         embed = kwargs.get("obj")
         if embed is not None:
             # Read again: the form's embed holds what was typed, and perhaps refused.

@@ -76,6 +76,8 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
         embed: the embed that the finding is about, read with its condition; None = about no embed.
     """
     for name in FIXES.get(finding.code, ()):
+        if name in (ADD, CHANGE) and conf.is_read_only():
+            continue
         if embed is None:
             if name == ADD:
                 yield Button(name, _("Add an inbox"), "add")
@@ -143,6 +145,8 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
         return back
     for problem in report.problems:
         model_admin.message_user(request, problem, messages.WARNING)
+    for text in report.left_undone:
+        model_admin.message_user(request, text, messages.INFO)
     if report.complete:
         text = ngettext(
             "Compared with Kapso: %(count)d inbox in its list.",

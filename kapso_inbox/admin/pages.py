@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from kapso_inbox import refusals
 from kapso_inbox.models import InboxEmbed
 
 from .descriptions import describe_links
@@ -79,6 +80,7 @@ def panel_of(
         "embed": embed,
         "state": model_admin.state(embed),
         "reasons": list(describe_links(embed)),
+        "read_only": refusals.read_only_notice(),
         "tag": f'{{% load kapso_inbox %}}{{% kapso_inbox "{embed.slug}" %}}',
         "preview_url": page_url(model_admin, "preview", embed.pk),
         "change_url": page_url(model_admin, "change", embed.pk),

@@ -48,6 +48,7 @@ class Verb:
         permission: the permission for embeds that it requires: `change` or `delete`.
         consequence: what it will do to each embed, shown before it is confirmed.
         is_dangerous: whether it ends something.
+        only_reads: whether it changes nothing at Kapso.
         form: what it asks for, if anything.
     """
 
@@ -56,6 +57,7 @@ class Verb:
     permission = "change"
     consequence: str | Promise
     is_dangerous = False
+    only_reads = False
     form: type[Form] | None = None
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -256,6 +258,7 @@ class Refresh(Verb):
     """Copies what Kapso now says about an embed."""
 
     name = "refresh"
+    only_reads = True
     label = gettext_lazy("Refresh from Kapso")
     consequence = gettext_lazy("What Kapso has of it now is shown here. Nothing changes at Kapso.")
 
@@ -372,6 +375,8 @@ def why_not(verb: Verb, embed: InboxEmbed, *, in_bulk: bool = False) -> str:
         embed: the embed, read with its condition.
         in_bulk: whether others were chosen with it.
     """
+    if not verb.only_reads and (notice := refusals.read_only_notice()):
+        return notice
     return verb.obstacle(embed) or (verb.bulk_obstacle(embed) if in_bulk else "")
 
 

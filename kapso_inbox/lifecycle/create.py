@@ -74,9 +74,11 @@ def create_embed(
     Raises:
         ValidationError: a value is not valid, named by field; nothing was done.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         KapsoError: Kapso refused, or its answer is uncertain. The embed's link says which.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     cleaned = values.clean_settings(
         {
             "slug": slug,
@@ -143,6 +145,7 @@ def ensure_embed(
         BusyError: another process is creating or changing its link right now.
         ConfigurationError: this process lacks the encryption key of the embed's link, which other
             processes may have; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on, and something would have to change at Kapso.
         InsideTransactionError, KapsoError: as for `create_embed`.
     """
     values.refuse_unknown("ensure_embed", settings, values.EmbedSettings)

@@ -27,7 +27,7 @@ from kapso_inbox.models import (
 )
 from kapso_inbox.transactions import database, is_inside_transaction
 
-from .errors import BusyError, InsideTransactionError
+from .errors import BusyError, InsideTransactionError, ReadOnlyError
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,16 @@ def refuse_inside_transaction() -> None:
             "transaction.atomic(); in a project with ATOMIC_REQUESTS, mark the view with "
             "@transaction.non_atomic_requests."
         )
+
+
+def refuse_if_read_only() -> None:
+    """Check that this deployment may change something at Kapso.
+
+    Raises:
+        ReadOnlyError: it may not.
+    """
+    if conf.is_read_only():
+        raise ReadOnlyError('KAPSO_INBOX["READ_ONLY"] is set: nothing is changed at Kapso.')
 
 
 def client_for(embed: InboxEmbed) -> KapsoClient:

@@ -46,6 +46,7 @@ class SyncReport:
         pruned: rows of the audit trail that were too old.
         waiting: uncertain links that a later sync must look for again.
         problems: what somebody should look at, in words.
+        left_undone: what this deployment may not do at Kapso, since it is read-only, in words.
     """
 
     project: str
@@ -62,6 +63,7 @@ class SyncReport:
     pruned: int = 0
     waiting: int = 0
     problems: list[str] = field(default_factory=list)
+    left_undone: list[str] = field(default_factory=list)
 
 
 class Run:
@@ -83,6 +85,8 @@ class Run:
             the project that a link was created in can prove that the link is gone, or that it never
             existed.
         seen_in_dry_run: the primary keys of the links seen by a dry run.
+        left_alive: how many links work at Kapso, should not, and are left so by a read-only
+            deployment.
     """
 
     def __init__(self, project: str, client: KapsoClient, dry_run: bool) -> None:
@@ -93,6 +97,7 @@ class Run:
         self.fingerprint = conf.project(project).key_fingerprint
         self.recognised = {self.fingerprint}
         self.seen_in_dry_run: set[UUID] = set()
+        self.left_alive = 0
 
     def embeds(self) -> InboxEmbedQuerySet:
         """Return all embeds, of every project."""
@@ -106,6 +111,12 @@ class Run:
     def is_proven(self, link: AccessLink) -> bool:
         """Return whether this list is that of the project in which the link was asked for."""
         return link.key_fingerprint in self.recognised
+
+    def leave_undone(self, what: str, count: int) -> None:
+        """Put into the report what a read-only deployment does not do, and to how many links."""
+        if count:
+            text = f'KAPSO_INBOX["READ_ONLY"] is set, so this is left undone: {what} ({count}).'
+            self.report.left_undone.append(text)
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

@@ -28,7 +28,12 @@ State = AccessLink.State
 
 def resume_revocations(run: Run) -> None:
     """Have Kapso revoke the links that wait for it."""
-    for link in run.links().filter(state=State.REVOKING).select_related("embed"):
+    waiting = run.links().filter(state=State.REVOKING).select_related("embed")
+    if conf.is_read_only():
+        run.leave_undone("revoking links that wait for it", waiting.count())
+        run.leave_undone("revoking links that were found alive", run.left_alive)
+        return
+    for link in waiting:
         if not run.dry_run:
             try:
                 revoke_link(link, run.client, reason=link.reason)
@@ -50,6 +55,7 @@ def renew_links(run: Run) -> None:
     if not before:
         return
     now = timezone.now()
+    left = 0
     due = run.embeds().filter(
         project=run.report.project,
         current_link__state=State.ACTIVE,
@@ -64,6 +70,9 @@ def renew_links(run: Run) -> None:
             continue
         lifetime = embed.expires_at - link.created_at
         if embed.expires_at - lifetime / 2 > now:
+            continue
+        if conf.is_read_only():
+            left += 1
             continue
         if not run.dry_run:
             try:
@@ -88,6 +97,7 @@ def renew_links(run: Run) -> None:
                     return  # the error is about Kapso or the settings, and not about this link
                 continue
         run.report.renewed += 1
+    run.leave_undone("renewing links that are about to expire", left)
 
 
 def prune_audit_trail(run: Run) -> None:
@@ -102,7 +112,7 @@ def count_unsettled(run: Run) -> None:
     waiting = run.links().filter(state=State.UNKNOWN)
     run.report.waiting = waiting.count()
     unclear = waiting.filter(created_at__lt=run.started - timedelta(hours=1)).count()
-    if unclear:
+    if unclear and not conf.is_read_only():
         run.problem(
             f"For over an hour it has been unknown whether {unclear} links exist at Kapso. Look "
             "there for their references, at the end of the name."

@@ -108,5 +108,7 @@ class Command(BaseCommand):
         changes = changes or "no changes"
         whole = "" if report.complete else " (incomplete list)"
         self.stdout.write(f"{report.project}: {report.listed} embeds at Kapso{whole}; {changes}.")
+        for text in report.left_undone:
+            self.stdout.write(f"  {text}")
         for problem in report.problems:
             self.stderr.write(self.style.WARNING(f"  {problem}"))
