@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from kapso_inbox import audit, conf
+from kapso_inbox.encryption import UnknownKeyError
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError, NotFoundError
 from kapso_inbox.lifecycle import (
@@ -76,12 +77,8 @@ def renew_links(run: Run) -> None:
             continue
         if not run.dry_run:
             try:
+                # Without its key, its successor would be under one that other processes may lack.
                 link.require_key()
-            except ConfigurationError as error:
-                # Its successor would be under a key that the other processes may not have.
-                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}")
-                continue
-            try:
                 replace_link(
                     embed,
                     actor=ACTOR,
@@ -91,6 +88,9 @@ def renew_links(run: Run) -> None:
                 )
             except (BusyError, ReplacedError, RevokedError):
                 continue  # somebody came first
+            except UnknownKeyError as error:
+                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}")
+                continue
             except (KapsoError, LifecycleError, ValidationError, ConfigurationError) as error:
                 run.problem(f"The link of {embed.slug!r} could not be renewed: {error}.")
                 if isinstance(error, (KapsoError, ConfigurationError)):

@@ -257,11 +257,8 @@ def test_an_expired_embed_is_reported(agent: Client) -> None:
     assert (response.status_code, outcomes()) == (410, [Outcome.EXPIRED])
 
 
-OTHER_KEY = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
-
-
-#: Another key under the same ID.
-WRONG_KEY = {"test": OTHER_KEY["other"]}
+#: Another key under the ID of the one that the secrets are encrypted with.
+WRONG_KEY = {"test": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
 
 
 def test_an_unreadable_secret_is_reported_and_recovered_with_its_key(agent: Client) -> None:
