@@ -29,12 +29,10 @@ def sync_project(
 ) -> SyncReport:
     """Make the CRM and one Kapso project agree again.
 
-    In a read-only deployment it changes nothing at Kapso, and reports what it leaves undone.
-
     Mirrors Kapso's whole list, finds out what became of uncertain links, resumes revocations,
     renews links within `RENEW_BEFORE` of their expiry, and prunes the audit trail after
     `AUDIT_RETENTION`. What fails is in the report and left for the next sync. Several syncs at once
-    do no harm.
+    do no harm. A read-only deployment changes nothing at Kapso, and reports what it leaves undone.
 
     Args:
         project: the alias of the project.
