@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "VERIFY_AFTER": timedelta(minutes=5),
     "RENEW_BEFORE": None,
     "AUDIT_RETENTION": timedelta(days=365),
+    "READ_ONLY": False,
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
@@ -78,6 +79,7 @@ class Project:
             "timeout": tuple(value("TIMEOUT")),
             "proxies": value("PROXIES"),
             "ca_bundle": value("CA_BUNDLE"),
+            "read_only": is_read_only(),
         }
         return KapsoClient(self.api_key, self.base_url, **{**configured, **options})
 
@@ -104,6 +106,11 @@ def duration(name: str) -> timedelta:
     """
     configured = value(name)
     return configured if isinstance(configured, timedelta) else timedelta(seconds=configured or 0)
+
+
+def is_read_only() -> bool:
+    """Return whether this deployment must change nothing at Kapso."""
+    return bool(value("READ_ONLY"))
 
 
 def project_aliases() -> list[str]:

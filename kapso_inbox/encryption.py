@@ -34,8 +34,11 @@ class KeyConfigurationError(EncryptionError, ConfigurationError):
     """The configured keys cannot be used: there is none, or an id or a key is malformed."""
 
 
-class UnknownKeyError(EncryptionError):
-    """The key that an envelope names is not configured. Configure it again.
+class UnknownKeyError(EncryptionError, ConfigurationError):
+    """The key that an envelope names is not configured, at least not in this process.
+
+    It proves nothing about the secret: other processes may have the key. Configure it, or restart
+    the process with the current settings.
 
     Attributes:
         key_id: the id that the envelope names.
@@ -46,7 +49,7 @@ class UnknownKeyError(EncryptionError):
         self.key_id = key_id
 
     def __str__(self) -> str:
-        return f"The encryption key {self.key_id!r} is not among the configured ones."
+        return f'The encryption key {self.key_id!r} is not in KAPSO_INBOX["ENCRYPTION_KEYS"].'
 
 
 class UnreadableSecretError(EncryptionError):

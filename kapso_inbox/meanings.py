@@ -15,6 +15,7 @@ from .kapso import (
     KapsoError,
     NotFoundError,
     RateLimitedError,
+    ReadOnlyClientError,
     UncertainError,
     UnreachableError,
 )
@@ -22,6 +23,7 @@ from .lifecycle import (
     BusyError,
     InsideTransactionError,
     LiveError,
+    ReadOnlyError,
     ReplacedError,
     RevokedError,
 )
@@ -96,6 +98,21 @@ _UNCERTAIN = Meaning(
     hint=_UNCLEAR_HINT,
 )
 
+_IS_READ_ONLY = _(
+    'This deployment is read-only (KAPSO_INBOX["READ_ONLY"]): it mirrors Kapso and opens inboxes, '
+    "but changes nothing at Kapso."
+)
+
+_READ_ONLY = Meaning(
+    code="read_only",
+    outcome=_IS_READ_ONLY,
+    cause=_IS_READ_ONLY,
+    finding="read-only",
+    level="warning",
+    found=_IS_READ_ONLY,
+    hint=_("Make changes in the deployment that the inboxes belong to."),
+)
+
 #: Error class -> its meaning. `meaning_of` looks up the classes of an error in their MRO.
 MEANINGS: dict[type[Exception], Meaning] = {
     CredentialsError: _REFUSED_KEY,
@@ -147,6 +164,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
         ),
     ),
     UncertainError: _UNCERTAIN,
+    ReadOnlyClientError: _READ_ONLY,
     # A class that is added later counts as uncertain, which never claims that nothing was done.
     KapsoError: _UNCERTAIN,
     ConfigurationError: Meaning(
@@ -154,6 +172,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
         outcome=_("The settings are not in order, so nothing was done: %(text)s"),
         cause=_("The settings are not in order: %(text)s"),
     ),
+    ReadOnlyError: _READ_ONLY,
     BusyError: Meaning(
         code="busy",
         outcome=_("Somebody is making or changing its link right now. Try again in a moment."),

@@ -6,10 +6,10 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from . import lookups
+from . import conf, lookups
 from .exceptions import ConfigurationError
 from .kapso import InvalidRequestError, KapsoError, NotFoundError
-from .lifecycle.errors import LifecycleError
+from .lifecycle.errors import LifecycleError, ReadOnlyError
 from .lifecycle.values import FIXED, LOCAL, MUTABLE
 from .meanings import fill_in, meaning_of, retry_after
 from .models import InboxEmbed, ScopeType
@@ -50,6 +50,11 @@ def is_about_scope(error: Exception, embed: InboxEmbed | None) -> bool:
 def texts(error: Exception) -> str:
     """Return an error of the lifecycle as one text, translated."""
     return " ".join(explain(error).messages)
+
+
+def read_only_notice() -> str:
+    """Return the text that says that this deployment changes nothing at Kapso; "" if it may."""
+    return texts(ReadOnlyError()) if conf.is_read_only() else ""
 
 
 def cause(error: Exception) -> str:

@@ -23,7 +23,7 @@ from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
-from tests.inbox.test_launch import OTHER_KEY, with_settings
+from tests.inbox.test_launch import WRONG_KEY, with_settings
 
 from .conftest import FRAME
 
@@ -130,7 +130,7 @@ def test_a_signal_is_sent_for_each_event(
     rotate_embed(embed, actor=ana)
     client.force_login(ana)
     client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
-    with with_settings(ENCRYPTION_KEYS=OTHER_KEY):
+    with with_settings(ENCRYPTION_KEYS=WRONG_KEY):
         for _ in range(2):
             client.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
     revoke_embed(embed, actor=ana)

@@ -190,6 +190,8 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E019", '["PHONE_REGION"]', {"PHONE_REGION": "+55"}),
     ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": ""}),
     ("E020", '["TEAM_MEMBER"]', {"TEAM_MEMBER": "no.such.function"}),
+    ("E021", '["READ_ONLY"]', {"READ_ONLY": "no"}),
+    ("E021", '["READ_ONLY"]', {"READ_ONLY": None}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": timedelta(seconds=-1)}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": -1}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": "300"}),

@@ -30,7 +30,7 @@ from .pages import page_url, panel_of, redirect_to_embed
 from .policy import PolicyModelAdmin
 from .preview import preview_view
 from .verb_views import confirm_view, verb_view
-from .verbs import VERBS, Verb
+from .verbs import VERBS, Verb, why_not
 
 #: With more embeds than this, the list has no date hierarchy.
 DATE_HIERARCHY_LIMIT = 1000
@@ -278,7 +278,8 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any
     ) -> Any:
-        """Add the panel to the form of an existing embed."""
+        """Add the panel to the form of an existing embed, and what keeps both from saving."""
+        context["read_only"] = refusals.read_only_notice()
         embed = kwargs.get("obj")
         if embed is not None:
             # Read again: the form's embed holds what was typed, and perhaps refused.
@@ -293,7 +294,7 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
         embeds = self.get_queryset(request).with_condition()
         for embed in embeds.filter(pk__in=[embed.pk for embed in objs]):
-            if reason := VERBS["delete"].obstacle(embed):
+            if reason := why_not(VERBS["delete"], embed):
                 protected.append(f"{embed}: {reason}")
         return to_delete, counts, needed, protected
 

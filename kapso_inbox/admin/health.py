@@ -17,7 +17,7 @@ from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
 from .policy import PolicyModelAdmin
-from .verbs import VERBS
+from .verbs import VERBS, why_not
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding
@@ -78,6 +78,8 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
         embed: the embed that the finding is about, read with its condition; None = about no embed.
     """
     for name in FIXES.get(finding.code, ()):
+        if name in (ADD, CHANGE) and conf.is_read_only():
+            continue
         if embed is None:
             if name == ADD:
                 yield Button(name, _("Add an inbox"), "add")
@@ -85,7 +87,7 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
                 yield Button(name, _("Compare with Kapso now"), "change")
         elif name == CHANGE:
             yield Button(name, _("Change its origins"), "change")
-        elif name in VERBS and not VERBS[name].obstacle(embed):
+        elif name in VERBS and not why_not(VERBS[name], embed):
             yield Button(name, str(VERBS[name].label), VERBS[name].permission)
 
 
@@ -145,6 +147,8 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
         return back
     for problem in report.problems:
         model_admin.message_user(request, problem, messages.WARNING)
+    for text in report.left_undone:
+        model_admin.message_user(request, text, messages.INFO)
     if report.complete:
         text = ngettext(
             "Compared with Kapso: %(count)d inbox in its list.",

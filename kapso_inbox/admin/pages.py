@@ -9,11 +9,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from kapso_inbox import refusals
 from kapso_inbox.models import InboxEmbed
 
 from .descriptions import describe_links
 from .policy import PolicyModelAdmin
-from .verbs import VERBS
+from .verbs import VERBS, why_not
 
 
 def page_url(model_admin: PolicyModelAdmin, name: str, *args: Any, **query: str) -> str:
@@ -79,6 +80,7 @@ def panel_of(
         "embed": embed,
         "state": model_admin.state(embed),
         "reasons": list(describe_links(embed)),
+        "read_only": refusals.read_only_notice(),
         "tag": f'{{% load kapso_inbox %}}{{% kapso_inbox "{embed.slug}" %}}',
         "preview_url": page_url(model_admin, "preview", embed.pk),
         "change_url": page_url(model_admin, "change", embed.pk),
@@ -90,6 +92,6 @@ def panel_of(
                 "url": page_url(model_admin, "verb", verb.name, id=str(embed.pk)),
             }
             for verb in VERBS.values()
-            if verb.permission in permissions and not verb.obstacle(embed)
+            if verb.permission in permissions and not why_not(verb, embed)
         ],
     }

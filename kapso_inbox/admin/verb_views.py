@@ -18,7 +18,8 @@ from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from .pages import page_url, render_page
 from .policy import PolicyModelAdmin
-from .verbs import VERBS, Result, Target, Verb, carry_out, is_id
+from .targets import Target, is_id
+from .verbs import VERBS, Result, Verb, carry_out, why_not
 
 #: How many embeds a verb is applied to in one request: each takes one or more requests to Kapso.
 MAX_EMBEDS = 100
@@ -53,7 +54,12 @@ def confirm_view(
         {
             "embed": embed,
             "state": model_admin.state(embed),
-            "obstacle": verb.obstacle(embed) if embed.pk in manageable else _view_only(),
+            "obstacle": (
+                why_not(verb, embed, in_bulk=len(chosen) > 1)
+                if embed.pk in manageable
+                else _view_only()
+            ),
+            "note": verb.note(embed),
             "target": Target.of(embed, embed.newest_link_id),  # type: ignore[attr-defined]
         }
         for embed in chosen
@@ -101,12 +107,20 @@ def verb_view(model_admin: PolicyModelAdmin, request: HttpRequest, name: str) ->
         targets = [Target.parse(text) for text in request.POST.getlist("target")[:MAX_EMBEDS]]
     except ValueError:
         raise Http404 from None
-    by_id = {embed.pk: embed for embed in embeds.filter(pk__in=[one.embed_id for one in targets])}
+    chosen_ids = {one.embed_id for one in targets}
+    left_out = {int(one) for one in request.POST.getlist("left_out")[:MAX_EMBEDS] if is_id(one)}
+    left_out -= chosen_ids
+    by_id = {embed.pk: embed for embed in embeds.filter(pk__in=chosen_ids | left_out)}
     form = verb.form(request.POST) if verb.form is not None else None
     if form is not None and not form.is_valid():
         return confirm_view(model_admin, request, verb, embeds.filter(pk__in=by_id), form)
     values = form.cleaned_data if form is not None else {}
-    results, rest = _apply(model_admin, request, verb, targets, by_id, values)
+    in_bulk = len(chosen_ids | left_out) > 1
+    results, rest = _apply(model_admin, request, verb, targets, by_id, values, in_bulk=in_bulk)
+    results += [
+        (by_id[pk], Result("nothing", why_not(verb, by_id[pk], in_bulk=in_bulk) or _left_out()))
+        for pk in sorted(by_id.keys() & left_out)
+    ]
     return render_page(
         model_admin,
         request,
@@ -133,6 +147,8 @@ def _apply(
     targets: Iterable[Target],
     embeds: dict[int, InboxEmbed],
     values: dict[str, Any],
+    *,
+    in_bulk: bool,
 ) -> tuple[list[tuple[InboxEmbed, Result]], list[Target]]:
     """Apply a verb to one embed after another for as long as there is time.
 
@@ -153,7 +169,7 @@ def _apply(
         if embed.pk not in manageable:
             results.append((embed, Result("nothing", _view_only())))
             continue
-        result = carry_out(verb, embed, target, request.user, values)
+        result = carry_out(verb, embed, target, request.user, values, in_bulk=in_bulk)
         results.append((embed, result))
         if result.outcome == "done" and verb.name == "delete":
             model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
@@ -169,6 +185,10 @@ def _manageable_ids(
     ids = [embed.pk for embed in embeds]
     manageable = model_admin.get_manageable(request, verb.permission).filter(pk__in=ids)
     return set(manageable.values_list("pk", flat=True))
+
+
+def _left_out() -> str:
+    return _("It was left out.")
 
 
 def _view_only() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
 from django.db import DatabaseError
 from django.forms import Form
@@ -20,12 +19,11 @@ from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
 from .descriptions import condition_of, format_time, has_unsettled_links
 from .forms import ExpiryFields
+from .targets import Target, was_revoked
 
 logger = logging.getLogger(__name__)
 
 _State = AccessLink.State
-
-_REVOKED = "revoked"
 
 
 class Result(NamedTuple):
@@ -50,6 +48,7 @@ class Verb:
         permission: the permission for embeds that it requires: `change` or `delete`.
         consequence: what it will do to each embed, shown before it is confirmed.
         is_dangerous: whether it ends something.
+        only_reads: whether it changes nothing at Kapso.
         form: what it asks for, if anything.
     """
 
@@ -58,6 +57,7 @@ class Verb:
     permission = "change"
     consequence: str | Promise
     is_dangerous = False
+    only_reads = False
     form: type[Form] | None = None
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -67,6 +67,22 @@ class Verb:
             embed: the embed, read with its condition.
         """
         raise NotImplementedError
+
+    def bulk_obstacle(self, embed: InboxEmbed) -> str:
+        """Return why the embed is left out if others were chosen with it; "" if it is not.
+
+        Args:
+            embed: an embed without an obstacle.
+        """
+        return ""
+
+    def note(self, embed: InboxEmbed) -> str:
+        """Return what the verb undoes or ends that somebody else did to this embed, or "".
+
+        Args:
+            embed: the embed, read with its condition.
+        """
+        return ""
 
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
@@ -103,6 +119,16 @@ class Rotate(Verb):
             return _("It has expired. Extend its expiry instead.")
         return ""
 
+    def bulk_obstacle(self, embed: InboxEmbed) -> str:
+        """Leave out a revoked embed, whose end is easily overlooked among many."""
+        if was_revoked(embed):
+            return _("Somebody revoked it, so it is left out. Rotated alone, it opens again.")
+        return ""
+
+    def note(self, embed: InboxEmbed) -> str:
+        """Say that a revoked embed opens again."""
+        return _("It was revoked, and opens again.") if was_revoked(embed) else ""
+
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
@@ -128,6 +154,8 @@ class Rotate(Verb):
             )
             said = {"resolve": VERBS["resolve"].label, "reason": refusals.cause(error)}
             return Result("failed", text % said)
+        if target.was_revoked:
+            return Result("done", _("It has a new link, and opens again."))
         return Result("done", _("It has a new link, and the old one is revoked."))
 
 
@@ -168,6 +196,12 @@ class Revoke(Verb):
             return _("It is revoked already.")
         return _("It has no link.") if condition_of(embed) == Condition.NO_LINK else ""
 
+    def note(self, embed: InboxEmbed) -> str:
+        """Say that a link made elsewhere has users elsewhere."""
+        if condition_of(embed) == Condition.UNMANAGED:
+            return _("It was made elsewhere: whoever uses that address loses the inbox.")
+        return ""
+
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
@@ -204,6 +238,11 @@ class Extend(Verb):
         """Refuse nothing: an embed without a live link keeps the expiry for its next one."""
         return ""
 
+    def note(self, embed: InboxEmbed) -> str:
+        """Say that an expired embed opens again."""
+        is_expired = condition_of(embed) == Condition.EXPIRED
+        return _("It has expired, and opens again.") if is_expired else ""
+
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
@@ -219,6 +258,7 @@ class Refresh(Verb):
     """Copies what Kapso now says about an embed."""
 
     name = "refresh"
+    only_reads = True
     label = gettext_lazy("Refresh from Kapso")
     consequence = gettext_lazy("What Kapso has of it now is shown here. Nothing changes at Kapso.")
 
@@ -306,6 +346,12 @@ class Delete(Verb):
             return _("A link of it may still work at Kapso. Revoke it first.")
         return ""
 
+    def note(self, embed: InboxEmbed) -> str:
+        """Say that only the record keeps a revoked embed revoked."""
+        if not was_revoked(embed):
+            return ""
+        return _("Without the record, its user or a program of this site can set it up again.")
+
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
@@ -321,54 +367,27 @@ VERBS: dict[str, Verb] = {
 }
 
 
-def is_id(text: str) -> bool:
-    """Return whether the text can be a primary key; databases refuse a number that is too long."""
-    return text.isascii() and text.isdecimal() and len(text) < 19
+def why_not(verb: Verb, embed: InboxEmbed, *, in_bulk: bool = False) -> str:
+    """Return why a verb is not applied to an embed; "" if it is.
 
-
-class Target(NamedTuple):
-    """An embed as the administrator saw it when they decided; the form carries it as a string.
-
-    Attributes:
-        embed_id: the embed's primary key.
-        newest: the primary key of its newest link, or None.
-        was_revoked: whether the embed was revoked.
+    Args:
+        verb: the verb.
+        embed: the embed, read with its condition.
+        in_bulk: whether others were chosen with it.
     """
-
-    embed_id: int
-    newest: UUID | None = None
-    was_revoked: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.embed_id}:{self.newest or ''}:{_REVOKED if self.was_revoked else ''}"
-
-    @classmethod
-    def of(cls, embed: InboxEmbed, newest: UUID | None) -> Target:
-        """Return the target for an embed as it is shown now.
-
-        Args:
-            embed: the embed, with its current link.
-            newest: the primary key of its newest link, or None.
-        """
-        link = embed.current_link
-        return cls(embed.pk, newest, link is not None and link.state in AccessLink.OVER)
-
-    @classmethod
-    def parse(cls, text: str) -> Target:
-        """Return the target that a form carries.
-
-        Raises:
-            ValueError: the text was written by hand.
-        """
-        embed_id, _separator, seen = text.partition(":")
-        newest, _separator, was_revoked = seen.partition(":")
-        if not is_id(embed_id):
-            raise ValueError(embed_id[:20])
-        return cls(int(embed_id), UUID(newest) if newest else None, was_revoked == _REVOKED)
+    if not verb.only_reads and (notice := refusals.read_only_notice()):
+        return notice
+    return verb.obstacle(embed) or (verb.bulk_obstacle(embed) if in_bulk else "")
 
 
 def carry_out(
-    verb: Verb, embed: InboxEmbed, target: Target, actor: Any, values: Mapping[str, Any]
+    verb: Verb,
+    embed: InboxEmbed,
+    target: Target,
+    actor: Any,
+    values: Mapping[str, Any],
+    *,
+    in_bulk: bool = False,
 ) -> Result:
     """Apply a verb to one embed. Whatever Kapso or the database does, return what became of it.
 
@@ -378,9 +397,10 @@ def carry_out(
         target: the embed as it was when the administrator decided.
         actor: the administrator.
         values: the cleaned data of the verb's form.
+        in_bulk: whether others were chosen with it.
     """
     try:
-        if obstacle := verb.obstacle(embed):
+        if obstacle := why_not(verb, embed, in_bulk=in_bulk):
             return Result("nothing", obstacle)
         return verb.run(embed, target=target, actor=actor, values=values)
     except InboxEmbed.DoesNotExist:

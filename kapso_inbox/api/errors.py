@@ -50,6 +50,7 @@ CODES = {
     "method_not_allowed": ErrorCode((405,), "This address does not support the method."),
     "not_acceptable": ErrorCode((406,), "No renderer can produce what `Accept` asks for."),
     "slug_taken": ErrorCode((409,), "There is an embed with this slug already."),
+    "read_only": ErrorCode((409,), "This deployment is read-only; nothing was done."),
     "busy": ErrorCode((409,), "Somebody is changing its link right now; try again in a moment."),
     "replaced": ErrorCode((409,), "A newer link than `newest_link_id` was begun; look again."),
     "revoked": ErrorCode((409,), "It was revoked; `rotate/` brings it back."),

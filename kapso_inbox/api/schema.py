@@ -50,7 +50,7 @@ ASKING_KAPSO = (
     "not_configured",
 )
 READING_KAPSO = (*ASKING_KAPSO, "kapso_unusable_answer")
-CHANGING_KAPSO = (*ASKING_KAPSO, *STORING, "kapso_refused", "outcome_uncertain")
+CHANGING_KAPSO = (*ASKING_KAPSO, *STORING, "kapso_refused", "outcome_uncertain", "read_only")
 CREATING = (*BODY, *CHANGING_KAPSO, "slug_taken", "busy", "not_revoked_yet")
 
 _LINK_ID = "0b3d6f0e-6f5c-4b0e-9a64-0d1f2a7c9e11"
@@ -116,6 +116,7 @@ ANSWER_EXAMPLES: dict[type[Any], Mapping[str, Any]] = {
         "pruned": 0,
         "waiting": 0,
         "problems": [],
+        "left_undone": [],
     },
     InboxTicketSerializer: {
         "ticket": "5f0e7c1c2b7d4f9ab0e4d1f2a7c9e110:PZ0Yt5d3",

@@ -297,6 +297,10 @@ class InboxSyncReportSerializer(serializers.Serializer[Any]):
     problems = serializers.ListField(
         child=serializers.CharField(), help_text="What needs somebody's attention, in words."
     )
+    left_undone = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What was not done at Kapso, since this deployment is read-only, in words.",
+    )
 
 
 class InboxParamsSerializer(serializers.Serializer[Any]):

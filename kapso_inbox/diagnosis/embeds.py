@@ -39,7 +39,7 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
         rows = rows.filter(project__in=wanted)
     now = timezone.now()
     here = origins_of_site()
-    active = total = 0
+    active = total = elsewhere = 0
     for embed in rows.iterator(_ROWS):
         total += 1
         totals.setdefault(embed.project, ProjectTotals()).embeds += 1
@@ -49,12 +49,24 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
             yield from _expiry_findings(embed, now)
             yield from _difference_findings(embed, link)
             yield from _narrowing_findings(embed)
-            yield from _origin_findings(embed, here)
+            for finding in _origin_findings(embed, here):
+                elsewhere += finding.code == "origins-miss-site"
+                yield finding
         elif not (embed.has_unsettled_links or embed.condition == Condition.WAITING):  # type: ignore[attr-defined]
             # Otherwise the findings about those links say what to do first.
             yield from _link_findings(embed)
     if not total and wanted is None:
         yield info("no-embeds", _("There is no inbox yet."), _("Create one."))
+    if elsewhere * 2 > active and not conf.is_read_only():
+        yield warning(
+            "database-copied",
+            _("%(elsewhere)d of %(active)d inboxes may be shown by other sites, but not by this.")
+            % {"elsewhere": elsewhere, "active": active},
+            _(
+                "If this database is a copy of such a site's, set READ_ONLY here before anybody "
+                "rotates a link: that would end the link of that site."
+            ),
+        )
     if active and not here:
         yield info(
             "site-unknown",
@@ -194,7 +206,9 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
                 "and this site is %(site)s."
             )
             % texts,
-            _("Add the origin of this site to its allowed origins."),
+            _("Add the origin of this site to its allowed origins, where the inbox belongs.")
+            if conf.is_read_only()
+            else _("Add the origin of this site to its allowed origins."),
             project=embed.project,
             embed=embed.slug,
         )

@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from kapso_inbox import clock, conf
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
-from kapso_inbox.models import AccessLink
+from kapso_inbox.models import AccessLink, reference_in
 
 from .findings import Finding, error, info, warning
 from .totals import ProjectTotals, SampleLink
@@ -88,7 +88,7 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
                 "key “%(key)s”, which the settings do not hold."
             )
             % {"embed": slug, "key": failure.key_id},
-            _('Put that key back into KAPSO_INBOX["ENCRYPTION_KEYS"].') + " " + rotate,
+            _("Put that key back, or restart this process if it was just added.") + " " + rotate,
             project=project,
             embed=slug,
         )
@@ -171,14 +171,12 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
     long = not clock.is_within(link.state_changed_at, clock.lately(LONG))
     names = {"embed": slug, "link": link}
     if link.state == _State.UNMANAGED:
-        yield warning(
-            "link-unmanaged",
-            _("“%(name)s” lives at Kapso and was not made here (%(embed)s).")
-            % {"name": link.embed.name, "embed": slug},
-            _(
-                "Whoever has its address reads conversations. Find out who uses it; revoke it if "
-                "nobody does."
-            ),
+        yield _unmanaged(link)
+    elif link.state in AccessLink.UNSETTLED and conf.is_read_only():
+        yield info(
+            "link-left-alone",
+            _("A link of the inbox “%(embed)s” is being created, or ended.") % names,
+            _("This deployment is read-only. Where the inbox belongs, kapso_sync goes on with it."),
             project=project,
             embed=slug,
         )
@@ -233,6 +231,39 @@ def _absence_findings(link: AccessLink) -> Iterator[Finding]:
             project=link.embed.project,
             embed=link.embed.slug,
         )
+
+
+def _unmanaged(link: AccessLink) -> Finding:
+    """Return what it means that a link at Kapso was not made here."""
+    names = {"name": link.embed.name, "embed": link.embed.slug}
+    about = {"project": link.embed.project, "embed": link.embed.slug}
+    if not reference_in(link.reason):
+        return warning(
+            "link-unmanaged",
+            _("“%(name)s” lives at Kapso and was not made here (%(embed)s).") % names,
+            _(
+                "Whoever has its address reads conversations. Find out who uses it; revoke it if "
+                "nobody does."
+            ),
+            **about,
+        )
+    what = _("“%(name)s” lives at Kapso. This app made it, but not from this database (%(embed)s).")
+    if conf.is_read_only():
+        return info(
+            "link-of-another-deployment",
+            what % names,
+            _("It was made where the inbox belongs. The next copy of that database brings it."),
+            **about,
+        )
+    return warning(
+        "link-of-another-deployment",
+        what % names,
+        _(
+            "If another deployment has a copy of this database, set READ_ONLY in the copy, or give "
+            "it a Kapso project of its own. After a restore from a backup, adopt it."
+        ),
+        **about,
+    )
 
 
 def sync_findings(totals: dict[str, ProjectTotals]) -> Iterator[Finding]:

@@ -14,6 +14,8 @@ from django.core.checks import CheckMessage
 from django.utils.translation import gettext as _
 
 from kapso_inbox import checks, conf
+from kapso_inbox.lifecycle import ReadOnlyError
+from kapso_inbox.meanings import MEANINGS
 from kapso_inbox.origins import covers, parse_origin
 
 from .findings import Finding, error, info, list_in_words, warning
@@ -59,6 +61,13 @@ def _from_checks(messages: Iterable[CheckMessage]) -> Iterator[Finding]:
     for message in messages:
         make = error if message.level >= django_checks.ERROR else warning
         yield make(message.id or "", str(message.msg), str(message.hint or ""))
+
+
+def deployment_findings() -> Iterator[Finding]:
+    """Say so if this deployment changes nothing at Kapso."""
+    if conf.is_read_only():
+        meaning = MEANINGS[ReadOnlyError]
+        yield info(meaning.finding, str(meaning.found), str(meaning.hint))
 
 
 def delivery_findings() -> Iterator[Finding]:

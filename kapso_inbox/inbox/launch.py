@@ -11,9 +11,9 @@ from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
-from kapso_inbox import audit, conf, signals
+from kapso_inbox import audit, conf, refusals, signals
 from kapso_inbox.access import get_policy
-from kapso_inbox.encryption import EncryptionError
+from kapso_inbox.encryption import UnreadableSecretError
 from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
 from kapso_inbox.lifecycle import refresh
 from kapso_inbox.lifecycle.links import lose_secret
@@ -31,12 +31,14 @@ class LaunchRefusedError(KapsoInboxError):
 
     Attributes:
         outcome: the reason.
+        detail: what the outcome alone does not say, for those who manage the embed; or "".
         embed: the embed that was asked for, if the user may open it; None otherwise.
     """
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: Outcome, detail: str = "") -> None:
         super().__init__(outcome.label)
         self.outcome = outcome
+        self.detail = detail
         self.embed: InboxEmbed | None = None
 
 
@@ -195,9 +197,13 @@ def _secret_url(embed: InboxEmbed) -> str:
             raise LaunchRefusedError(obstacle or Outcome.NOT_READY)
         try:
             return link.reveal_url()
-        except (EncryptionError, ConfigurationError) as error:
-            lose_secret(link, str(error))
+        except UnreadableSecretError as error:
+            lose_secret(link, error)
             raise LaunchRefusedError(Outcome.SECRET_LOST) from None
+    except ConfigurationError as error:
+        # Nothing is recorded of the link: other processes may have the key that this one lacks.
+        logger.error("This process cannot decrypt the secret of access link %s: %s", link, error)
+        raise LaunchRefusedError(Outcome.SECRET_LOST, refusals.cause(error)) from None
     except DatabaseError:
         logger.exception(
             "The loss or return of the secret of the inbox %r was not recorded.", embed.slug

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
 
-from kapso_inbox import access, origins
+from kapso_inbox import access, origins, refusals
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed, Mode, Outcome
 
@@ -114,6 +114,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
         "manages": True,
         "embed": embed,
         "admin_url": admin_url(user, "change", embed.pk),
+        "read_only": refusals.read_only_notice(),
     }
     if outcome == Outcome.NOT_AVAILABLE:
         context |= {

@@ -16,7 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from kapso_inbox import refusals
+from kapso_inbox import conf, refusals
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed, Outcome
 
@@ -28,7 +28,14 @@ from .views import RedirectToLaunch, in_frame_view, render_bare_page, require_fr
 logger = logging.getLogger(__name__)
 
 #: State of an inbox that does not exist yet -> the HTTP status of the page that reports it.
-_STATUS = {"not_set_up": 200, "no_match": 404, "ambiguous": 409, "unsettled": 503, "failed": 503}
+_STATUS = {
+    "not_set_up": 200,
+    "read_only": 403,
+    "no_match": 404,
+    "ambiguous": 409,
+    "unsettled": 503,
+    "failed": 503,
+}
 
 
 @csrf_exempt  # except for our own check below, whose refusal is shown in the frame
@@ -49,6 +56,8 @@ def my_launch_view(request: HttpRequest, slug: str) -> HttpResponse:
     if not get_policy().may_have_own(request.user):
         record_refusal(request, own.slug_for(request.user), Outcome.NOT_AVAILABLE)
         raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
+    if conf.is_read_only():
+        return _state_page(request, "read_only")
     if request.method == "POST":
         return _set_up(request, params)
     state = "unsettled" if own.is_unsettled(request.user) else "not_set_up"

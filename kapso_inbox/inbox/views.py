@@ -58,7 +58,7 @@ def in_frame_view(view: _FrameView) -> _FrameView:
             record_refusal(request, slug, Outcome.BAD_PARAMETER)
             return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
         except LaunchRefusedError as refusal:
-            return _message(request, slug, refusal.outcome, refusal.embed)
+            return _message(request, slug, refusal.outcome, refusal.embed, refusal.detail)
 
     return in_frame
 

@@ -7,6 +7,7 @@ from .errors import (
     KapsoError,
     NotFoundError,
     RateLimitedError,
+    ReadOnlyClientError,
     UncertainError,
     UnreachableError,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "NotFoundError",
     "PhoneNumber",
     "RateLimitedError",
+    "ReadOnlyClientError",
     "UncertainError",
     "UnreachableError",
     "User",

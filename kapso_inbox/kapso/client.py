@@ -30,8 +30,8 @@ class KapsoClient:
     Args:
         api_key: the project's API key, sent as `X-API-Key`.
         base_url: the API's address.
-        options: `timeout`, `deadline`, `patience`, `proxies`, `ca_bundle` and `tries`: see
-            `Transport`.
+        options: `timeout`, `deadline`, `patience`, `proxies`, `ca_bundle`, `tries` and
+            `read_only`: see `Transport`.
 
     Attributes:
         inbox_embeds: creates, reads, changes and revokes embeds.

@@ -117,6 +117,12 @@ class UnreachableError(KapsoError):
     summary = "Kapso could not be reached; nothing was sent"
 
 
+class ReadOnlyClientError(KapsoError):
+    """The client may only read. Certainly nothing was done."""
+
+    summary = "This client may only read; nothing was sent"
+
+
 class UncertainError(KapsoError):
     """The request was sent, and no usable answer came. Kapso may have carried it out, or not."""
 

@@ -33,7 +33,14 @@ from urllib3.exceptions import (
 from kapso_inbox import __version__
 
 from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
-from .errors import KapsoError, RateLimitedError, UncertainError, UnreachableError, error_for
+from .errors import (
+    KapsoError,
+    RateLimitedError,
+    ReadOnlyClientError,
+    UncertainError,
+    UnreachableError,
+    error_for,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +126,7 @@ class Transport:
         proxies: as `requests` takes them. None means no proxy, even if the environment names one.
         ca_bundle: path of a file or folder of certificates to trust instead of certifi's.
         tries: how often a GET is tried, the first time included.
+        read_only: whether anything but a GET is refused before it is sent.
 
     Attributes:
         received: the headers of the last answer, or None if the last request got no answer.
@@ -138,6 +146,7 @@ class Transport:
         proxies: Mapping[str, str] | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
         tries: int = TRIES,
+        read_only: bool = False,
     ) -> None:
         self._api_key = checked_api_key(api_key)
         self.base_url = checked_base_url(base_url)
@@ -147,6 +156,7 @@ class Transport:
         self._proxies = dict(proxies or {})
         self._ca_bundle = checked_ca_bundle(ca_bundle)
         self._tries = tries
+        self._read_only = read_only
         self.received: Received | None = None
 
     def __repr__(self) -> str:
@@ -174,6 +184,8 @@ class Transport:
         Raises:
             KapsoError: the subclass says what is known of the outcome.
         """
+        if self._read_only and method != "GET":
+            raise ReadOnlyClientError
         while True:
             try:
                 return self._try(method, path, params, payload)

@@ -7,6 +7,7 @@ from .errors import (
     InsideTransactionError,
     LifecycleError,
     LiveError,
+    ReadOnlyError,
     ReplacedError,
     RevokedError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "InsideTransactionError",
     "LifecycleError",
     "LiveError",
+    "ReadOnlyError",
     "ReplacedError",
     "RevokedError",
     "create_embed",

@@ -74,9 +74,11 @@ def create_embed(
     Raises:
         ValidationError: a value is not valid, named by field; nothing was done.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         KapsoError: Kapso refused, or its answer is uncertain. The embed's link says which.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     cleaned = values.clean_settings(
         {
             "slug": slug,
@@ -141,6 +143,9 @@ def ensure_embed(
         ValidationError: a value is not valid, or differs from what cannot be changed.
         RevokedError: somebody revoked the embed; only `rotate_embed` brings it back.
         BusyError: another process is creating or changing its link right now.
+        ConfigurationError: this process lacks the encryption key of the embed's link, which other
+            processes may have; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on, and something would have to change at Kapso.
         InsideTransactionError, KapsoError: as for `create_embed`.
     """
     values.refuse_unknown("ensure_embed", settings, values.EmbedSettings)
@@ -157,6 +162,8 @@ def ensure_embed(
             # Another process came first; its settings may still differ from the wanted ones.
     if embed.obstacle() == Outcome.REVOKED:
         raise RevokedError(f"The embed {slug!r} was revoked. rotate_embed() revives it.")
+    if embed.current_link is not None:
+        embed.current_link.require_key()
     embed = update_embed(embed, actor=actor, **settings)
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})

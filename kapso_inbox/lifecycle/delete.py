@@ -27,9 +27,11 @@ def delete_embed(embed: InboxEmbed, *, actor: Any = None) -> None:
     Raises:
         LiveError: a link of the embed may still work at Kapso; nothing was done.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         InboxEmbed.DoesNotExist: somebody else deleted it first.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     with transaction.atomic(using=database(), durable=True):
         links.lock(embed)
         embed = links.embeds().get(pk=embed.pk)

@@ -16,6 +16,10 @@ class InsideTransactionError(LifecycleError):
     """The call is inside a database transaction, whose rollback could lose a live link."""
 
 
+class ReadOnlyError(LifecycleError):
+    """The setting `READ_ONLY` keeps this deployment from changing anything at Kapso."""
+
+
 class BusyError(LifecycleError):
     """Another process is creating a link for this embed right now. Try again in a moment."""
 

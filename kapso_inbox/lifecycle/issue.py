@@ -56,6 +56,7 @@ def replace_link(
         ReplacedError: another link was created after `expected_link`.
         RevokedError: the embed was revoked, and `revive` is false.
         BusyError: another process is creating its link right now.
+        ReadOnlyError: the setting `READ_ONLY` is on, and a link would have to be created.
         KapsoError, DatabaseError: as for `issue_link`; or the link before could not be revoked yet.
     """
     client = links.client_for(embed)
@@ -67,6 +68,7 @@ def replace_link(
             raise RevokedError(f"The embed {embed.slug!r} was revoked. rotate_embed() revives it.")
         if only_if_missing and current is not None and _works(current):
             return
+        links.refuse_if_read_only()
         if expected_link is not UNSET and expected_link != links.newest_link(embed):
             raise ReplacedError(f"The embed {embed.slug!r} has a newer link than the expected one.")
         link = links.begin(embed)

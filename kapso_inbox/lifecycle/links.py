@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from kapso_inbox import audit, clock, conf, signals
+from kapso_inbox.encryption import UnreadableSecretError
 from kapso_inbox.kapso import KapsoClient, KapsoError
 from kapso_inbox.models import (
     AccessLink,
@@ -26,7 +27,7 @@ from kapso_inbox.models import (
 )
 from kapso_inbox.transactions import database, is_inside_transaction
 
-from .errors import BusyError, InsideTransactionError
+from .errors import BusyError, InsideTransactionError, ReadOnlyError
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,16 @@ def refuse_inside_transaction() -> None:
             "transaction.atomic(); in a project with ATOMIC_REQUESTS, mark the view with "
             "@transaction.non_atomic_requests."
         )
+
+
+def refuse_if_read_only() -> None:
+    """Check that this deployment may change something at Kapso.
+
+    Raises:
+        ReadOnlyError: it may not.
+    """
+    if conf.is_read_only():
+        raise ReadOnlyError('KAPSO_INBOX["READ_ONLY"] is set: nothing is changed at Kapso.')
 
 
 def client_for(embed: InboxEmbed) -> KapsoClient:
@@ -179,13 +190,15 @@ def move_on_record(
     return moved
 
 
-def lose_secret(link: AccessLink, reason: str) -> None:
-    """Mark an active link's secret as lost, since it cannot be decrypted, and tell everybody.
+def lose_secret(link: AccessLink, error: UnreadableSecretError) -> None:
+    """Mark an active link's secret as lost, since no process can decrypt it, and tell everybody.
 
     Args:
         link: the link, with its embed.
-        reason: why it cannot be decrypted, without anything secret.
+        error: why it cannot be decrypted. A key that this process lacks is no such reason: during
+            a rolling restart, others have it.
     """
+    reason = str(error)
     logger.error("The secret of access link %s cannot be decrypted: %s", link, reason)
     lost = Action.LOST, reason
     if move_on_record(link, State.SECRET_LOST, lost, expected=[State.ACTIVE], reason=reason):

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
-from kapso_inbox.encryption import EncryptionError, key_id_of, prefix_of
+from kapso_inbox.encryption import (
+    EncryptionError,
+    UnreadableSecretError,
+    key_id_of,
+    prefix_of,
+)
 from kapso_inbox.models import AccessLink, AccessLinkQuerySet
 
 from .errors import InsideTransactionError
@@ -63,8 +68,8 @@ def reencrypt(*, batch_size: int = 200, dry_run: bool = False) -> ReencryptRepor
     """Encrypt every stored secret that is under another key again, under the first key.
 
     You may stop this at any point and repeat it. Launches, rotations and revocations go on
-    meanwhile. A secret that cannot be decrypted is left as it is; if its link is `active`, the link
-    becomes `secret_lost`.
+    meanwhile. A secret that cannot be decrypted is left as it is. If that is not for want of its
+    key, and its link is `active`, the link becomes `secret_lost`.
 
     Args:
         batch_size: how many links are read at a time.
@@ -116,8 +121,8 @@ def _reencrypt_one(link: AccessLink, report: ReencryptReport) -> None:
     except EncryptionError as error:
         if as_read.exists():
             report.unreadable.append(Unreadable(link.embed.slug, str(link), str(error)))
-            if not report.dry_run:
-                lose_secret(link, str(error))
+            if isinstance(error, UnreadableSecretError) and not report.dry_run:
+                lose_secret(link, error)
         else:
             report.changed_meanwhile += 1
         return

@@ -48,10 +48,12 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     Raises:
         BusyError: a link of the embed is being created right now.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         KapsoError: Kapso could not be asked, its list cannot be believed, or it did not revoke
             what was found.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     embed = links.embeds().get(pk=embed.pk)
     unsettled = list(links.links_of(embed).unsettled())
     if not unsettled:

@@ -33,10 +33,12 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
 
     Raises:
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         KapsoError, ConfigurationError: Kapso did not revoke a link, or may not have, or could not
             be asked. The link stays `revoking`, with the reason. Call this again to continue.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     embed = links.embeds().get(pk=embed.pk)
     with transaction.atomic(using=database(), durable=True):
         links.lock(embed)

@@ -51,11 +51,13 @@ def rotate_embed(
         ReplacedError: a link was created after `expected_link`.
         RevokedError: the embed was revoked, and `revive` is false.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         KapsoError: Kapso refused, or its answer is uncertain. Either the old link stays the current
             one; or the new one works, and the old one waits as `revoking`: the next rotation,
             revocation or sync continues with it.
     """
     links.refuse_inside_transaction()
+    links.refuse_if_read_only()
     embed = links.embeds().get(pk=embed.pk)
     if embed.expires_at and embed.expires_at <= timezone.now():
         raise ValidationError(

@@ -50,6 +50,8 @@ def update_embed(
         BusyError: a link of the embed is being created, or was replaced meanwhile. Nothing was
             changed here; try again.
         InsideTransactionError: the call is inside a transaction; nothing was done.
+        ReadOnlyError: the setting `READ_ONLY` is on, and Kapso would have to be told; nothing was
+            done.
         KapsoError: Kapso refused, or it is uncertain whether it took the change. Nothing was
             changed here. The next sync mirrors what Kapso has.
     """
@@ -154,6 +156,7 @@ def _kapso_may_know(embed: InboxEmbed) -> bool:
 @sensitive_variables()
 def _patch(link: AccessLink, embed: InboxEmbed, changes: Mapping[str, Any]) -> Embed:
     """Send the changes once; after an uncertain answer, ask Kapso whether it took them."""
+    links.refuse_if_read_only()
     client = conf.project(embed.project).client()
     wire = {name: values.for_kapso(value) for name, value in changes.items()}
     if "name" in wire:

@@ -6,6 +6,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from django.db import models
@@ -14,8 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox import conf
-from kapso_inbox.encryption import EncryptionError, UnreadableSecretError
-from kapso_inbox.exceptions import ConfigurationError
+from kapso_inbox.encryption import UnknownKeyError, UnreadableSecretError, key_id_of
 from kapso_inbox.secret import Secret
 
 from .querysets import InboxQuerySet
@@ -179,8 +179,9 @@ class AccessLink(models.Model):
         """Return the secret address. Whoever holds it reads customers' conversations.
 
         Raises:
-            EncryptionError: the key is missing, or the stored text cannot be decrypted.
-            ConfigurationError: the encryption keys are missing or malformed.
+            UnreadableSecretError: the stored text cannot be decrypted: the secret is lost.
+            ConfigurationError: this process lacks the key (`UnknownKeyError`), or its encryption
+                keys are missing or malformed. The secret may well be readable elsewhere.
         """
         if not self.sealed_url:
             raise UnreadableSecretError("No secret is stored.")
@@ -208,17 +209,32 @@ class AccessLink(models.Model):
             setattr(self, name, value)
         return True
 
+    def require_key(self) -> None:
+        """Check that this process has the key of the stored secret. Nothing is decrypted.
+
+        Raises:
+            ConfigurationError: it has not (`UnknownKeyError`), or its encryption keys are missing
+                or malformed.
+        """
+        with suppress(UnreadableSecretError):  # no key decrypts what is not an envelope
+            key_id = key_id_of(self.sealed_url)
+            if key_id not in conf.keyring().key_ids:
+                raise UnknownKeyError(key_id)
+
     def recover_secret(self) -> bool:
         """Make a link active again if its lost secret can be decrypted now.
 
-        That is so once its encryption key was put back into the settings.
+        That is so once its encryption key was put back into the settings under its own ID.
 
         Returns:
             Whether the link is active now.
+
+        Raises:
+            ConfigurationError: as for `reveal_url`.
         """
         try:
             self.reveal_url()
-        except (EncryptionError, ConfigurationError):
+        except UnreadableSecretError:
             return False
         return self.move(self.State.ACTIVE, expected=[self.State.SECRET_LOST])
 

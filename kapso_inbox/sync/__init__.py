@@ -33,7 +33,8 @@ def sync_project(
     Mirrors Kapso's whole list, finds out what became of uncertain links, resumes revocations,
     renews links within `RENEW_BEFORE` of their expiry, and prunes the audit trail after
     `AUDIT_RETENTION`. The last two are left out while this server's clock is far from Kapso's. What
-    fails is in the report and left for the next sync. Several syncs at once do no harm.
+    fails is in the report and left for the next sync. Several syncs at once do no harm. A read-only
+    deployment changes nothing at Kapso, and reports what it leaves undone.
 
     Args:
         project: the alias of the project.

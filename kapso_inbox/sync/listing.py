@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 
+from kapso_inbox import conf
 from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
@@ -148,6 +149,8 @@ def _settle_what_is_absent(run: Run) -> None:
         )
         .exclude(state_changed_at__range=since(run.started))
     )
+    # A read-only deployment has seen some of them in the list, and left them.
+    uncertain = uncertain.exclude(seen_at__range=since(run.started))
     for link in uncertain.select_related("embed"):
         _settle(run, link, None)
 
@@ -189,6 +192,9 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
                 end_link(link, FOUND_REVOKED, actor=ACTOR)
         return []
     if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
+        if conf.is_read_only():
+            run.left_alive += 1
+            return []
         # It works, and should not. (This does not mean what was revoked while the list was read.)
         if not run.dry_run and not is_within(link.state_changed_at, since(run.started)):
             reason = "Found alive at Kapso."
@@ -285,6 +291,7 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
                     state=State.UNMANAGED,
                     key_fingerprint=run.fingerprint,
                     seen_at=run.started,
+                    reason=_made_elsewhere(slugs[embed.slug]),
                 )
                 # Read again: with ignore_conflicts, no database tells which rows it created.
                 for embed in run.embeds().filter(slug__in=slugs).order_by("slug")
@@ -296,6 +303,12 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
             )
 
     until_done(write)
+
+
+def _made_elsewhere(remote: Embed) -> str:
+    """Return the reason of an unmanaged link that this app made, but not from this database."""
+    reference = reference_in(remote.name)
+    return f"Made by another deployment, or before a restore: #ki-{reference}" if reference else ""
 
 
 def _why_over(run: Run, link: AccessLink) -> tuple[str, str] | None:
@@ -312,6 +325,9 @@ def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
         run.report.settled += remote is not None
         return
     if remote is not None and remote.status != "revoked" and not is_of_another(link, remote):
+        if conf.is_read_only():
+            run.left_alive += 1
+            return
         # Kapso did it, and something between Kapso and us said no.
         link.move(State.UNKNOWN, expected=[State.FAILED], reason="Found alive at Kapso.")
     try:

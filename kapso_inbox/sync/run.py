@@ -53,6 +53,7 @@ class SyncReport:
         pruned: rows of the audit trail that were too old.
         waiting: uncertain links that a later sync must look for again.
         problems: what somebody should look at, in words.
+        left_undone: what this deployment may not do at Kapso, since it is read-only, in words.
     """
 
     project: str
@@ -70,6 +71,7 @@ class SyncReport:
     pruned: int = 0
     waiting: int = 0
     problems: list[str] = field(default_factory=list)
+    left_undone: list[str] = field(default_factory=list)
 
 
 class Run:
@@ -94,6 +96,8 @@ class Run:
             existed.
         seen_in_dry_run: the primary keys of the links seen by a dry run.
         elsewhere: how many embeds of the list are on record under other aliases.
+        left_alive: how many links work at Kapso, should not, and are left so by a read-only
+            deployment.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Run:
         self.recognised = {self.fingerprint}
         self.seen_in_dry_run: set[UUID] = set()
         self.elsewhere: Counter[str] = Counter()
+        self.left_alive = 0
 
     def embeds(self) -> InboxEmbedQuerySet:
         """Return all embeds, of every project."""
@@ -145,6 +150,12 @@ class Run:
             )
             return None
         return as_stored(received.at)
+
+    def leave_undone(self, what: str, count: int) -> None:
+        """Put into the report what a read-only deployment does not do, and to how many links."""
+        if count:
+            text = f'KAPSO_INBOX["READ_ONLY"] is set, so this is left undone: {what} ({count}).'
+            self.report.left_undone.append(text)
 
     def problem(self, text: str) -> None:
         """Log what somebody should look at, and put it into the report."""

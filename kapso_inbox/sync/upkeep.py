@@ -9,6 +9,7 @@ from django.db.models import Count
 
 from kapso_inbox import audit, conf
 from kapso_inbox.clock import since
+from kapso_inbox.encryption import UnknownKeyError
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError, NotFoundError
 from kapso_inbox.lifecycle import (
@@ -29,7 +30,12 @@ State = AccessLink.State
 
 def resume_revocations(run: Run) -> None:
     """Have Kapso revoke the links that wait for it."""
-    for link in run.links().filter(state=State.REVOKING).select_related("embed"):
+    waiting = run.links().filter(state=State.REVOKING).select_related("embed")
+    if conf.is_read_only():
+        run.leave_undone("revoking links that wait for it", waiting.count())
+        run.leave_undone("revoking links that were found alive", run.left_alive)
+        return
+    for link in waiting:
         if not run.dry_run:
             try:
                 revoke_link(link, run.client, reason=link.reason)
@@ -54,6 +60,7 @@ def renew_links(run: Run, now: datetime) -> None:
     before = conf.duration("RENEW_BEFORE")
     if not before:
         return
+    left = 0
     due = run.embeds().filter(
         project=run.report.project,
         current_link__state=State.ACTIVE,
@@ -71,8 +78,13 @@ def renew_links(run: Run, now: datetime) -> None:
             lifetime = 2 * before  # a wrong clock stored it, and nobody knows how long it lives
         if embed.expires_at - lifetime / 2 > now:
             continue
+        if conf.is_read_only():
+            left += 1
+            continue
         if not run.dry_run:
             try:
+                # Without its key, its successor would be under one that other processes may lack.
+                link.require_key()
                 replace_link(
                     embed,
                     actor=ACTOR,
@@ -82,12 +94,16 @@ def renew_links(run: Run, now: datetime) -> None:
                 )
             except (BusyError, ReplacedError, RevokedError):
                 continue  # somebody came first
+            except UnknownKeyError as error:
+                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}")
+                continue
             except (KapsoError, LifecycleError, ValidationError, ConfigurationError) as error:
                 run.problem(f"The link of {embed.slug!r} could not be renewed: {error}.")
                 if isinstance(error, (KapsoError, ConfigurationError)):
                     return  # the error is about Kapso or the settings, and not about this link
                 continue
         run.report.renewed += 1
+    run.leave_undone("renewing links that are about to expire", left)
 
 
 def prune_audit_trail(run: Run, now: datetime) -> None:
@@ -127,7 +143,7 @@ def count_unsettled(run: Run) -> None:
     waiting = run.links().filter(state=State.UNKNOWN)
     run.report.waiting = waiting.count()
     unclear = waiting.exclude(created_at__range=since(run.started - timedelta(hours=1))).count()
-    if unclear:
+    if unclear and not conf.is_read_only():
         run.problem(
             f"For over an hour it has been unknown whether {unclear} links exist at Kapso. Look "
             "there for their references, at the end of the name."

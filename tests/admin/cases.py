@@ -136,6 +136,11 @@ def targets(page: Any) -> list[str]:
     return [str(row["target"]) for row in page.context["rows"] if not row["obstacle"]]
 
 
+def left_out(page: Any) -> list[str]:
+    """Return the primary keys in the form of a confirmation of what the verb leaves out."""
+    return [str(row["embed"].pk) for row in page.context["rows"] if row["obstacle"]]
+
+
 def confirmed(
     client: Client, verb: str, *embeds: InboxEmbed, **data: Any
 ) -> tuple[dict[str, Any], Any]:
@@ -146,7 +151,15 @@ def confirmed(
     """
     asked = client.get(url("verb", verb), {"id": [embed.pk for embed in embeds]})
     assert asked.status_code == 200
-    sent = {"confirmed": "yes", "target": targets(asked), "expiry": "30", **data}
+    sent = {
+        "confirmed": "yes",
+        "target": targets(asked),
+        "left_out": left_out(asked),
+        "expiry": "30",
+        **data,
+    }
+    for name in ("target", "left_out"):
+        assert asked.text.count(f'name="{name}"') == len(sent[name])
     return sent, client.post(url("verb", verb), sent)
 
 

@@ -19,8 +19,8 @@ from django.utils import timezone
 from kapso_inbox import conf
 from kapso_inbox.admin import verb_views
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import revoke_embed, rotate_embed
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.lifecycle import newest_link, revoke_embed, rotate_embed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.signals import link_rotated
 from tests.hosts.database import connection
@@ -519,6 +519,71 @@ def test_a_rotation_does_not_bring_back_an_embed_revoked_since_the_page_was_show
     assert live(kapso_sandbox) == []
     _sent, again = confirmed(admin, "rotate", embed)  # Now the page shows that it is revoked.
     assert results(again)[0][0] == "done"
+
+
+@pytest.mark.parametrize("ended", ["revoked", "waits to be revoked"])
+def test_rotating_several_leaves_out_what_somebody_revoked_and_says_so_twice(
+    admin: Client, kapso_sandbox: Sandbox, ended: str
+) -> None:
+    gone = make(ended, kapso_sandbox, "gone")
+    works = make("works", kapso_sandbox, "works")
+    asked = admin.get(url("verb", "rotate"), {"id": [gone.pk, works.pk]})
+    said = {row["embed"].slug: row["obstacle"] for row in asked.context["rows"]}
+    assert said["works"] == ""
+    assert "Somebody revoked it, so it is left out" in said["gone"]
+    assert said["gone"] in asked.text
+    _sent, done = confirmed(admin, "rotate", gone, works)
+    told = {embed.slug: result for embed, result in done.context["results"]}
+    assert told["works"].outcome == "done"
+    assert told["gone"] == ("nothing", said["gone"])
+    assert said["gone"] in done.text
+    gone.refresh_from_db()
+    assert gone.obstacle() == Outcome.REVOKED
+
+
+def test_rotating_several_revoked_ones_does_nothing(admin: Client, kapso_sandbox: Sandbox) -> None:
+    gone = [make("revoked", kapso_sandbox, slug) for slug in ("a", "b")]
+    asked = admin.post(
+        url("changelist"), {"action": "rotate", "_selected_action": [one.pk for one in gone]}
+    )
+    assert "There is nothing to do." in asked.text
+    # Nor does a crafted request.
+    by_hand = [f"{one.pk}:{newest_link(one)}:revoked" for one in gone]
+    done = admin.post(url("verb", "rotate"), {"confirmed": "yes", "target": by_hand})
+    assert [outcome for outcome, _text in results(done)] == ["nothing", "nothing"]
+    assert live(kapso_sandbox) == []
+
+
+def test_rotating_one_that_was_revoked_says_before_and_after_that_it_opens_again(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("revoked", kapso_sandbox)
+    asked = admin.get(url("verb", "rotate"), {"id": embed.pk})
+    assert "It was revoked, and opens again." in asked.text
+    _sent, done = confirmed(admin, "rotate", embed)
+    assert results(done) == [("done", "It has a new link, and opens again.")]
+    works = make("works", kapso_sandbox, "works")
+    assert "opens again" not in admin.get(url("verb", "rotate"), {"id": works.pk}).text
+
+
+@pytest.mark.parametrize(
+    ("verb", "condition", "note"),
+    [
+        ("extend", "expired", "It has expired, and opens again."),
+        ("revoke", "unmanaged", "whoever uses that address loses the inbox"),
+        ("delete", "revoked", "can set it up again"),
+    ],
+)
+def test_what_undoes_or_ends_what_somebody_else_did_is_said_beside_each(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str, note: str
+) -> None:
+    other = "no link" if verb == "delete" else "works"
+    embeds = [make(condition, kapso_sandbox, "this"), make(other, kapso_sandbox, "other")]
+    asked = admin.get(url("verb", verb), {"id": [embed.pk for embed in embeds]})
+    said = {row["embed"].pk: row["note"] for row in asked.context["rows"]}
+    assert note in said[embeds[0].pk]
+    assert said[embeds[1].pk] == ""
+    assert said[embeds[0].pk] in asked.text
 
 
 def test_if_the_database_fails_for_one_embed_the_others_are_still_done(

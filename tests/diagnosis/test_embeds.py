@@ -224,3 +224,25 @@ def test_the_sites_framework_is_used_if_it_is_installed(
         "crm.example.com",
         "clinic.example",
     ]
+
+
+def test_a_database_whose_inboxes_are_for_another_site_looks_copied(
+    change_settings: ChangeSettings,
+) -> None:
+    for slug in ("a", "b", "c"):
+        store(slug)
+    InboxEmbed.objects.filter(slug="a").update(allowed_origins=["https://crm.example.org"])
+    assert "database-copied" not in codes(network=False)
+    InboxEmbed.objects.exclude(slug="c").update(allowed_origins=["https://crm.example.org"])
+    found = the("database-copied", network=False)
+    assert found.level == "warning"
+    assert "2 of 3 inboxes" in found.what
+    assert "READ_ONLY" in found.hint
+    change_settings(READ_ONLY=True)
+    assert "database-copied" not in codes(network=False)
+
+
+def test_a_read_only_deployment_cannot_add_its_own_origin(change_settings: ChangeSettings) -> None:
+    store(embed={"allowed_origins": ["https://crm.example.org"]})
+    change_settings(READ_ONLY=True)
+    assert "where the inbox belongs" in the("origins-miss-site", network=False).hint

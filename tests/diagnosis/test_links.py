@@ -7,6 +7,8 @@ import pytest
 from kapso_inbox import conf
 from kapso_inbox.encryption import generate_key
 from kapso_inbox.models import AccessLink
+from kapso_inbox.sandbox.engine import Sandbox
+from kapso_inbox.sync import sync_project
 
 from .helpers import ChangeSettings, State, ago, codes, store, the
 
@@ -143,3 +145,25 @@ def test_a_sync_that_does_not_run_is_found() -> None:
     assert "sync-not-running" not in codes(network=False), "another one was seen"
     AccessLink.objects.filter(pk=link.pk).update(seen_at=ago(hours=25))
     assert the("sync-not-running", network=False).level == "warning"
+
+
+def test_a_link_that_another_deployment_made_is_found(
+    kapso_sandbox: Sandbox, change_settings: ChangeSettings
+) -> None:
+    kapso_sandbox.project().create({"name": "Sales #ki-0123456789", "scope_type": "project"})
+    sync_project()
+    found = the("link-of-another-deployment", network=False)
+    assert (found.level, "READ_ONLY" in found.hint) == ("warning", True)
+    assert "link-unmanaged" not in codes(network=False)
+    change_settings(READ_ONLY=True)
+    found = the("link-of-another-deployment", network=False)
+    assert (found.level, "next copy" in found.hint) == ("info", True)
+
+
+@pytest.mark.parametrize("state", sorted(AccessLink.UNSETTLED))
+def test_what_a_read_only_deployment_leaves_alone_is_no_problem(
+    change_settings: ChangeSettings, state: AccessLink.State
+) -> None:
+    store(state=state, state_changed_at=ago(hours=1))
+    change_settings(READ_ONLY=True)
+    assert the("link-left-alone", network=False).level == "info"

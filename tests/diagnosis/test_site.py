@@ -206,3 +206,10 @@ def test_findings_without_network_are_also_deployment_checks(
         assert django_checks.run_checks(tags=["kapso_inbox"]) == []
     assert [message.id for message in deployed] == [f"kapso_inbox.{number}" for number in expected]
     assert all(message.hint for message in deployed)
+
+
+def test_a_read_only_deployment_is_said_to_be_one(change_settings: ChangeSettings) -> None:
+    assert "read-only" not in codes(network=False)
+    change_settings(READ_ONLY=True)
+    found = the("read-only", network=False)
+    assert (found.level, "READ_ONLY" in found.what) == ("info", True)

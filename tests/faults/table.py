@@ -356,9 +356,10 @@ In addition to these rows, a test runs thousands of random sequences of actions,
 wrong keys, wrong answers, wrong clocks and changes made at Kapso itself. After each sequence it
 lets the sync finish and checks that everything is consistent
 (`tests/faults/test_state_machine.py`). Another test checks that this one finds mistakes
-(`tests/faults/test_mutations.py`). It must fail if the intent is not committed before the POST, if the POST is retried, if a link that is unusable is
-not revoked at Kapso, if one is revoked although the database may hold it as active, if a rotation
-revokes the old link before the new one works, and if a list that lacks most links is believed.
+(`tests/faults/test_mutations.py`). It must fail if the intent is not committed before the POST, if
+the POST is retried, if a link that is unusable is not revoked at Kapso, if one is revoked although
+the database may hold it as active, if a rotation revokes the old link before the new one works, and
+if a list that lacks most links is believed.
 """
 
 

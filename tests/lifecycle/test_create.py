@@ -326,7 +326,7 @@ def test_ensuring_never_revives_a_revoked_embed(kapso_sandbox: Sandbox, embed: I
     assert kapso_sandbox.project().active_embeds() == []
 
 
-OTHER_KEYS = {"other": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
+OTHER_KEYS = {"test": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8"}
 
 
 def test_ensuring_creates_a_new_link_if_the_secret_is_lost(

@@ -15,11 +15,12 @@ from kapso_inbox import conf
 from kapso_inbox.encryption import KeyConfigurationError, Keyring, generate_key
 
 _ADVICE = """
-Put the key first in KAPSO_INBOX_ENCRYPTION_KEYS, with a comma before the keys that are there.
+Put the first key of a site into KAPSO_INBOX_ENCRYPTION_KEYS, and a further one behind those that
+are there, with a comma before it.
 Keep it with your other secrets, and keep a copy near your backups but not in them. Without it no
 stored link can be opened, and Kapso shows the address of a link only once.
-To rotate keys: put the new key first, restart every process, run `manage.py kapso_rotate_keys`, and
-remove the keys that it reports as unused."""
+To rotate keys, restart every process after each step: put the new key second; put it first; run
+`manage.py kapso_rotate_keys`; remove the keys that it reports as unused."""
 
 
 class Command(BaseCommand):

@@ -128,5 +128,7 @@ class Command(BaseCommand):
         else:
             listed = "Kapso's list was not read, so what lives there is unknown"
         self.stdout.write(f"{report.project}: {listed}; {changes}.")
+        for text in report.left_undone:
+            self.stdout.write(f"  {text}")
         for problem in report.problems:
             self.stderr.write(self.style.WARNING(f"  {problem}"))
