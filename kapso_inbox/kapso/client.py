@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from http import HTTPStatus
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
 
 if TYPE_CHECKING:
     # It loads requests: see `KapsoClient`.
-    from .transport import ApiResponse, Received, Transport
+    from .transport import Received, Transport
 
 BASE_URL = "https://api.kapso.ai/platform/v1"
 #: How many objects a page is asked for. Kapso may send fewer, and `meta` then says so.
@@ -104,14 +104,14 @@ class Listing(Generic[T]):
         while True:
             objects, total = self._get(number, filters)
             # Pages are compared by ids: other values can change between two answers.
-            ids = [item.get(self._key, item) for item in objects]
+            ids = [getattr(item, self._key) or item for item in objects]
             if ids == previous:
                 if total is not None:
                     raise UncertainError("Kapso returned the same page of its list twice")
                 # A list that does not give its number of pages ends with an empty page, or has one
                 # page, which it returns for every number.
                 return
-            yield [self._read(item) for item in objects]
+            yield objects
             if number >= total if total is not None else not objects:
                 return
             number, previous = number + 1, ids
@@ -130,21 +130,33 @@ class Listing(Generic[T]):
         """
         objects, total = self._get(number, filters)
         is_last = number >= total if total is not None else len(objects) < PER_PAGE
-        return [self._read(item) for item in objects], is_last
+        return objects, is_last
 
-    def _get(
-        self, number: int, filters: Mapping[str, str]
-    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
+    def _get(self, number: int, filters: Mapping[str, str]) -> tuple[Sequence[T], int | None]:
         """Return the objects of a page, and the number of pages or None if Kapso omits it."""
         params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
-        answer = self._transport.request(
-            "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
+        return self._transport.request(
+            "GET",
+            self._path,
+            read=partial(self._read_page, number),
+            params={**params, "page": number, "per_page": PER_PAGE},
         )
-        objects, meta = _read_page(answer)
+
+    def _read_page(self, number: int, data: Any) -> tuple[Sequence[T], int | None]:
+        """Read `{"data": [...], "meta": {...}}`.
+
+        Raises:
+            UncertainError: the answer has another shape, or is another page.
+        """
+        items = data.get("data") if isinstance(data, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UncertainError("Kapso's answer contains no list")
+        meta = data.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
         returned = _first_integer(meta, "page", "current_page")
         if returned is not None and returned != number:
             raise UncertainError("Kapso returned another page of its list than the one requested")
-        return objects, _first_integer(meta, "total_pages")
+        return [self._read(item) for item in items], _first_integer(meta, "total_pages")
 
 
 class InboxEmbeds(Listing[Embed]):
@@ -153,21 +165,17 @@ class InboxEmbeds(Listing[Embed]):
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, "/inbox_embeds", Embed.from_json)
 
-    def _get(
-        self, number: int, filters: Mapping[str, str]
-    ) -> tuple[Sequence[Mapping[str, Any]], int | None]:
+    def _read_page(self, number: int, data: Any) -> tuple[Sequence[Embed], int | None]:
         # The callers conclude that an embed which is not in the list is gone. An embed without its
         # id must not lead to that.
-        objects, total = super()._get(number, filters)
-        if not all(item.get(self._key) for item in objects):
-            raise UncertainError(
-                "Kapso's list contains an embed without its id", status=HTTPStatus.OK
-            )
-        return objects, total
+        embeds, total = super()._read_page(number, data)
+        if not all(embed.id for embed in embeds):
+            raise UncertainError("Kapso's list contains an embed without its id")
+        return embeds, total
 
     def get(self, embed_id: str) -> Embed:
         """Return one embed, without its secret."""
-        return _read_embed(self._transport.request("GET", self._path_of(embed_id)))
+        return self._transport.request("GET", self._path_of(embed_id), read=_read_embed)
 
     def create(
         self,
@@ -215,12 +223,9 @@ class InboxEmbeds(Listing[Embed]):
             "expires_at": expires_at and _to_json(expires_at),
         }
         fields |= {name: value for name, value in optional.items() if value}
-        answer = self._transport.request("POST", self._path, payload={"inbox_embed": fields})
-        embed = _read_embed(answer)
-        embed_url = answer.data["data"].get("embed_url")
-        if not isinstance(embed_url, str) or not embed_url:
-            raise UncertainError("Kapso's answer contains no embed_url", status=answer.status)
-        return CreatedEmbed(embed, embed_url)
+        return self._transport.request(
+            "POST", self._path, read=_read_created, payload={"inbox_embed": fields}
+        )
 
     def update(self, embed_id: str, changes: Mapping[str, Any]) -> Embed:
         """Change settings of an embed and return it as Kapso then describes it.
@@ -232,17 +237,16 @@ class InboxEmbeds(Listing[Embed]):
             changes: field -> new value: text, a list of origins, a datetime, None.
         """
         fields = {name: _to_json(value) for name, value in changes.items()}
-        answer = self._transport.request(
-            "PATCH", self._path_of(embed_id), payload={"inbox_embed": fields}
+        return self._transport.request(
+            "PATCH", self._path_of(embed_id), read=_read_embed, payload={"inbox_embed": fields}
         )
-        return _read_embed(answer)
 
     def revoke(self, embed_id: str) -> None:
         """Revoke the embed's link at once. Kapso keeps it in its list as `revoked`.
 
         Any 2xx is success: Kapso does not document whether it answers 200 or 204.
         """
-        self._transport.request("DELETE", self._path_of(embed_id))
+        self._transport.request("DELETE", self._path_of(embed_id), read=_read_nothing)
 
     def _path_of(self, embed_id: str) -> str:
         if embed_id in ("", ".", ".."):
@@ -257,32 +261,34 @@ def _to_json(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _read_embed(answer: ApiResponse) -> Embed:
+def _read_embed(data: Any) -> Embed:
     """Read `{"data": {...}}`.
 
     Raises:
         UncertainError: there is no object, or it has no id.
     """
-    data = answer.data
     inner = data.get("data") if isinstance(data, dict) else None
     embed = Embed.from_json(inner) if isinstance(inner, dict) else None
     if embed is None or not embed.id:
-        raise UncertainError("Kapso's answer contains no embed", status=answer.status)
+        raise UncertainError("Kapso's answer contains no embed")
     return embed
 
 
-def _read_page(answer: ApiResponse) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Read `{"data": [...], "meta": {...}}`.
+def _read_created(data: Any) -> CreatedEmbed:
+    """Read what `_read_embed` reads, with its `embed_url`.
 
     Raises:
-        UncertainError: the answer has another shape.
+        UncertainError: there is no object, or it has no id or no address.
     """
-    data = answer.data
-    objects = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise UncertainError("Kapso's answer contains no list", status=answer.status)
-    meta = data.get("meta")
-    return objects, meta if isinstance(meta, dict) else {}
+    embed = _read_embed(data)
+    embed_url = data["data"].get("embed_url")
+    if not isinstance(embed_url, str) or not embed_url:
+        raise UncertainError("Kapso's answer contains no embed_url")
+    return CreatedEmbed(embed, embed_url)
+
+
+def _read_nothing(data: Any) -> None:
+    """Read no part of an answer whose status says it all."""
 
 
 def _first_integer(meta: Mapping[str, Any], *names: str) -> int | None:
