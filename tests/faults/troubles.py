@@ -99,6 +99,9 @@ REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
         "fault": Fault(answer=Answer(302, "", {"Location": "https://kapso.example/"}))
     },
     "401": lambda: {"fault": Fault(answer=Answer(401, {"error": "Invalid API key"}))},
+    "402": lambda: {
+        "fault": Fault(answer=Answer(402, {"error": {"code": "service_credits_exhausted"}}))
+    },
     "403": lambda: {"fault": Fault(answer=Answer(403, {"error": "Forbidden"}))},
     "403 by Cloudflare": lambda: {"fault": Fault(answer=Answer(403, _CLOUDFLARE))},
     "404": lambda: {"fault": Fault(answer=Answer(404, {"error": "Phone number not found"}))},
