@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
+from kapso_inbox.secret import hides_frames
+
 from .errors import UncertainError
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
 
@@ -43,6 +45,7 @@ class KapsoClient:
         ConfigurationError: the key, the address or the certificates cannot be used.
     """
 
+    @hides_frames
     def __init__(self, api_key: str, base_url: str = BASE_URL, **options: Any) -> None:
         # Not at import, because it loads requests (2.34), which most processes of a host never
         # need: 60 ms by `python -X importtime -c "import requests"`, and in a process that has

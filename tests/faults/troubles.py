@@ -67,7 +67,8 @@ def _without(*names: str) -> Callable[[Answer], Answer]:
 def _on_a_foreign_host(answer: Answer) -> Answer:
     body = json.loads(answer.content)
     if "embed_url" in body["data"]:
-        body["data"]["embed_url"] = "https://inbox.kapso.example/embed/token"
+        token = body["data"]["token"]
+        body["data"]["embed_url"] = f"https://inbox.kapso.example/embed/{token}"
     return dataclasses.replace(answer, body=body)
 
 
