@@ -43,6 +43,7 @@ EXTRAS = {
     "api": "rest_framework",
     "documents": "rest_framework",
     "test_frames": "sentry_sdk",
+    "test_patterns": "rest_framework",
     "test_phone": "phonenumbers",
     "test_translations": "rest_framework",
 }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from kapso_inbox.exceptions import KapsoInboxError
 
-from .redaction import plain_text, redacted, secrets_in
+from .redaction import known_secrets, plain_text, redacted
 
 #: With 402, 404 and 429, these are all statuses which mean that Kapso did nothing. Any other status
 #: except a 2xx leaves that open: a 409 too, for it can also say that the request was carried out
@@ -20,6 +21,8 @@ _CLOUDFLARE_CODE = re.compile(r"error(?: code)?:?\s*(1\d{3})\b", re.IGNORECASE)
 #: How much of a page that is not JSON is looked through for such a code.
 _MAX_PAGE = 64 * 1024
 _MAX_DETAIL = 500
+#: How many fields with errors are read, and how many lines about each.
+_MAX_FIELDS, _MAX_LINES = 20, 10
 
 
 class KapsoError(KapsoInboxError):
@@ -144,7 +147,7 @@ def error_for(
         api_key: the key, which is removed from every text of the error.
     """
     text, code, field_errors = _read_body(body, data)
-    secrets = [api_key, *secrets_in(data)]
+    secrets = known_secrets(api_key, data)
 
     def clean(value: str) -> str:
         return redacted(value, secrets)[:_MAX_DETAIL]
@@ -195,8 +198,10 @@ def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:
     fields = {}
     if isinstance(errors, dict):
         fields = {
-            str(field): [_text(line) for line in (lines if isinstance(lines, list) else [lines])]
-            for field, lines in errors.items()
+            str(field): [
+                _text(line) for line in (lines[:_MAX_LINES] if isinstance(lines, list) else [lines])
+            ]
+            for field, lines in islice(errors.items(), _MAX_FIELDS)
         }
     elif isinstance(errors, list):
         text = text or "; ".join(_text(line) for line in errors)

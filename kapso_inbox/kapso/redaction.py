@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,9 +16,12 @@ REDACTED = "[hidden]"
 _MAX_TEXT = 4000
 #: Shorter secrets would be cut out of ordinary words.
 _MIN_SECRET = 6
+#: How many secrets of an answer are looked for. An error has none, as far as Kapso documents it.
+_MAX_SECRETS = 20
 #: Names of values that are secret, in JSON and in text.
 _NAME = r"(?:token|secret|password|passwd|signature|authorization|api[-_ ]?key|embed_url)"
 
+_IS_SECRET = re.compile(_NAME, re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _AFTER_EMBED = re.compile(r"(/embed/+)[^\s\"'<>]+", re.IGNORECASE)
@@ -31,7 +35,7 @@ _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def redacted(text: str, secrets: Iterable[str]) -> str:
+def redacted(text: str, secrets: Sequence[str]) -> str:
     """Return a text in plain characters and without anything that is, or may be, a secret.
 
     These are cut: the known secrets; what follows `/embed/`, or a name such as `token` and a colon
@@ -40,20 +44,30 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
     Args:
         text: Kapso's text.
-        secrets: the secrets that are known.
+        secrets: the secrets that are known, as `known_secrets` returns them.
     """
     text = plain_text(text[:_MAX_TEXT])
-    forms = {form for secret in secrets for form in (secret, plain_text(secret))}
-    for secret in sorted(forms, key=len, reverse=True):
-        if len(secret) >= _MIN_SECRET:
-            text = text.replace(secret, REDACTED)
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
     text = _AFTER_EMBED.sub(rf"\1{REDACTED}", text)
     text = _NAMED.sub(rf"\1{REDACTED}", text)
     text = _BEARER.sub(rf"\1{REDACTED}", text)
     return _WORD.sub(lambda word: REDACTED if _may_be_token(word[0]) else word[0], text)
 
 
-def secrets_in(data: Any) -> Iterator[str]:
+def known_secrets(api_key: str, data: Any) -> list[str]:
+    """Return the secrets of a request and its answer in the forms that `redacted` cuts.
+
+    Args:
+        api_key: the API key of the request.
+        data: the answer's JSON.
+    """
+    secrets = [api_key, *islice(_secrets_in(data), _MAX_SECRETS)]
+    forms = {form for secret in secrets for form in (secret, plain_text(secret))}
+    return sorted((form for form in forms if len(form) >= _MIN_SECRET), key=len, reverse=True)
+
+
+def _secrets_in(data: Any) -> Iterator[str]:
     """Yield every text in an answer whose name says that it is a secret.
 
     Of an address, the last part of its path is yielded, too.
@@ -66,7 +80,7 @@ def secrets_in(data: Any) -> Iterator[str]:
         elif isinstance(value, dict):
             waiting += value.values()
             for name, one in value.items():
-                if isinstance(one, str) and re.search(_NAME, name, re.IGNORECASE):
+                if isinstance(one, str) and len(one) <= _MAX_TEXT and _IS_SECRET.search(name):
                     yield one
                     yield one.rpartition("/")[2]
 
