@@ -16,7 +16,7 @@ from kapso_inbox.exceptions import ConfigurationError
 
 from .encryption import KeyConfigurationError, Keyring
 from .kapso import KapsoClient
-from .secret import Secret
+from .secret import Secret, hides_frames
 
 DEFAULT_PROJECT = "default"
 
@@ -64,7 +64,7 @@ class Project:
         address = str(self.base_url).rstrip("/")
         return hashlib.sha256(f"{self.api_key} {address}".encode()).hexdigest()[:12]
 
-    @sensitive_variables()
+    @hides_frames
     def client(self, **options: Any) -> KapsoClient:
         """Return a client for this project.
 
@@ -75,13 +75,14 @@ class Project:
         Raises:
             ConfigurationError: the key, the address or the certificates cannot be used.
         """
-        configured = {
+        options = {
             "timeout": tuple(value("TIMEOUT")),
             "proxies": value("PROXIES"),
             "ca_bundle": value("CA_BUNDLE"),
             "read_only": is_read_only(),
+            **options,
         }
-        return KapsoClient(self.api_key, self.base_url, **{**configured, **options})
+        return KapsoClient(self.api_key, self.base_url, **options)
 
 
 def value(name: str) -> Any:
@@ -130,6 +131,7 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
     """
     own = _projects().get(alias)
     if not isinstance(own, Mapping) or not own.get("API_KEY"):
+        del own  # it may be the key itself
         missing = f'Set KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"].'
         if alias == DEFAULT_PROJECT:
             missing = 'Set KAPSO_INBOX["API_KEY"].'

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .exceptions import ConfigurationError, KapsoInboxError
+from .secret import hides_frames
 
 # cryptography is imported where it is used. In a process that has loaded Django it takes 7 ms and
 # 6.4 MB (cryptography 50), more than three times the memory that the rest of the app adds to a
@@ -67,6 +68,7 @@ class Keyring:
         KeyConfigurationError: there is no key, or one is malformed.
     """
 
+    @hides_frames
     def __init__(self, keys: Mapping[str, str]) -> None:
         if not keys:
             raise KeyConfigurationError("There is no encryption key.")
@@ -83,6 +85,7 @@ class Keyring:
         """The ids of all keys. The first one encrypts."""
         return tuple(self._keys)
 
+    @hides_frames
     def encrypt(self, plaintext: str, *, context: str) -> str:
         """Encrypt a secret; return an envelope that opens only for the same context.
 
@@ -95,12 +98,13 @@ class Keyring:
         """
         try:
             secret = plaintext.encode()
-        except UnicodeEncodeError:  # it contains the plaintext
+        except UnicodeEncodeError:
             raise EncryptionError("The secret is not valid Unicode.") from None
         nonce = os.urandom(_NONCE_BYTES)
         sealed = _cipher(self._keys[self.current]).encrypt(nonce, secret, context.encode())
         return prefix_of(self.current) + _encode(nonce + sealed)
 
+    @hides_frames
     def decrypt(self, envelope: str, *, context: str) -> str:
         """Return the secret in an envelope.
 

@@ -14,6 +14,7 @@ from .kapso import (
     InvalidRequestError,
     KapsoError,
     NotFoundError,
+    PaymentRequiredError,
     RateLimitedError,
     ReadOnlyClientError,
     UncertainError,
@@ -127,6 +128,19 @@ MEANINGS: dict[type[Exception], Meaning] = {
         finding="base-url-wrong",
         found=_("Kapso's API is not at the address in the settings: it answers “not found”."),
         hint=_('Leave KAPSO_INBOX["BASE_URL"] out, or put it right.'),
+    ),
+    PaymentRequiredError: Meaning(
+        code="kapso_credits_used_up",
+        outcome=_(
+            "The project's credits at Kapso are used up, so nothing was done. Add credits in "
+            "Kapso, then try again."
+        ),
+        cause=_("The project's credits at Kapso are used up."),
+        finding="credits-used-up",
+        found=_("The project's credits at Kapso are used up (HTTP %(status)s)."),
+        hint=_(
+            "Add credits or change the plan in Kapso. Until then Kapso refuses what costs credits."
+        ),
     ),
     InvalidRequestError: Meaning(
         code="kapso_refused",

@@ -1,6 +1,14 @@
-"""Text that its `repr` does not reveal."""
+"""Secrets in memory: text that does not show itself, and errors without the frames that hold it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E", bound=BaseException)
 
 
 class Secret(str):
@@ -14,3 +22,43 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "'[secret]'"
+
+
+class Hidden:
+    """A secret address that only a call returns. A template calls it, as it calls any variable.
+
+    Unlike a `Secret` it is no string: collectors of errors that copy strings find none in it.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self) -> str:
+        return self._text
+
+
+def without_frames(error: E) -> E:
+    """Return an error after taking from it all that leads to the frames in which it arose."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def hides_frames(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function whose arguments or local variables hold a secret.
+
+    Error pages and collectors of errors show the local variables of every frame of a traceback.
+    An error leaves the decorated function without its frame and those below.
+    """
+
+    @wraps(function)
+    def hidden(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as failure:  # noqa: BLE001 (it is raised again)
+            error = without_frames(failure)
+        del args, kwargs
+        raise error
+
+    return hidden

@@ -29,12 +29,21 @@ from tests.hosts.people import User
 OWN_PROCESSES = "processes"
 
 #: Folders and files whose tests take seconds each, the longest first.
-SLOW = ("test_state_machine", "browser", "packaging", "processes", "test_mutations")
+SLOW = (
+    "test_state_machine",
+    "browser",
+    "packaging",
+    "processes",
+    "test_frames",
+    "test_mutations",
+)
 
 #: Folders and files that test an optional package -> the module to import from that package.
 EXTRAS = {
     "api": "rest_framework",
     "documents": "rest_framework",
+    "test_frames": "sentry_sdk",
+    "test_patterns": "rest_framework",
     "test_phone": "phonenumbers",
     "test_translations": "rest_framework",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from datetime import timezone as zone
@@ -31,8 +32,9 @@ else:
 
 #: How many rows of an export are in memory at a time.
 CHUNK = 2000
-#: The characters that make a spreadsheet read a cell as a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: The places in a value at which a cell may begin that a spreadsheet reads as a formula. They may
+#: be inside of it: in much of Europe a spreadsheet divides lines at semicolons, whatever is quoted.
+_FORMULA = re.compile(r'(^|[;,|\t\r\n])(?=[ "]*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])')
 #: How many past months can be picked: `AUDIT_RETENTION` is a year by default.
 PAST_MONTHS = 11
 
@@ -198,11 +200,13 @@ def _csv(names: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """Return a value as text that a spreadsheet does not run; a name may be `=HYPERLINK(…)`."""
+    """Return a value as text that a spreadsheet does not run; a name may be `=HYPERLINK(…)`.
+
+    An apostrophe stands before what could begin a formula.
+    """
     if isinstance(value, datetime):
         return value.astimezone(zone.utc).isoformat(timespec="milliseconds")
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return _FORMULA.sub(r"\1'", "" if value is None else str(value))
 
 
 class _Line:

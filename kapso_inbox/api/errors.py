@@ -60,6 +60,9 @@ CODES = {
     "unsupported_media_type": ErrorCode((415,), "No parser can read a body of this type."),
     "throttled": ErrorCode((429,), "Too many requests; `Retry-After` says how long to wait."),
     "kapso_refused_key": ErrorCode((502,), "Kapso refused this site's API key."),
+    "kapso_credits_used_up": ErrorCode(
+        (502,), "The project's credits at Kapso are used up; nothing was done."
+    ),
     "kapso_not_found": ErrorCode((502,), "Kapso does not know it under this site's API key."),
     "kapso_unusable_answer": ErrorCode(
         (502,), "Kapso's answer cannot be used; nothing was changed."

@@ -44,6 +44,7 @@ BODY = ("invalid", "parse_error", "unsupported_media_type")
 STORING = ("inside_transaction", "not_stored")
 ASKING_KAPSO = (
     "kapso_refused_key",
+    "kapso_credits_used_up",
     "kapso_not_found",
     "kapso_rate_limited",
     "kapso_unreachable",

@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 from kapso_inbox.csp import STYLESHEET, frame_permissions
+from kapso_inbox.secret import Hidden
 
 from .coercion import as_text
 from .params import FLAGS, OFF, ParameterError, read_switch, with_params
@@ -58,7 +59,7 @@ def render_component(
     launch: str,
     params: Mapping[str, str],
     options: Mapping[str, Any],
-    src: str = "",
+    src: Hidden | None = None,
     settings_url: str = "",
     notice: str = "",
     problems: Sequence[str] = (),
@@ -73,7 +74,8 @@ def render_component(
             links to a launch, and no frame unless `src` is given.
         params: the theme and filters, cleaned.
         options: the options, as `clean_options` returns them.
-        src: the address that the frame starts from instead of the launch (direct delivery).
+        src: the secret address, which the frame starts from instead of the launch (direct
+            delivery).
         settings_url: the address of the page with the user's own settings, or "".
         notice: a text for everybody, shown instead of the frame.
         problems: what is wrong with the tag, for the developer of the page.
@@ -86,8 +88,8 @@ def render_component(
     if options.get("views"):
         params = _in_a_view(params)
     address = with_params(launch, params) if launch else ""
-    shown = "" if notice else src or address
-    has_launch = bool(shown and launch)
+    has_frame = bool(src or address) and not notice
+    has_launch = has_frame and bool(launch)
     theme_source = options.get("theme_source", "")
     template = context.template.engine.get_template(TEMPLATE)  # type: ignore[union-attr]
     own = context.new(
@@ -99,7 +101,8 @@ def render_component(
             "popover": popover,
             "frame": frame,
             "id": options.get("id", ""),
-            "src": shown,
+            "has_frame": has_frame,
+            "src": src or address,
             "launch": address,
             "views": _views(launch, params) if has_launch and options.get("views") else [],
             "settings_url": (

@@ -17,7 +17,14 @@ from kapso_inbox.encryption import UnreadableSecretError
 from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
 from kapso_inbox.lifecycle import refresh
 from kapso_inbox.lifecycle.links import lose_secret
-from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, InboxPreference, Language, Outcome
+from kapso_inbox.models import (
+    AccessLink,
+    InboxEmbed,
+    InboxEmbedQuerySet,
+    InboxPreference,
+    Language,
+    Outcome,
+)
 from kapso_inbox.origins import Origin, covers
 
 from . import tickets
@@ -128,7 +135,7 @@ def open_inbox(
             raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
         if verify and embed.obstacle() is None:
             _verify_at_kapso(embed, page)
-        url = _secret_url(embed)
+        link = _link_that_opens(embed)
     except LaunchRefusedError as refusal:
         refusal.embed = embed
         _try_to_record(request, slug, refusal.outcome, embed)
@@ -142,7 +149,8 @@ def open_inbox(
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
         raise LaunchRefusedError(Outcome.NOT_RECORDED)
     signals.send_after_commit(signals.inbox_opened, embed=embed, user=request.user, request=request)
-    return with_params(url, merged)
+    # Only now, so that no frame above holds the address if the host's own code fails.
+    return with_params(link.reveal_url(), merged)
 
 
 def record_refusal(
@@ -181,9 +189,8 @@ def _verify_at_kapso(embed: InboxEmbed, page: Origin | None) -> None:
         raise LaunchRefusedError(Outcome.WRONG_ORIGIN)
 
 
-@sensitive_variables()
-def _secret_url(embed: InboxEmbed) -> str:
-    """Return the secret address of an embed's current link, recovering a lost one if possible.
+def _link_that_opens(embed: InboxEmbed) -> AccessLink:
+    """Return an embed's current link after decrypting its secret; recover a lost one if possible.
 
     Raises:
         LaunchRefusedError: the embed opens for nobody, or its secret cannot be decrypted.
@@ -196,10 +203,11 @@ def _secret_url(embed: InboxEmbed) -> str:
         if link is None or obstacle is not None:
             raise LaunchRefusedError(obstacle or Outcome.NOT_READY)
         try:
-            return link.reveal_url()
+            link.reveal_url()
         except UnreadableSecretError as error:
             lose_secret(link, error)
             raise LaunchRefusedError(Outcome.SECRET_LOST) from None
+        return link
     except ConfigurationError as error:
         # Nothing is recorded of the link: other processes may have the key that this one lacks.
         logger.error("This process cannot decrypt the secret of access link %s: %s", link, error)

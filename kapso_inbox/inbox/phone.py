@@ -16,7 +16,7 @@ from .coercion import as_text
 #: No number has fewer digits with its area code, or more with its country code (ITU-T E.164).
 MIN_DIGITS, MAX_DIGITS = 6, 15
 
-_BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*[+\N{FULLWIDTH PLUS SIGN}]?[\s(\[]*\d")
+_BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*(?:[+\N{FULLWIDTH PLUS SIGN}][\s(\[]*)?\d")
 
 
 class NotANumberError(KapsoInboxError, ValueError):

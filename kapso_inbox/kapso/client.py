@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from http import HTTPStatus
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
+
+from kapso_inbox.secret import hides_frames
 
 from .errors import UncertainError
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
 
 if TYPE_CHECKING:
     # It loads requests: see `KapsoClient`.
-    from .transport import ApiResponse, Received, Transport
+    from .transport import Received, Transport
 
 BASE_URL = "https://api.kapso.ai/platform/v1"
 #: How many objects a page is asked for. Kapso may send fewer, and `meta` then says so.
@@ -43,6 +45,7 @@ class KapsoClient:
         ConfigurationError: the key, the address or the certificates cannot be used.
     """
 
+    @hides_frames
     def __init__(self, api_key: str, base_url: str = BASE_URL, **options: Any) -> None:
         # Not at import, because it loads requests (2.34), which most processes of a host never
         # need: 60 ms by `python -X importtime -c "import requests"`, and in a process that has
@@ -76,7 +79,7 @@ class _Page(NamedTuple):
         total: the number of objects in the whole list, or 0 if Kapso omits it.
     """
 
-    objects: Sequence[Mapping[str, Any]]
+    objects: Sequence[Any]
     pages: int | None
     total: int
 
@@ -119,14 +122,14 @@ class Listing(Generic[T]):
         while True:
             objects, last, total = self._get(number, filters)
             # Pages are compared by ids: other values can change between two answers.
-            ids = [item.get(self._key, item) for item in objects]
+            ids = [getattr(item, self._key) or item for item in objects]
             if ids == previous:
                 if last is not None:
                     raise UncertainError("Kapso returned the same page of its list twice")
                 # A list that does not give its number of pages ends with an empty page, or has one
                 # page, which it returns for every number.
                 break
-            yield [self._read(item) for item in objects]
+            yield objects
             # A list that grows while it is read shifts entries to the next page, and counts more.
             listed += sum(1 for key in ids if key not in (previous or ()))
             least = min(least, total) if previous is not None else total
@@ -152,20 +155,34 @@ class Listing(Generic[T]):
         """
         objects, last, _ = self._get(number, filters)
         is_last = number >= last if last is not None else len(objects) < PER_PAGE
-        return [self._read(item) for item in objects], is_last
+        return objects, is_last
 
     def _get(self, number: int, filters: Mapping[str, str]) -> _Page:
         """Return a page of the list."""
         params: dict[str, str | int] = {k: v for k, v in filters.items() if v}
-        answer = self._transport.request(
-            "GET", self._path, params={**params, "page": number, "per_page": PER_PAGE}
+        return self._transport.request(
+            "GET",
+            self._path,
+            read=partial(self._read_page, number),
+            params={**params, "page": number, "per_page": PER_PAGE},
         )
-        objects, meta = _read_page(answer)
+
+    def _read_page(self, number: int, data: Any) -> _Page:
+        """Read `{"data": [...], "meta": {...}}`.
+
+        Raises:
+            UncertainError: the answer has another shape, or is another page.
+        """
+        items = data.get("data") if isinstance(data, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise UncertainError("Kapso's answer contains no list")
+        meta = data.get("meta")
+        meta = meta if isinstance(meta, dict) else {}
         returned = _first_integer(meta, "page", "current_page")
         if returned is not None and returned != number:
             raise UncertainError("Kapso returned another page of its list than the one requested")
         pages, total = (_first_integer(meta, name) for name in ("total_pages", "total_count"))
-        return _Page(objects, pages, total or 0)
+        return _Page([self._read(item) for item in items], pages, total or 0)
 
 
 class InboxEmbeds(Listing[Embed]):
@@ -174,14 +191,12 @@ class InboxEmbeds(Listing[Embed]):
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, "/inbox_embeds", Embed.from_json)
 
-    def _get(self, number: int, filters: Mapping[str, str]) -> _Page:
+    def _read_page(self, number: int, data: Any) -> _Page:
         # The callers conclude that an embed which is not in the list is gone. An embed without its
         # id must not lead to that.
-        page = super()._get(number, filters)
-        if not all(item.get(self._key) for item in page.objects):
-            raise UncertainError(
-                "Kapso's list contains an embed without its id", status=HTTPStatus.OK
-            )
+        page = super()._read_page(number, data)
+        if not all(embed.id for embed in page.objects):
+            raise UncertainError("Kapso's list contains an embed without its id")
         return page
 
     def get(self, embed_id: str) -> Embed:
@@ -190,7 +205,8 @@ class InboxEmbeds(Listing[Embed]):
         Raises:
             KapsoError: it could not be read, or the answer is about another one.
         """
-        return _read_embed(self._transport.request("GET", self._path_of(embed_id)), embed_id)
+        read = partial(_read_embed, expected_id=embed_id)
+        return self._transport.request("GET", self._path_of(embed_id), read=read)
 
     def create(
         self,
@@ -238,12 +254,9 @@ class InboxEmbeds(Listing[Embed]):
             "expires_at": expires_at and _to_json(expires_at),
         }
         fields |= {name: value for name, value in optional.items() if value}
-        answer = self._transport.request("POST", self._path, payload={"inbox_embed": fields})
-        embed = _read_embed(answer)
-        embed_url = answer.data["data"].get("embed_url")
-        if not isinstance(embed_url, str) or not embed_url:
-            raise UncertainError("Kapso's answer contains no embed_url", status=answer.status)
-        return CreatedEmbed(embed, embed_url)
+        return self._transport.request(
+            "POST", self._path, read=_read_created, payload={"inbox_embed": fields}
+        )
 
     def update(self, embed_id: str, changes: Mapping[str, Any]) -> Embed:
         """Change settings of an embed and return it as Kapso then describes it.
@@ -255,17 +268,19 @@ class InboxEmbeds(Listing[Embed]):
             changes: field -> new value: text, a list of origins, a datetime, None.
         """
         fields = {name: _to_json(value) for name, value in changes.items()}
-        answer = self._transport.request(
-            "PATCH", self._path_of(embed_id), payload={"inbox_embed": fields}
+        return self._transport.request(
+            "PATCH",
+            self._path_of(embed_id),
+            read=partial(_read_embed, expected_id=embed_id),
+            payload={"inbox_embed": fields},
         )
-        return _read_embed(answer, embed_id)
 
     def revoke(self, embed_id: str) -> None:
         """Revoke the embed's link at once. Kapso keeps it in its list as `revoked`.
 
         Any 2xx is success: Kapso does not document whether it answers 200 or 204.
         """
-        self._transport.request("DELETE", self._path_of(embed_id))
+        self._transport.request("DELETE", self._path_of(embed_id), read=_read_nothing)
 
     def _path_of(self, embed_id: str) -> str:
         if embed_id in ("", ".", ".."):
@@ -280,34 +295,36 @@ def _to_json(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, set, frozenset)) else value
 
 
-def _read_embed(answer: ApiResponse, expected_id: str = "") -> Embed:
+def _read_embed(data: Any, expected_id: str = "") -> Embed:
     """Read `{"data": {...}}`.
 
     Raises:
         UncertainError: there is no object, or it has no id, or another one than the expected.
     """
-    data = answer.data
     inner = data.get("data") if isinstance(data, dict) else None
     embed = Embed.from_json(inner) if isinstance(inner, dict) else None
     if embed is None or not embed.id:
-        raise UncertainError("Kapso's answer contains no embed", status=answer.status)
+        raise UncertainError("Kapso's answer contains no embed")
     if expected_id and embed.id != expected_id:
-        raise UncertainError("Kapso's answer is about another embed", status=answer.status)
+        raise UncertainError("Kapso's answer is about another embed")
     return embed
 
 
-def _read_page(answer: ApiResponse) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
-    """Read `{"data": [...], "meta": {...}}`.
+def _read_created(data: Any) -> CreatedEmbed:
+    """Read what `_read_embed` reads, with its `embed_url`.
 
     Raises:
-        UncertainError: the answer has another shape.
+        UncertainError: there is no object, or it has no id or no address.
     """
-    data = answer.data
-    objects = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise UncertainError("Kapso's answer contains no list", status=answer.status)
-    meta = data.get("meta")
-    return objects, meta if isinstance(meta, dict) else {}
+    embed = _read_embed(data)
+    embed_url = data["data"].get("embed_url")
+    if not isinstance(embed_url, str) or not embed_url:
+        raise UncertainError("Kapso's answer contains no embed_url")
+    return CreatedEmbed(embed, embed_url)
+
+
+def _read_nothing(data: Any) -> None:
+    """Read no part of an answer whose status says it all."""
 
 
 def _first_integer(meta: Mapping[str, Any], *names: str) -> int | None:

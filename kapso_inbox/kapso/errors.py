@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from kapso_inbox.exceptions import KapsoInboxError
 
-#: With 404 and 429, these are all statuses which mean that Kapso did nothing. Any other status
-#: except a 2xx leaves that open.
+from .redaction import known_secrets, plain_text, redacted
+
+#: With 402, 404 and 429, these are all statuses which mean that Kapso did nothing. Any other status
+#: except a 2xx leaves that open: a 409 too, for it can also say that the request was carried out
+#: before.
 _CREDENTIALS_STATUSES = frozenset({401, 403})
 _INVALID_STATUSES = frozenset({400, 422})
 
-_CLOUDFLARE_CODE = re.compile(
-    rb"error(?: code)?:?\s*(?:<[^>]{0,200}>\s*)*(1\d{3})\b", re.IGNORECASE
-)
-_LINK_TOKEN = re.compile(r"/embed/[^\s\"'<>]+")
+_CLOUDFLARE_CODE = re.compile(r"error(?: code)?:?\s*(1\d{3})\b", re.IGNORECASE)
+#: How much of a page that is not JSON is looked through for such a code.
+_MAX_PAGE = 64 * 1024
 _MAX_DETAIL = 500
+#: How many fields with errors are read, and how many lines about each.
+_MAX_FIELDS, _MAX_LINES = 20, 10
 
 
 class KapsoError(KapsoInboxError):
@@ -31,8 +36,8 @@ class KapsoError(KapsoInboxError):
         code: Kapso's own error code, or "". A refusal by Cloudflare has a code such as
             `cloudflare-1010`.
         request_id: the answer's `X-Request-Id`, or "".
-        detail: Kapso's own text, at most 500 characters, without the API key and link tokens.
-            Show it to administrators; do not log it.
+        detail: Kapso's own text, at most 500 characters, without the API key and without what looks
+            like a token. Show it to administrators; do not log it.
     """
 
     summary = "The call to Kapso failed"
@@ -66,6 +71,12 @@ class CredentialsError(KapsoError):
     """Kapso refused the API key (401, 403). Nothing was done. Fix the key."""
 
     summary = "Kapso refused the API key"
+
+
+class PaymentRequiredError(KapsoError):
+    """The project's credits at Kapso are used up (402). Nothing was done. Buy credits."""
+
+    summary = "The project's credits at Kapso are used up"
 
 
 class NotFoundError(KapsoError):
@@ -142,10 +153,10 @@ def error_for(
         api_key: the key, which is removed from every text of the error.
     """
     text, code, field_errors = _read_body(body, data)
+    secrets = known_secrets(api_key, data)
 
     def clean(value: str) -> str:
-        value = value.replace(api_key, "[API key]")
-        return _LINK_TOKEN.sub("/embed/[token]", value)[:_MAX_DETAIL]
+        return redacted(value, secrets)[:_MAX_DETAIL]
 
     known: dict[str, Any] = {
         "status": status,
@@ -157,6 +168,8 @@ def error_for(
         if known["code"].startswith("cloudflare-"):
             return CredentialsError("Cloudflare, in front of Kapso, refused the request", **known)
         return CredentialsError(**known)
+    if status == 402:
+        return PaymentRequiredError(**known)
     if status == 404:
         return NotFoundError(**known)
     if status in _INVALID_STATUSES:
@@ -176,8 +189,9 @@ def error_for(
 def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:
     """Return text, code and field errors from any of the known shapes of Kapso's errors."""
     if not isinstance(data, dict):
-        cloudflare = _CLOUDFLARE_CODE.search(body)
-        return "", f"cloudflare-{cloudflare[1].decode()}" if cloudflare else "", {}
+        page = plain_text(body[:_MAX_PAGE].decode(errors="replace"))
+        cloudflare = _CLOUDFLARE_CODE.search(page)
+        return "", f"cloudflare-{cloudflare[1]}" if cloudflare else "", {}
     error = data.get("error")
     text = code = ""
     if isinstance(error, dict):
@@ -190,8 +204,10 @@ def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:
     fields = {}
     if isinstance(errors, dict):
         fields = {
-            str(field): [_text(line) for line in (lines if isinstance(lines, list) else [lines])]
-            for field, lines in errors.items()
+            str(field): [
+                _text(line) for line in (lines[:_MAX_LINES] if isinstance(lines, list) else [lines])
+            ]
+            for field, lines in islice(errors.items(), _MAX_FIELDS)
         }
     elif isinstance(errors, list):
         text = text or "; ".join(_text(line) for line in errors)

@@ -10,13 +10,14 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from io import BytesIO
+from typing import Any, TypeVar
 
 import requests
 from requests import exceptions
@@ -31,6 +32,7 @@ from urllib3.exceptions import (
 )
 
 from kapso_inbox import __version__
+from kapso_inbox.secret import without_frames
 
 from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
 from .errors import (
@@ -44,7 +46,9 @@ from .errors import (
 
 logger = logging.getLogger(__name__)
 
-#: The longest body that is read, in bytes after decompression.
+T = TypeVar("T")
+
+#: The longest body that is read, in bytes. A compressed one is not read at all.
 MAX_BODY = 1024 * 1024
 #: How often a GET is tried, the first time included.
 TRIES = 3
@@ -66,19 +70,6 @@ class _Session(requests.Session):
         Otherwise requests prepares the next request even if it must not follow the redirect: it
         reads the whole body, however long, and fails on a Location that it cannot parse (2.34).
         """
-
-
-@dataclass(frozen=True)
-class ApiResponse:
-    """A successful answer (2xx).
-
-    Attributes:
-        status: the HTTP status.
-        data: the body as JSON, or None if it was empty.
-    """
-
-    status: int
-    data: Any
 
 
 @dataclass(frozen=True)
@@ -105,6 +96,11 @@ class Received:
 
 class Transport:
     """Sends requests to one Kapso project.
+
+    An error reaches the caller without the frames in which it arose: those of this module, of
+    requests, of urllib3 and of http.client hold the API key and the answer, and a collector of
+    errors would send their local variables on. So an answer and an error are values here, and
+    `request` raises the error.
 
     Time is bounded as follows. Connecting takes at most the first of the timeouts for each IP
     address of the server, and each wait for bytes at most the second. When a try starts, both are
@@ -167,10 +163,11 @@ class Transport:
         method: str,
         path: str,
         *,
+        read: Callable[[Any], T],
         params: Mapping[str, str | int] | None = None,
         payload: Mapping[str, Any] | None = None,
-    ) -> ApiResponse:
-        """Send one request and return Kapso's answer.
+    ) -> T:
+        """Send one request and return what Kapso's answer says.
 
         A GET is tried again if that can help; no other request is. After a rate limit, when Kapso
         did nothing, a GET and a DELETE are sent again as long as `patience` lasts.
@@ -178,6 +175,8 @@ class Transport:
         Args:
             method: `GET`, `POST`, `PATCH` or `DELETE`.
             path: the path below the base URL, quoted and with its leading slash.
+            read: turns the body of a successful answer (2xx), which is JSON or None if it was
+                empty, into the result. It raises an `UncertainError` if that cannot be done.
             params: the query.
             payload: the body, which is sent as JSON.
 
@@ -187,12 +186,14 @@ class Transport:
         if self._read_only and method != "GET":
             raise ReadOnlyClientError
         while True:
-            try:
-                return self._try(method, path, params, payload)
-            except RateLimitedError as limited:
-                pause = RATE_WINDOW if limited.retry_after is None else limited.retry_after
-                if method not in ("GET", "DELETE") or pause > self.patience:
-                    raise
+            result = self._try(method, path, read, params, payload)
+            if not isinstance(result, KapsoError):
+                return result
+            if not isinstance(result, RateLimitedError) or method not in ("GET", "DELETE"):
+                raise result
+            pause = RATE_WINDOW if result.retry_after is None else result.retry_after
+            if pause > self.patience:
+                raise result
             self.patience -= pause
             logger.info("Kapso's rate limit is used up; waiting for %.0f s.", pause)
             time.sleep(pause)
@@ -201,37 +202,56 @@ class Transport:
         self,
         method: str,
         path: str,
+        read: Callable[[Any], T],
         params: Mapping[str, str | int] | None,
         payload: Mapping[str, Any] | None,
-    ) -> ApiResponse:
+    ) -> T | KapsoError:
         ends_at = time.monotonic() + self.deadline
-        for pause in _pauses(self._tries if method == "GET" else 1):
-            error: KapsoError
-            try:
-                return self._send(method, path, params, payload, ends_at)
-            except (UnreachableError, UncertainError) as failure:
-                error = failure
-            if error.status is not None and error.status not in _RETRY_STATUSES:
-                break
+        pauses = _pauses(self._tries if method == "GET" else 1)
+        while True:
+            result = self._send(method, path, read, params, payload, ends_at)
+            if not isinstance(result, (UnreachableError, UncertainError)):
+                return result
+            if result.status is not None and result.status not in _RETRY_STATUSES:
+                return result
+            pause = next(pauses, None)
             if pause is None or time.monotonic() + pause >= ends_at:
-                break
+                return result
             time.sleep(pause)
-        error.__context__ = None  # it holds the request, and so the key
-        raise error from None
 
     def _send(
         self,
         method: str,
         path: str,
+        read: Callable[[Any], T],
         params: Mapping[str, str | int] | None,
         payload: Mapping[str, Any] | None,
         ends_at: float,
-    ) -> ApiResponse:
-        started = time.monotonic()
-        outcome: object = "failed"
-        left = max(ends_at - started, 0.001)
-        connect, read = self.timeout
+    ) -> T | KapsoError:
         self.received = None
+        try:
+            return self._exchange(method, path, read, params, payload, ends_at)
+        except KapsoError as error:
+            return without_frames(error)
+        except (exceptions.RequestException, HTTPError, OSError) as failure:
+            return _failure(failure)
+        except BaseException as failure:  # noqa: BLE001 (it is raised again)
+            # Such as the SystemExit of a worker that is stopped while it waits for Kapso.
+            raise without_frames(failure)  # noqa: B904 (it is the same one)
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T],
+        params: Mapping[str, str | int] | None,
+        payload: Mapping[str, Any] | None,
+        ends_at: float,
+    ) -> T:
+        started = time.monotonic()
+        status: int | None = None
+        left = max(ends_at - started, 0.001)
+        connect, wait = self.timeout
         try:
             with closing(
                 self._session().request(
@@ -240,32 +260,37 @@ class Transport:
                     params=params,
                     json=payload,
                     headers=self._headers(),
-                    timeout=(min(connect, left), min(read, left)),
+                    timeout=(min(connect, left), min(wait, left)),
                     allow_redirects=False,
                     stream=True,
                 )
             ) as response:
-                outcome = response.status_code
-                headers = response.headers
+                status, headers = response.status_code, response.headers
                 self.received = _read_headers(headers)
-                body = _read_body(response, ends_at)
-        except (exceptions.RequestException, HTTPError, OSError) as failure:
-            # `from None`: the exceptions of requests hold the request, and so the key.
-            raise _failure(failure) from None
+                is_plain = headers.get("Content-Encoding", "").lower() in ("", "identity")
+                body = _read_body(response, ends_at) if is_plain else b""
         finally:
-            logger.debug(
-                "%s %s: %s in %.0f ms", method, path, outcome, (time.monotonic() - started) * 1000
-            )
+            milliseconds = (time.monotonic() - started) * 1000
+            logger.debug("%s %s: %s in %.0f ms", method, path, status or "failed", milliseconds)
         data = _parse(body)
-        if not 200 <= response.status_code < 300:
-            raise error_for(response.status_code, headers, body, data, api_key=self._api_key)
+        if not 200 <= status < 300:
+            raise error_for(status, headers, body, data, api_key=self._api_key)
+        if not is_plain:
+            raise UncertainError("Kapso's answer is compressed, and must not be", status=status)
         if data is None and body.strip() not in (b"", b"null"):
-            raise UncertainError("Kapso's answer is not JSON", status=response.status_code)
-        return ApiResponse(response.status_code, data)
+            raise UncertainError("Kapso's answer is not JSON", status=status)
+        try:
+            return read(data)
+        except UncertainError as unusable:
+            unusable.status = status
+            raise
 
     def _headers(self) -> dict[str, str]:
         return {
             "Accept": "application/json",
+            # A compressed answer can be a thousand times as long as what is received, and urllib3
+            # before 2.6 decompresses all of that at once.
+            "Accept-Encoding": "identity",
             "X-API-Key": self._api_key,
             # Integrators report that Cloudflare refuses the default of some HTTP clients with a
             # 403 "error 1010".
@@ -289,11 +314,10 @@ class Transport:
         return sessions[key]
 
 
-def _pauses(tries: int) -> Iterator[float | None]:
-    """Yield the seconds to pause after each try, with jitter, and None after the last one."""
+def _pauses(tries: int) -> Iterator[float]:
+    """Yield the seconds to pause before each try but the first, with jitter."""
     for number in range(tries - 1):
         yield random.uniform(0.05, 0.25) * 2**number  # noqa: S311 (spreads load, guards nothing)
-    yield None
 
 
 def _read_headers(headers: Mapping[str, str]) -> Received:
@@ -324,14 +348,13 @@ def _read_body(response: requests.Response, ends_at: float) -> bytes:
     Raises:
         UncertainError: the body is longer than `MAX_BODY`, or not complete by `ends_at`.
     """
-    body = b""
-    while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        body += chunk
-        if len(body) > MAX_BODY:
+    body = BytesIO()
+    while body.write(response.raw.read1(_CHUNK, decode_content=False)):
+        if body.tell() > MAX_BODY:
             raise UncertainError("Kapso's answer is too long", status=response.status_code)
         if time.monotonic() > ends_at:
             raise UncertainError("Kapso's answer took too long", status=response.status_code)
-    return body
+    return body.getvalue()
 
 
 def _parse(body: bytes) -> Any:

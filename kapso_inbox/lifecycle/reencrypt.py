@@ -113,11 +113,11 @@ def _reencrypt_one(link: AccessLink, report: ReencryptReport) -> None:
     # Write only over what was read: a link that was revoked meanwhile stays without a secret.
     as_read = AccessLink.objects.for_write().filter(pk=link.pk, sealed_url=link.sealed_url)
     try:
-        url = link.reveal_url()
         if key_id_of(link.sealed_url) == report.key_id:
+            link.reveal_url()  # which raises if that cannot be done
             report.current += 1
             return
-        link.store_url(url)
+        link.store_url(link.reveal_url())
     except EncryptionError as error:
         if as_read.exists():
             report.unreadable.append(Unreadable(link.embed.slug, str(link), str(error)))

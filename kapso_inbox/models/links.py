@@ -16,13 +16,13 @@ from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox import conf
 from kapso_inbox.encryption import UnknownKeyError, UnreadableSecretError, key_id_of
-from kapso_inbox.secret import Secret
+from kapso_inbox.secret import Secret, hides_frames
 
 from .querysets import InboxQuerySet
 
 MAX_REASON = 255
 
-_REFERENCE_IN_NAME = re.compile(r"\s*#ki-([0-9a-f]{10})$")
+_REFERENCE_IN_NAME = re.compile(r"#ki-([0-9a-f]{10})$")
 
 
 def new_reference() -> str:
@@ -38,7 +38,8 @@ def reference_in(name: str) -> str:
 
 def name_without_reference(name: str) -> str:
     """Return an embed's name at Kapso as people should see it."""
-    return _REFERENCE_IN_NAME.sub("", name)
+    found = _REFERENCE_IN_NAME.search(name)
+    return name[: found.start()].rstrip() if found else name
 
 
 class AccessLinkQuerySet(InboxQuerySet["AccessLink"]):
@@ -167,6 +168,7 @@ class AccessLink(models.Model):
         """
         return f"{name} {self}"
 
+    @hides_frames
     def store_url(self, url: str) -> None:
         """Put the secret address on this instance, encrypted. Nothing is saved.
 

@@ -266,6 +266,9 @@ class Sandbox:
         return self._page(rows, request)
 
     def _create(self, project: SandboxProject, request: Request) -> Answer:
+        if not project.has_credits:
+            error = {"message": "Service credits exhausted", "code": "service_credits_exhausted"}
+            raise RefusedRequestError(402, {"error": error})
         return Answer(201, {"data": dict(project.create(_settings_in(request)))})
 
     def _page(self, rows: list[JsonDict], request: Request) -> Answer:

@@ -21,6 +21,7 @@ class SandboxProject:
         inbox_origin: the origin of its embed URLs.
         embeds: id -> the whole record with its token; the API shows less of it.
         phone_numbers, customers, users, conversations: plain lists, which a test may change.
+        has_credits: set it to False, and creating an embed answers 402.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SandboxProject:
             self.customers = seed.customers
             self.users = seed.users
             self.conversations = seed.conversations
+            self.has_credits = True
             self.embeds.clear()
 
     def links(self, *, active_only: bool = False) -> list[JsonDict]:

@@ -32,6 +32,7 @@ from kapso_inbox.inbox.params import (
     with_params,
 )
 from kapso_inbox.models import MINE, InboxEmbed
+from kapso_inbox.secret import Hidden
 
 logger = logging.getLogger(__name__)
 register = template.Library()
@@ -119,7 +120,7 @@ class InboxFrameNode(_InboxNode):
         options = self.cleaned(context, component.OPTIONS, component.clean_options, found)
         search, notice = self.contact(context)
         params = unfiltered_search(params | search)
-        src = launch = ""
+        src, launch = None, ""
         if slug:
             try:
                 # The launch finds out which embed is the user's own, and whether there is one.
@@ -265,13 +266,13 @@ def _title(slug: str) -> str:
 
 
 @sensitive_variables()
-def _secret_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> str:
+def _secret_src(request: HttpRequest | None, slug: str, params: dict[str, str]) -> Hidden:
     """Return the secret address for the request's user (direct delivery)."""
     user = getattr(request, "user", None)
     if request is None or user is None or not user.is_authenticated:
         raise _NotShownError(_("with direct delivery the page needs a request of a signed-in user"))
     try:
-        return open_inbox(request, slug, params, verify=False)
+        return Hidden(open_inbox(request, slug, params, verify=False))
     except LaunchRefusedError as refusal:
         raise _NotShownError(str(refusal)) from None
 

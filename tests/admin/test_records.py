@@ -514,6 +514,39 @@ def test_no_cell_of_an_export_is_a_formula(auditor: Client, start: str) -> None:
         assert row["username"] == row["slug"] == row.get("details", f"'{evil}") == f"'{evil}"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a;=cmd()",
+        "a; =cmd()",
+        'a;"=cmd()"',
+        "a;;+1",
+        "a,=cmd()",
+        "a\t=cmd()",
+        "a\n@SUM(1)",
+        "a\r\n-1",
+        "a|=cmd()",
+        'a";"=cmd()',
+        "\t=cmd()",
+        " =cmd()",
+        "\uff1dcmd()",
+        "a;\uff0b1",
+    ],
+)
+def test_no_cell_is_a_formula_wherever_a_spreadsheet_divides_the_line(
+    auditor: Client, value: str
+) -> None:
+    change(username=value[:150], slug="sales", details=value)
+    text = body(auditor.get(f"{CHANGES}export/")).removeprefix("\ufeff")
+    formula = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
+    for delimiter in (",", ";", "\t", "|"):
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+            lines = io.StringIO(text, newline="")
+            for row in csv.reader(lines, delimiter=delimiter, quoting=quoting):
+                for cell in row:
+                    assert not cell.lstrip(' "').startswith(formula), (delimiter, cell)
+
+
 def test_a_cell_that_only_contains_such_a_character_is_unchanged(auditor: Client) -> None:
     change(username="ana+crm@example.com", slug="a-b", details="1=1")
     (row,) = exported(auditor, CHANGES)

@@ -37,6 +37,7 @@ def _refused() -> dict[str, Any]:
 FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
     "401": lambda: {"answer": Answer(401, {"error": "Invalid API key"})},
     "403": lambda: {"answer": Answer(403, {"error": "Forbidden"})},
+    "402": lambda: {"answer": Answer(402, {"error": "service_credits_exhausted"})},
     "404": lambda: {"answer": Answer(404, {"error": "Not found"})},
     "422": lambda: {"answer": Answer(422, {"errors": {"name": ["is odd"]}})},
     "429": lambda: {"answer": Answer(429, {}, {"Retry-After": "7"})},
@@ -73,6 +74,7 @@ WRITES: dict[str, tuple[str, Callable[[APIClient], Any]]] = {
 TOLD = {
     "401": (502, "kapso_refused_key"),
     "403": (502, "kapso_refused_key"),
+    "402": (502, "kapso_credits_used_up"),
     "404": (502, "kapso_not_found"),
     "422": (400, "kapso_refused"),
     "429": (503, "kapso_rate_limited"),

@@ -131,6 +131,14 @@ def test_a_refusal_by_cloudflare_is_told_from_a_refused_key(kapso_sandbox: Sandb
     assert "api-key-refused" not in codes()
 
 
+def test_credits_that_are_used_up_are_found(kapso_sandbox: Sandbox) -> None:
+    assert "credits-used-up" not in codes()
+    kapso_sandbox.fail_next(answer=Answer(402, {"error": "service_credits_exhausted"}), times=2)
+    found = the("credits-used-up")
+    assert (found.level, "credits" in found.hint) == ("error", True)
+    assert "api-key-refused" not in codes()
+
+
 def test_a_rate_limit_that_is_used_up_is_found(kapso_sandbox: Sandbox) -> None:
     assert "rate-limit-used-up" not in codes()
     kapso_sandbox.rate_limit = 0

@@ -67,7 +67,8 @@ def _without(*names: str) -> Callable[[Answer], Answer]:
 def _on_a_foreign_host(answer: Answer) -> Answer:
     body = json.loads(answer.content)
     if "embed_url" in body["data"]:
-        body["data"]["embed_url"] = "https://inbox.kapso.example/embed/token"
+        token = body["data"]["token"]
+        body["data"]["embed_url"] = f"https://inbox.kapso.example/embed/{token}"
     return dataclasses.replace(answer, body=body)
 
 
@@ -149,6 +150,9 @@ REQUEST_TROUBLES: dict[str, Callable[[], dict[str, Any]]] = {
         "fault": Fault(answer=Answer(302, "", {"Location": "https://kapso.example/"}))
     },
     "401": lambda: {"fault": Fault(answer=Answer(401, {"error": "Invalid API key"}))},
+    "402": lambda: {
+        "fault": Fault(answer=Answer(402, {"error": {"code": "service_credits_exhausted"}}))
+    },
     "403": lambda: {"fault": Fault(answer=Answer(403, {"error": "Forbidden"}))},
     "403 by Cloudflare": lambda: {"fault": Fault(answer=Answer(403, _CLOUDFLARE))},
     "404": lambda: {"fault": Fault(answer=Answer(404, {"error": "Phone number not found"}))},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import gzip
 import ipaddress
 import json
@@ -16,6 +17,7 @@ import textwrap
 import threading
 import time
 import traceback
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -517,17 +519,76 @@ def test_a_body_of_exactly_the_greatest_length_is_read(serve: Serve) -> None:
         read(KapsoClient(KEY, serve(answering(answer(body + b" "))).url))
 
 
-def test_a_gzip_bomb_stays_capped(serve: Serve) -> None:
-    bomb = gzip.compress(b" " * (60 * MAX_BODY))
-    assert len(bomb) < MAX_BODY
-    server = serve(answering(answer(bomb, headers=b"Content-Encoding: gzip\r\n")))
-    with pytest.raises(UncertainError, match="too long"):
-        read(KapsoClient(KEY, server.url))
+#: Asks a server once, and prints the error and by how many bytes the process has grown.
+MEASURED = """
+import resource, sys
+from kapso_inbox.kapso import KapsoClient, KapsoError
+client = KapsoClient("key", sys.argv[1])
+list(client.users.list())  # with all imports and a connection
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    client.inbox_embeds.create(name="Support")
+except KapsoError as error:
+    print(type(error).__name__, error.status)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
 
 
-def test_a_gzipped_answer_is_read(serve: Serve) -> None:
+@functools.cache
+def bomb(encoding: str) -> bytes:
+    """Return at most 3 MB that become 256 MB or, compressed twice, more than 3 GB."""
+    if encoding == "gzip, gzip":
+        return gzip.compress(gzip.compress(bytes(2**30)) * 3)
+    return (zlib if encoding == "deflate" else gzip).compress(bytes(2**28))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "status", "outcome"),
+    [
+        ("gzip", "201 Created", "UncertainError 201"),
+        ("deflate", "500 Oops", "UncertainError 500"),
+        ("gzip, gzip", "201 Created", "UncertainError 201"),
+        ("gzip, gzip", "401 No", "CredentialsError 401"),
+    ],
+)
+def test_a_compressed_answer_of_gigabytes_costs_no_memory(
+    serve: Serve, encoding: str, status: str, outcome: str
+) -> None:
+    """urllib3 2.2.3, the oldest version that we support, unpacks all that it has received."""
+    packed = answer(bomb(encoding), status, f"Content-Encoding: {encoding}\r\n".encode())
+
+    def handler(connection: socket.socket, request: bytes) -> bool:
+        connection.sendall(answer(LIST) if request.startswith(b"GET") else packed)
+        return True
+
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, serve(handler).url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == outcome
+    assert int(done.stdout.splitlines()[-1]) < 16 * MAX_BODY
+
+
+def test_answers_are_asked_for_uncompressed(serve: Serve) -> None:
+    server = serve(answering(answer(EMBED)))
+    read(KapsoClient(KEY, server.url))
+    assert b"\r\nAccept-Encoding: identity\r\n" in server.requests[0]
+
+
+def test_an_answer_that_names_identity_as_its_encoding_is_read(serve: Serve) -> None:
+    plain = answer(EMBED, headers=b"Content-Encoding: Identity\r\n")
+    assert KapsoClient(KEY, serve(answering(plain)).url).inbox_embeds.get("e1").id == "e1"
+
+
+def test_a_compressed_answer_is_unusable_and_not_asked_for_again(serve: Serve) -> None:
     packed = answer(gzip.compress(EMBED), headers=b"Content-Encoding: gzip\r\n")
-    assert KapsoClient(KEY, serve(answering(packed)).url).inbox_embeds.get("e1").id == "e1"
+    server = serve(answering(packed))
+    with pytest.raises(UncertainError, match="compressed"):
+        read(KapsoClient(KEY, server.url))
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("breaks", [*BREAKS, None])

@@ -18,6 +18,7 @@ from kapso_inbox.kapso import (
     InvalidRequestError,
     KapsoError,
     NotFoundError,
+    PaymentRequiredError,
     RateLimitedError,
     UncertainError,
     UnreachableError,
@@ -130,6 +131,7 @@ def test_a_taken_slug_is_named_and_nothing_is_sent(
 REFUSED: list[tuple[Fault, type[KapsoError]]] = [
     (Fault(answer=Answer(400, {"error": "Bad"})), InvalidRequestError),
     (Fault(answer=Answer(401, {"error": "Invalid API key"})), CredentialsError),
+    (Fault(answer=Answer(402, {"error": "service_credits_exhausted"})), PaymentRequiredError),
     (Fault(answer=Answer(403, "<html>error code: 1010</html>")), CredentialsError),
     (Fault(answer=Answer(404, {"error": "Phone number not found"})), NotFoundError),
     (Fault(answer=Answer(422, {"errors": {"name": ["is odd"]}})), InvalidRequestError),

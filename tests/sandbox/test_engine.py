@@ -360,6 +360,15 @@ def test_over_the_limit_a_key_waits_for_the_next_minute(clock):
     assert ask().status == 200
 
 
+def test_a_project_without_credits_creates_nothing(sandbox, call, created, project):
+    project.has_credits = False
+    status, body = call.create(name="Support")
+    assert (status, body["error"]["code"]) == (402, "service_credits_exhausted")
+    assert project.active_embeds() == []
+    sandbox.reset()
+    assert created()["status"] == "active"
+
+
 # --- faults ---
 
 
