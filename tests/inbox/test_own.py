@@ -527,7 +527,7 @@ def test_it_does_not_open_once_kapso_would_show_everybodys_conversations(
     at_kapso.update(assigned_user_id=None, assigned_user_name=None)
     AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
     launched = browser.get(address, **FRAME)  # type: ignore[arg-type]
-    assert (launched.status_code, outcome(launched)) == (503, "not_ready")  # type: ignore[arg-type]
+    assert (launched.status_code, outcome(launched)) == (503, "different")  # type: ignore[arg-type]
     assert outcome(press(browser)) == "failed"
     assert writes(kapso_sandbox) == ["POST"]
 
