@@ -124,7 +124,7 @@ def issue_link(
         link.move(State.UNKNOWN, expected=[State.CREATING], reason=str(unusable))
         raise unusable
     link.kapso_id = created.embed.id
-    if fault := _fault_in(created, embed):
+    if fault := _fault_in(created, embed, expires_at or embed.expires_at):
         unusable = _unusable(fault)
         _take_back(link, client, str(unusable))
         raise unusable
@@ -132,7 +132,7 @@ def issue_link(
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
 
 
-def _fault_in(created: CreatedEmbed, embed: InboxEmbed) -> str:
+def _fault_in(created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None) -> str:
     """Return why what Kapso created cannot be used, or "". A value it left out is not compared."""
     if (
         origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
@@ -143,6 +143,8 @@ def _fault_in(created: CreatedEmbed, embed: InboxEmbed) -> str:
         return f"Kapso created something else than was asked for: {differences}"
     if values.widens_origins(embed.allowed_origins, created.embed):
         return "Kapso created a link for more sites than was asked for"
+    if values.outlives(expires_at, created.embed):
+        return "Kapso created a link that lives longer than was asked for"
     return ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -34,6 +34,8 @@ _MIRRORED = (*MUTABLE, "last_used_at")
 _MIRRORED_NAMES = ("scope_name", "assigned_user_name")
 #: What decides whose conversations a link shows. Kapso cannot change it.
 NARROWING = ("scope_type", "scope_id", "assigned_user_id")
+#: By how much Kapso may round an expiry.
+_ROUNDING = timedelta(minutes=1)
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCOPE_KEYS = {"scope_type", "scope_id"}
 
@@ -192,6 +194,18 @@ def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
     """Return whether Kapso's answer holds all of these settings, with these values."""
     wanted = InboxEmbed(**changes)
     return changes.keys() <= answer.present and not changes.keys() & set(mirror(wanted, answer))
+
+
+def outlives(expires_at: datetime | None, answer: Embed) -> bool:
+    """Return whether Kapso lets a link live longer than it was asked to.
+
+    Args:
+        expires_at: the expiry in the request; None means never.
+        answer: what Kapso says of the link. Its clock may have coarser units than ours.
+    """
+    if expires_at is None or "expires_at" not in answer.present:
+        return False
+    return answer.expires_at is None or answer.expires_at > for_kapso(expires_at) + _ROUNDING
 
 
 def _without_scheme(origin: str) -> str:

@@ -109,6 +109,16 @@ def test_a_link_that_shows_more_than_was_asked_for_is_taken_back(
     assert told in link.reason
 
 
+@pytest.mark.parametrize("answered", [None, "2126-01-01T00:00:00Z"])
+def test_a_link_that_outlives_what_was_asked_for_is_taken_back(
+    kapso_sandbox: Sandbox, answered: str | None
+) -> None:
+    answer_with(kapso_sandbox, "POST", expires_at=answered)
+    with pytest.raises(UncertainError, match="lives longer"):
+        create_embed(slug="a", name="A", expires_at=datetime(2099, 1, 1, tzinfo=dt_timezone.utc))
+    assert kapso_sandbox.project().active_embeds() == []
+
+
 @pytest.mark.parametrize(
     "answered",
     [
