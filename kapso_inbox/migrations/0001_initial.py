@@ -32,6 +32,7 @@ class Migration(migrations.Migration):
                 ('state_changed_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='in this state since')),
                 ('key_fingerprint', models.CharField(blank=True, editable=False, help_text='Of a key under which Kapso knew it; under another, a 404 proves nothing.', max_length=12, verbose_name='fingerprint of the API key')),
                 ('checked_at', models.DateTimeField(blank=True, help_text='When a launch last asked Kapso.', null=True, verbose_name='last checked')),
+                ('answered_at', models.DateTimeField(blank=True, help_text='When a launch last asked Kapso and Kapso answered.', null=True, verbose_name='last answered')),
                 ('seen_at', models.DateTimeField(blank=True, help_text="When it last stood in Kapso's list.", null=True, verbose_name='last seen')),
                 ('absent_at', models.DateTimeField(blank=True, help_text="When Kapso's whole list first lacked an uncertain one.", null=True, verbose_name='first absent')),
             ],

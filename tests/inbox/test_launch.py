@@ -15,7 +15,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client, override_settings
@@ -23,7 +23,8 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from kapso_inbox.access import AccessPolicy
-from kapso_inbox.lifecycle import create_embed, revoke_embed
+from kapso_inbox.lifecycle import create_embed, revoke_embed, update_embed
+from kapso_inbox.lifecycle.refresh import AT_ONCE_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.conftest import FRAME
@@ -76,6 +77,13 @@ def outcomes() -> list[str]:
 def stale() -> None:
     """Make the last answer from Kapso an hour old."""
     AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
+
+
+def pass_time(delta: timedelta) -> None:
+    """Make the last question to Kapso, and its answer, older."""
+    AccessLink.objects.update(
+        checked_at=F("checked_at") - delta, answered_at=F("answered_at") - delta
+    )
 
 
 def test_an_agent_is_sent_to_the_secret_address(agent: Client, kapso_sandbox: Sandbox) -> None:
@@ -510,7 +518,8 @@ CRM = "https://crm.example.com"
 
 
 def allow(kapso_sandbox: Sandbox, *origins: str, at_kapso: tuple[str, ...] | None = None) -> None:
-    """Set the embed's allowed origins, here and at Kapso."""
+    """Set the embed's allowed origins, here and at Kapso, who was not asked lately."""
+    pass_time(AT_ONCE_AFTER)
     InboxEmbed.objects.update(allowed_origins=list(origins))
     record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
     record["allowed_origins"] = list(origins if at_kapso is None else at_kapso)
@@ -588,6 +597,51 @@ def test_without_an_answer_from_kapso_the_browser_decides(
     assert launch_from(agent, "https://www.example.net").status_code == 302
     with with_settings(VERIFY_AFTER=0):
         assert launch_from(agent, "https://www.example.net").status_code == 302
+
+
+def test_of_many_launches_from_another_page_one_asks_kapso_and_all_are_told_the_same(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, CRM)
+    sent = len(kapso_sandbox.requests)
+    for _ in range(20):
+        assert launch_from(agent, "https://www.example.net").status_code == 403
+    assert len(kapso_sandbox.requests) == sent + 1
+    pass_time(AT_ONCE_AFTER)
+    assert launch_from(agent, "https://www.example.net").status_code == 403
+    assert len(kapso_sandbox.requests) == sent + 2
+
+
+def test_of_many_launches_from_another_page_one_asks_a_kapso_that_does_not_answer(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, CRM)
+    sent = len(kapso_sandbox.requests)
+    kapso_sandbox.fail_next(answer=Answer(401, {}), times=99)
+    for _ in range(20):
+        assert launch_from(agent, "https://www.example.net").status_code == 302
+    assert len(kapso_sandbox.requests) == sent + 1
+
+
+def test_an_origin_that_was_just_added_at_kapso_is_allowed_ten_seconds_after_a_refusal(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, "https://old.example.com")
+    assert launch_from(agent, CRM).status_code == 403
+    record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
+    record["allowed_origins"] = [CRM]
+    assert launch_from(agent, CRM).status_code == 403
+    pass_time(AT_ONCE_AFTER)
+    assert launch_from(agent, CRM).status_code == 302
+
+
+def test_an_origin_that_was_just_added_here_is_allowed_at_once(
+    agent: Client, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    allow(kapso_sandbox, "https://old.example.com")
+    assert launch_from(agent, CRM).status_code == 403
+    update_embed(embed, allowed_origins=[CRM])
+    assert launch_from(agent, CRM).status_code == 302
 
 
 def test_without_fetch_metadata_the_origin_is_not_checked(
@@ -804,7 +858,7 @@ def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_langua
     assert len(own_queries(captured.captured_queries)) == 4
 
 
-def test_a_launch_that_asks_kapso_makes_four_queries_on_our_own_tables(
+def test_a_launch_that_asks_kapso_makes_five_queries_on_our_own_tables(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     stale()
@@ -813,7 +867,7 @@ def test_a_launch_that_asks_kapso_makes_four_queries_on_our_own_tables(
     with django_assert_max_num_queries(100) as captured:
         assert launch(agent).status_code == 302
     ours = [sql for sql in own_queries(captured.captured_queries) if "kapso_inbox_" in sql]
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert InboxEmbed.objects.get().name == "Renamed at Kapso"
 
 
