@@ -123,6 +123,7 @@ class Migration(migrations.Migration):
                 ('slug', models.CharField(max_length=50, verbose_name='slug')),
                 ('outcome', models.CharField(choices=[('opened', 'Opened'), ('not_in_frame', 'Not asked for by a frame of this site'), ('signed_out', 'Signed out'), ('bad_parameter', 'Wrong parameter'), ('not_available', 'Not allowed, or no such inbox'), ('not_ready', 'No working link yet'), ('revoked', 'Revoked'), ('expired', 'Expired'), ('secret_lost', 'Secret lost'), ('not_recorded', 'Could not be recorded'), ('bad_ticket', 'Ticket not valid, or used before'), ('wrong_origin', 'Its link does not allow the origin of the page')], max_length=20, verbose_name='outcome')),
                 ('address', models.GenericIPAddressField(blank=True, null=True, verbose_name='address')),
+                ('times', models.PositiveIntegerField(default=1, help_text='How many refusals like this one there were within a minute from its time.', verbose_name='times')),
                 ('embed', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='kapso_inbox.inboxembed', verbose_name='embed')),
                 ('link', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='kapso_inbox.accesslink', verbose_name='access link')),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),

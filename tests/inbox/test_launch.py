@@ -22,6 +22,7 @@ from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from kapso_inbox import audit
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.lifecycle import create_embed, revoke_embed, update_embed
 from kapso_inbox.lifecycle.refresh import AT_ONCE_AFTER
@@ -300,7 +301,7 @@ def test_a_secret_whose_loss_or_return_cannot_be_recorded_causes_no_server_error
     assert AccessLink.objects.get().state == AccessLink.State.SECRET_LOST
     with connection.execute_wrapper(_refuse_to_change_links):
         assert launch(agent).status_code == 503
-    assert outcomes().count(Outcome.NOT_RECORDED) == 2
+    assert LaunchAttempt.objects.get(outcome=Outcome.NOT_RECORDED).times == 2
     assert launch(agent).status_code == 302
 
 
@@ -783,7 +784,67 @@ def test_every_refusal_of_a_signed_in_user_is_recorded(
     agent.force_login(make_agent("bo"))
     agent.get("/kapso-inbox/sales/")
     launch(agent)
-    assert sorted(outcomes()) == ["bad_parameter"] * 2 + ["not_available"] * 2
+    recorded = LaunchAttempt.objects.order_by("pk").values_list("username", "outcome", "times")
+    assert list(recorded) == [("ana", "bad_parameter", 2), ("bo", "not_available", 2)]
+
+
+def test_refusals_that_are_alike_are_counted_in_one_row_a_minute(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    for _ in range(30):
+        agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    attempt = LaunchAttempt.objects.get()
+    assert (attempt.user, attempt.slug, attempt.times) == (ana, "invented", 30)
+    LaunchAttempt.objects.update(created_at=F("created_at") - timedelta(minutes=1))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert list(LaunchAttempt.objects.order_by("pk").values_list("times", flat=True)) == [30, 1]
+
+
+def test_refusals_of_another_person_embed_outcome_or_address_have_a_row_of_their_own(
+    agent: Client, embed: InboxEmbed, make_agent: Callable[..., User]
+) -> None:
+    away = {"REMOTE_ADDR": "203.0.113.7"}
+    for _ in range(3):
+        agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/other/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/invented/launch/")
+        agent.get("/kapso-inbox/invented/launch/", **FRAME, **away)  # type: ignore[arg-type]
+    agent.force_login(make_agent("bo"))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    times = LaunchAttempt.objects.order_by("pk").values_list("times", flat=True)
+    assert list(times) == [3, 3, 3, 3, 1]
+
+
+def test_somebody_who_invents_slugs_fills_a_bounded_number_of_rows_and_all_are_counted(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    for number in range(audit.MOST_REFUSALS + 30):
+        agent.get(f"/kapso-inbox/x{number}/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/x0/launch/", **FRAME)  # type: ignore[arg-type]
+    rows = LaunchAttempt.objects.order_by("pk")
+    assert len(rows) == audit.MOST_REFUSALS + 1
+    several = rows[audit.MOST_REFUSALS]
+    assert (several.user, several.slug, several.outcome) == (ana, "*", Outcome.NOT_AVAILABLE)
+    assert (several.times, several.address, several.embed) == (30, None, None)
+    assert rows[0].times == 1 + audit.MOST_REFUSALS + 30
+    LaunchAttempt.objects.update(created_at=F("created_at") - timedelta(minutes=1))
+    agent.get("/kapso-inbox/y/launch/", **FRAME)  # type: ignore[arg-type]
+    assert LaunchAttempt.objects.filter(slug="y", times=1).exists()
+
+
+def test_every_opening_has_a_row_of_its_own(agent: Client) -> None:
+    for _ in range(audit.MOST_REFUSALS + 5):
+        assert launch(agent).status_code == 302
+    assert outcomes() == [Outcome.OPENED] * (audit.MOST_REFUSALS + 5)
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert LaunchAttempt.objects.filter(slug="invented").exists()
+
+
+def test_a_refusal_of_a_time_in_the_future_takes_up_no_other(agent: Client) -> None:
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    LaunchAttempt.objects.update(created_at=F("created_at") + timedelta(days=365))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert list(LaunchAttempt.objects.values_list("times", flat=True)) == [1, 1]
 
 
 @pytest.mark.parametrize("params", [["mode"], "dark", 5, {"mode": ["dark"], "search": {"a": 1}}])
