@@ -2,7 +2,8 @@
 
 Kapso documents no search for its lists, which can have thousands of rows. They are therefore read
 page by page. Each page is kept in Django's cache for a short time, and a search continues where the
-previous one ended.
+previous one ended. No page is asked for twice within some seconds, whether Kapso answered or not:
+people ask by every key that they press, and by every launch.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from django.views.decorators.debug import sensitive_variables
 
 from . import conf
 from .clock import is_within, lately
+from .failures import remembered_failures
 from .kapso import Customer, KapsoError, PhoneNumber, User
 
 #: The seconds for which a page of Kapso's list is kept.
 KEPT_FOR = 300
+#: The seconds for which a page is not read again, even if somebody asks for that.
+REFRESHED_AFTER = 10
 #: The number of pages, of up to a hundred rows each, that one search reads at most.
 PAGES_AT_ONCE = 5
 #: The last page that can be read. It bounds what a request for a page can cause.
@@ -89,12 +93,13 @@ def search(
         project: the alias of the Kapso project.
         page: the page of Kapso's list to begin with, from 1.
         limit: the number of results that is enough.
-        refresh: whether to ask Kapso even for pages that are still kept.
+        refresh: whether to ask Kapso even for pages that are still kept, unless they were read
+            within `REFRESHED_AFTER` seconds.
         deadline: the seconds after which a request to Kapso is given up; None = the client's
             default.
 
     Raises:
-        KapsoError: Kapso could not be asked.
+        KapsoError: Kapso could not be asked, now or a few seconds ago.
         ConfigurationError: there is no such project.
     """
     words = text.casefold().split()
@@ -134,7 +139,7 @@ def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> st
     Makes no request to Kapso.
     """
     for number in range(1, LAST_PAGE + 1):
-        kept = _kept(_key(kind, project, number))
+        kept = _kept(_key(kind, project, number), KEPT_FOR)
         if kept is None:
             return ""
         rows, is_last = kept
@@ -149,9 +154,11 @@ def kept_name(kind: Kind, id: str, *, project: str = conf.DEFAULT_PROJECT) -> st
 def forget(project: str = conf.DEFAULT_PROJECT) -> None:
     """Delete the kept pages of a project."""
     for kind in Kind:
-        number = 1
-        while cache.delete(_key(kind, project, number)):
-            number += 1
+        for number in range(1, LAST_PAGE + 1):
+            key = _key(kind, project, number)
+            cache.delete(_failure(key))
+            if not cache.delete(key):
+                break
 
 
 def _matches(choice: Choice, words: list[str]) -> bool:
@@ -175,30 +182,35 @@ def _page(
     deadline: float | None = None,
 ) -> tuple[list[Choice], bool]:
     key = _key(kind, project, number)
-    kept = None if refresh else _kept(key)
+    kept = _kept(key, REFRESHED_AFTER if refresh else KEPT_FOR)
     if kept is None:
         attribute, read = _READERS[kind]
         options = {} if deadline is None else {"deadline": deadline}
         client = conf.project(project).client(**options)
-        rows, is_last = getattr(client, attribute).page(number)
+        with remembered_failures(_failure(key)):
+            rows, is_last = getattr(client, attribute).page(number)
         kept = [tuple(read(row)) for row in rows], is_last
         cache.set(key, (timezone.now(), kept), KEPT_FOR)
     rows, is_last = kept
     return [Choice(*row) for row in rows], is_last
 
 
-def _kept(key: str) -> tuple[list[tuple[str, ...]], bool] | None:
-    """Return the rows of a page that was kept, and whether it is the last one; None if it is old.
+def _kept(key: str, seconds: int) -> tuple[list[tuple[str, ...]], bool] | None:
+    """Return the rows of a page that was kept, and whether it is the last one; None if it is older.
 
     A cache forgets by the server's clock, and what was kept while that was ahead stays for as long.
     """
     kept_at, page = cache.get(key, (None, None))
-    return page if is_within(kept_at, lately(timedelta(seconds=KEPT_FOR))) else None
+    return page if is_within(kept_at, lately(timedelta(seconds=seconds))) else None
 
 
 def _key(kind: Kind, project: str, number: int) -> str:
     # With the API key's fingerprint: one key must not show what only another can see.
     return f"kapso_inbox:lookup:{conf.project(project).key_fingerprint}:{kind.value}:{number}"
+
+
+def _failure(key: str) -> str:
+    return f"{key}:failure"
 
 
 def _number(number: PhoneNumber) -> Choice:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission
+from django.core.cache import cache
 from django.db import DEFAULT_DB_ALIAS, router
 from django.utils import translation
 
@@ -50,6 +51,13 @@ EXTRAS = {
 
 #: Headers that a browser sends when it loads a frame of the CRM's own page.
 FRAME = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "same-origin"}
+
+
+def age_cache(seconds: float) -> None:
+    """Let the entries of the cache be older than they are. It is the one of this process."""
+    expiries = cache._expire_info  # type: ignore[attr-defined]
+    for key, at in expiries.items():
+        expiries[key] = at and at - seconds
 
 
 class _SkippedModule(pytest.Module):

@@ -23,7 +23,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("meanings",),
     # The only code that changes something at Kapso.
     ("lifecycle", "lookups"),
-    ("access", "audit", "signals"),
+    ("access", "audit", "signals", "failures"),
     ("transactions", "migrations"),
     ("models", "csp"),
     ("conf",),

@@ -8,9 +8,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from kapso_inbox import lookups
-from kapso_inbox.kapso import KapsoError
+from kapso_inbox.kapso import CredentialsError
 from kapso_inbox.lookups import Kind
 from kapso_inbox.sandbox.engine import Answer, Sandbox
+
+from .conftest import age_cache
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +55,17 @@ def test_a_page_is_kept_for_a_while_and_read_again_on_request(kapso_sandbox: San
     for _time in range(3):
         lookups.search(Kind.USER)
     assert len(kapso_sandbox.requests) == 1
+    age_cache(10)
+    lookups.search(Kind.USER)
+    assert len(kapso_sandbox.requests) == 1
     lookups.search(Kind.USER, refresh=True)
     assert len(kapso_sandbox.requests) == 2
+
+
+def test_a_page_is_not_read_again_within_seconds(kapso_sandbox: Sandbox) -> None:
+    for _time in range(20):
+        lookups.search(Kind.USER, refresh=True)
+    assert len(kapso_sandbox.requests) == 1
 
 
 def test_a_search_in_thousands_of_rows_reads_a_few_pages_and_continues_there(
@@ -85,11 +96,43 @@ def test_what_one_key_sees_is_not_shown_to_another(kapso_sandbox: Sandbox) -> No
         assert lookups.search(Kind.CUSTOMER).choices == []
 
 
-def test_a_failure_is_not_kept(kapso_sandbox: Sandbox) -> None:
+def test_a_failure_is_remembered_for_some_seconds_with_its_text(kapso_sandbox: Sandbox) -> None:
     kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
-    with pytest.raises(KapsoError):
-        lookups.search(Kind.CUSTOMER)
+    for word in ("", "a", "an", "ana"):
+        with pytest.raises(CredentialsError) as raised:
+            lookups.search(Kind.CUSTOMER, word)
+        assert (raised.value.status, raised.value.detail) == (401, "no")
+    assert len(kapso_sandbox.requests) == 1
+    age_cache(10)
     assert lookups.search(Kind.CUSTOMER).choices
+
+
+def test_a_failed_refresh_leaves_what_is_kept(kapso_sandbox: Sandbox) -> None:
+    kept = lookups.search(Kind.CUSTOMER)
+    age_cache(10)
+    kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
+    for _time in range(20):
+        with pytest.raises(CredentialsError):
+            lookups.search(Kind.CUSTOMER, refresh=True)
+    assert len(kapso_sandbox.requests) == 2
+    assert lookups.search(Kind.CUSTOMER) == kept
+
+
+def test_the_failure_of_one_list_is_not_that_of_another(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
+    with pytest.raises(CredentialsError):
+        lookups.search(Kind.CUSTOMER)
+    assert lookups.search(Kind.USER).choices
+
+
+@override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}})
+def test_without_a_cache_kapso_is_asked_each_time(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(answer=Answer(401, {"error": "no"}))
+    with pytest.raises(CredentialsError):
+        lookups.search(Kind.CUSTOMER)
+    for _time in range(3):
+        assert lookups.search(Kind.CUSTOMER).choices
+    assert len(kapso_sandbox.requests) == 4
 
 
 def test_an_unknown_project_is_an_error(db: None) -> None:

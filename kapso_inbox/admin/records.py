@@ -220,7 +220,7 @@ class _Line:
 class LaunchAttemptAdmin(RecordAdmin):
     """The list of who opened, or tried to open, which inbox."""
 
-    list_display = ("created_at", "who", "inbox", "outcome", "address")
+    list_display = ("created_at", "who", "inbox", "outcome", "address", "times")
     list_filter = ("outcome", ("created_at", TimeFilter), UserFilter)
     search_fields = ("username", "slug", "address")
 

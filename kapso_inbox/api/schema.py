@@ -145,6 +145,7 @@ ANSWER_EXAMPLES: dict[type[Any], Mapping[str, Any]] = {
         "link": _LINK_ID,
         "outcome": "opened",
         "address": "203.0.113.7",
+        "times": 1,
     },
 }
 

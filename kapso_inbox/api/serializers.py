@@ -384,6 +384,9 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
     link = serializers.UUIDField(source="link_id", allow_null=True)
     outcome = NamedChoiceField("InboxOutcome", Outcome.values)
     address = serializers.IPAddressField(allow_null=True)
+    times = serializers.IntegerField(
+        help_text="How many refusals like this one there were within a minute from its time."
+    )
 
 
 def configured_project(alias: str) -> str:

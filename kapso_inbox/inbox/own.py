@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox import conf, lookups
 from kapso_inbox.exceptions import KapsoInboxError
+from kapso_inbox.failures import remembered_failures
 from kapso_inbox.lifecycle import BusyError, ensure_embed
 from kapso_inbox.models import MINE, AccessLink, InboxEmbed, Outcome
 
@@ -109,16 +110,19 @@ def set_up(request: HttpRequest) -> InboxEmbed:
     user = request.user
     if is_unsettled(user):
         raise UnsettledError
+    slug, member = slug_for(user), team_member_id(user)
     here = f"{request.scheme}://{request.get_host()}"
     try:
-        return ensure_embed(
-            slug_for(user),
-            name=_name(user),
-            assigned_user_id=team_member_id(user),
-            personal_to=str(user.pk),
-            allowed_origins=conf.value("ALLOWED_ORIGINS") or [here],
-            actor=user,
-        )
+        # Each failure leaves records here, and a user can press again at once.
+        with remembered_failures(f"kapso_inbox:setup:{slug}"):
+            return ensure_embed(
+                slug,
+                name=_name(user),
+                assigned_user_id=member,
+                personal_to=str(user.pk),
+                allowed_origins=conf.value("ALLOWED_ORIGINS") or [here],
+                actor=user,
+            )
     except BusyError:
         raise UnsettledError from None
 
@@ -133,7 +137,8 @@ def _by_email(user: Any) -> str:
             % {"email": email},
             is_ambiguous=True,
         )
-    # An administrator may have added the user to the team just now, because nobody was found.
+    # An administrator may have added the user to the team a moment ago, because nobody was found.
+    # It takes `lookups.REFRESHED_AFTER` until that is seen.
     members = _members(email, refresh=False) or _members(email, refresh=True)
     if not members:
         raise NoMatchError(

@@ -190,7 +190,9 @@ def _make_current(link: AccessLink, answer: Embed, expires_at: datetime | None) 
     now = timezone.now()
     with transaction.atomic(using=database(), durable=True):
         links.lock(link.embed)
-        if not link.move(State.ACTIVE, expected=[State.CREATING], checked_at=now, **sealed):
+        if not link.move(
+            State.ACTIVE, expected=[State.CREATING], checked_at=now, answered_at=now, **sealed
+        ):
             # The first commit may have happened although its answer was lost. Then the link is
             # active, and all is well.
             return links.links_of(link.embed).filter(pk=link.pk, state=State.ACTIVE).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -27,6 +28,10 @@ State = AccessLink.State
 #: with all of their retries.
 _LAUNCH_TIMEOUTS = {"timeout": (0.4, 0.6), "deadline": 1.0}
 
+#: The shortest time between two questions about one link, even if a launch asks for it at once:
+#: anyone who may open an embed can cause such launches, as often as they like.
+AT_ONCE_AFTER = timedelta(seconds=10)
+
 
 @sensitive_variables()
 def verify(embed: InboxEmbed, *, at_once: bool = False) -> bool:
@@ -38,21 +43,26 @@ def verify(embed: InboxEmbed, *, at_once: bool = False) -> bool:
     Args:
         embed: an embed with an active current link. Both get what Kapso answered, here and in the
             database.
-        at_once: ask even if somebody did so lately; but never if `VERIFY_AFTER` says never.
+        at_once: ask even within `VERIFY_AFTER`, but not within `AT_ONCE_AFTER`, and never if
+            `VERIFY_AFTER` says never.
 
     Returns:
-        Whether Kapso was asked and has answered, so that the embed now holds Kapso's own word.
+        Whether the embed holds Kapso's own word: that of now; or, if `at_once` is set and Kapso was
+        asked within `AT_ONCE_AFTER`, its answer then.
     """
     link = embed.current_link
     interval = conf.duration("VERIFY_AFTER")
     if link is None or not interval:
         return False
-    if clock.is_within(link.checked_at, clock.lately(interval)) and not at_once:
-        return False
+    if at_once:
+        interval = min(interval, AT_ONCE_AFTER)
+    if clock.is_within(link.checked_at, clock.lately(interval)):
+        return at_once and link.answered_at == link.checked_at
+    now = timezone.now()
     unchecked = AccessLink.objects.for_write().filter(pk=link.pk, checked_at=link.checked_at)
     try:
-        if unchecked.update(checked_at=timezone.now()):
-            return _ask_about(embed, link)
+        if unchecked.update(checked_at=now):
+            return _ask_about(embed, link, asked_at=now)
     except DatabaseError:
         logger.exception("What Kapso says of access link %s could not be stored.", link)
     return False
@@ -149,7 +159,7 @@ def end_link(link: AccessLink, why: tuple[str, str], *, actor: Any = None) -> bo
 
 
 @sensitive_variables()
-def _ask_about(embed: InboxEmbed, link: AccessLink) -> bool:
+def _ask_about(embed: InboxEmbed, link: AccessLink, *, asked_at: datetime) -> bool:
     try:
         client = conf.project(embed.project).client(**_LAUNCH_TIMEOUTS)
         answer = client.inbox_embeds.get(link.kapso_id)
@@ -162,6 +172,7 @@ def _ask_about(embed: InboxEmbed, link: AccessLink) -> bool:
         end_link(link, FOUND_REVOKED)
         return True
     _save_mirrored(embed, link, take_over(embed, link, answer))
+    AccessLink.objects.for_write().filter(pk=link.pk).update(answered_at=asked_at)
     return True
 
 

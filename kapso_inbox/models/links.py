@@ -135,6 +135,12 @@ class AccessLink(models.Model):
     checked_at = models.DateTimeField(
         _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")
     )
+    answered_at = models.DateTimeField(
+        _("last answered"),
+        null=True,
+        blank=True,
+        help_text=_("When a launch last asked Kapso and Kapso answered."),
+    )
     seen_at = models.DateTimeField(
         _("last seen"), null=True, blank=True, help_text=_("When it last stood in Kapso's list.")
     )

@@ -85,10 +85,15 @@ class InboxChange(Record):
 
 
 class LaunchAttempt(Record):
-    """One attempt of a signed-in user to open an inbox, and how it ended."""
+    """One attempt of a signed-in user to open an inbox, or several like it that were refused."""
 
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    times = models.PositiveIntegerField(
+        _("times"),
+        default=1,
+        help_text=_("How many refusals like this one there were within a minute from its time."),
+    )
 
     class Meta(Record.Meta):
         verbose_name = _("launch attempt")

@@ -262,7 +262,7 @@ def test_the_list_says_when_who_where_and_what(auditor: Client) -> None:
     opening(created_at=NOON, outcome=Outcome.SECRET_LOST, address="192.0.2.7")
     change(created_at=NOON, action=InboxChange.Action.ROTATED, details="by hand")
     for address, expected in (
-        (OPENINGS, ["March 14, 2026, 12:09 p.m.", "ana", "sales", "Secret lost", "192.0.2.7"]),
+        (OPENINGS, ["March 14, 2026, 12:09 p.m.", "ana", "sales", "Secret lost", "192.0.2.7", "1"]),
         (CHANGES, ["March 14, 2026, 12:09 p.m.", "ana", "sales", "Link rotated", "by hand"]),
     ):
         table = page(auditor, address).partition('id="result_list"')[2]
@@ -483,6 +483,7 @@ def test_an_export_has_every_field_under_the_same_name_in_every_language(auditor
             "link_id": "",
             "outcome": "secret_lost",
             "address": "192.0.2.7",
+            "times": "1",
         }
     ]
 

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from kapso_inbox.models import LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
+from tests.conftest import age_cache
 from tests.hosts.clock import as_stored
 from tests.hosts.people import User
 
@@ -34,6 +35,9 @@ def test_pickers_answer_kapsos_list_and_ask_once(
     found = api.get(url, {"q": name}).json()["results"]
     assert first["results"][0] in found
     assert len(kapso_sandbox.requests) == asked
+    api.get(url, {"refresh": "true"})
+    assert len(kapso_sandbox.requests) == asked
+    age_cache(10)
     api.get(url, {"refresh": "true"})
     assert len(kapso_sandbox.requests) == 2 * asked
 

@@ -181,7 +181,17 @@ class World:
     def pass_time(self, delta: timedelta) -> None:
         """Let time pass, by moving all dates into the past, here and at Kapso."""
         for model, names in (
-            (AccessLink, ("created_at", "state_changed_at", "absent_at", "checked_at", "seen_at")),
+            (
+                AccessLink,
+                (
+                    "created_at",
+                    "state_changed_at",
+                    "absent_at",
+                    "checked_at",
+                    "answered_at",
+                    "seen_at",
+                ),
+            ),
             (InboxEmbed, ("created_at", "updated_at", "expires_at")),
         ):
             model._default_manager.update(**{name: F(name) - delta for name in names})

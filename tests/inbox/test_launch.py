@@ -15,15 +15,17 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
 from django.db import DatabaseError
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from kapso_inbox import audit
 from kapso_inbox.access import AccessPolicy
-from kapso_inbox.lifecycle import create_embed, revoke_embed
+from kapso_inbox.lifecycle import create_embed, revoke_embed, update_embed
+from kapso_inbox.lifecycle.refresh import AT_ONCE_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.conftest import FRAME
@@ -76,6 +78,13 @@ def outcomes() -> list[str]:
 def stale() -> None:
     """Make the last answer from Kapso an hour old."""
     AccessLink.objects.update(checked_at=timezone.now() - timedelta(hours=1))
+
+
+def pass_time(delta: timedelta) -> None:
+    """Make the last question to Kapso, and its answer, older."""
+    AccessLink.objects.update(
+        checked_at=F("checked_at") - delta, answered_at=F("answered_at") - delta
+    )
 
 
 def test_an_agent_is_sent_to_the_secret_address(agent: Client, kapso_sandbox: Sandbox) -> None:
@@ -290,7 +299,7 @@ def test_a_secret_whose_loss_or_return_cannot_be_recorded_causes_no_server_error
     assert AccessLink.objects.get().state == AccessLink.State.SECRET_LOST
     with connection.execute_wrapper(_refuse_to_change_links):
         assert launch(agent).status_code == 503
-    assert outcomes().count(Outcome.NOT_RECORDED) == 2
+    assert LaunchAttempt.objects.get(outcome=Outcome.NOT_RECORDED).times == 2
     assert launch(agent).status_code == 302
 
 
@@ -508,7 +517,8 @@ CRM = "https://crm.example.com"
 
 
 def allow(kapso_sandbox: Sandbox, *origins: str, at_kapso: tuple[str, ...] | None = None) -> None:
-    """Set the embed's allowed origins, here and at Kapso."""
+    """Set the embed's allowed origins, here and at Kapso, who was not asked lately."""
+    pass_time(AT_ONCE_AFTER)
     InboxEmbed.objects.update(allowed_origins=list(origins))
     record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
     record["allowed_origins"] = list(origins if at_kapso is None else at_kapso)
@@ -586,6 +596,51 @@ def test_without_an_answer_from_kapso_the_browser_decides(
     assert launch_from(agent, "https://www.example.net").status_code == 302
     with with_settings(VERIFY_AFTER=0):
         assert launch_from(agent, "https://www.example.net").status_code == 302
+
+
+def test_of_many_launches_from_another_page_one_asks_kapso_and_all_are_told_the_same(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, CRM)
+    sent = len(kapso_sandbox.requests)
+    for _ in range(20):
+        assert launch_from(agent, "https://www.example.net").status_code == 403
+    assert len(kapso_sandbox.requests) == sent + 1
+    pass_time(AT_ONCE_AFTER)
+    assert launch_from(agent, "https://www.example.net").status_code == 403
+    assert len(kapso_sandbox.requests) == sent + 2
+
+
+def test_of_many_launches_from_another_page_one_asks_a_kapso_that_does_not_answer(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, CRM)
+    sent = len(kapso_sandbox.requests)
+    kapso_sandbox.fail_next(answer=Answer(401, {}), times=99)
+    for _ in range(20):
+        assert launch_from(agent, "https://www.example.net").status_code == 302
+    assert len(kapso_sandbox.requests) == sent + 1
+
+
+def test_an_origin_that_was_just_added_at_kapso_is_allowed_ten_seconds_after_a_refusal(
+    agent: Client, kapso_sandbox: Sandbox
+) -> None:
+    allow(kapso_sandbox, "https://old.example.com")
+    assert launch_from(agent, CRM).status_code == 403
+    record = kapso_sandbox.project().find(AccessLink.objects.get().kapso_id)
+    record["allowed_origins"] = [CRM]
+    assert launch_from(agent, CRM).status_code == 403
+    pass_time(AT_ONCE_AFTER)
+    assert launch_from(agent, CRM).status_code == 302
+
+
+def test_an_origin_that_was_just_added_here_is_allowed_at_once(
+    agent: Client, kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    allow(kapso_sandbox, "https://old.example.com")
+    assert launch_from(agent, CRM).status_code == 403
+    update_embed(embed, allowed_origins=[CRM])
+    assert launch_from(agent, CRM).status_code == 302
 
 
 def test_without_fetch_metadata_the_origin_is_not_checked(
@@ -727,7 +782,67 @@ def test_every_refusal_of_a_signed_in_user_is_recorded(
     agent.force_login(make_agent("bo"))
     agent.get("/kapso-inbox/sales/")
     launch(agent)
-    assert sorted(outcomes()) == ["bad_parameter"] * 2 + ["not_available"] * 2
+    recorded = LaunchAttempt.objects.order_by("pk").values_list("username", "outcome", "times")
+    assert list(recorded) == [("ana", "bad_parameter", 2), ("bo", "not_available", 2)]
+
+
+def test_refusals_that_are_alike_are_counted_in_one_row_a_minute(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    for _ in range(30):
+        agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    attempt = LaunchAttempt.objects.get()
+    assert (attempt.user, attempt.slug, attempt.times) == (ana, "invented", 30)
+    LaunchAttempt.objects.update(created_at=F("created_at") - timedelta(minutes=1))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert list(LaunchAttempt.objects.order_by("pk").values_list("times", flat=True)) == [30, 1]
+
+
+def test_refusals_of_another_person_embed_outcome_or_address_have_a_row_of_their_own(
+    agent: Client, embed: InboxEmbed, make_agent: Callable[..., User]
+) -> None:
+    away = {"REMOTE_ADDR": "203.0.113.7"}
+    for _ in range(3):
+        agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/other/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/invented/launch/")
+        agent.get("/kapso-inbox/invented/launch/", **FRAME, **away)  # type: ignore[arg-type]
+    agent.force_login(make_agent("bo"))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    times = LaunchAttempt.objects.order_by("pk").values_list("times", flat=True)
+    assert list(times) == [3, 3, 3, 3, 1]
+
+
+def test_somebody_who_invents_slugs_fills_a_bounded_number_of_rows_and_all_are_counted(
+    agent: Client, ana: User, embed: InboxEmbed
+) -> None:
+    for number in range(audit.MOST_REFUSALS + 30):
+        agent.get(f"/kapso-inbox/x{number}/launch/", **FRAME)  # type: ignore[arg-type]
+        agent.get("/kapso-inbox/x0/launch/", **FRAME)  # type: ignore[arg-type]
+    rows = LaunchAttempt.objects.order_by("pk")
+    assert len(rows) == audit.MOST_REFUSALS + 1
+    several = rows[audit.MOST_REFUSALS]
+    assert (several.user, several.slug, several.outcome) == (ana, "*", Outcome.NOT_AVAILABLE)
+    assert (several.times, several.address, several.embed) == (30, None, None)
+    assert rows[0].times == 1 + audit.MOST_REFUSALS + 30
+    LaunchAttempt.objects.update(created_at=F("created_at") - timedelta(minutes=1))
+    agent.get("/kapso-inbox/y/launch/", **FRAME)  # type: ignore[arg-type]
+    assert LaunchAttempt.objects.filter(slug="y", times=1).exists()
+
+
+def test_every_opening_has_a_row_of_its_own(agent: Client) -> None:
+    for _ in range(audit.MOST_REFUSALS + 5):
+        assert launch(agent).status_code == 302
+    assert outcomes() == [Outcome.OPENED] * (audit.MOST_REFUSALS + 5)
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert LaunchAttempt.objects.filter(slug="invented").exists()
+
+
+def test_a_refusal_of_a_time_in_the_future_takes_up_no_other(agent: Client) -> None:
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    LaunchAttempt.objects.update(created_at=F("created_at") + timedelta(days=365))
+    agent.get("/kapso-inbox/invented/launch/", **FRAME)  # type: ignore[arg-type]
+    assert list(LaunchAttempt.objects.values_list("times", flat=True)) == [1, 1]
 
 
 @pytest.mark.parametrize("params", [["mode"], "dark", 5, {"mode": ["dark"], "search": {"a": 1}}])
@@ -802,7 +917,7 @@ def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_langua
     assert len(own_queries(captured.captured_queries)) == 4
 
 
-def test_a_launch_that_asks_kapso_makes_four_queries_on_our_own_tables(
+def test_a_launch_that_asks_kapso_makes_five_queries_on_our_own_tables(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     stale()
@@ -811,7 +926,7 @@ def test_a_launch_that_asks_kapso_makes_four_queries_on_our_own_tables(
     with django_assert_max_num_queries(100) as captured:
         assert launch(agent).status_code == 302
     ours = [sql for sql in own_queries(captured.captured_queries) if "kapso_inbox_" in sql]
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert InboxEmbed.objects.get().name == "Renamed at Kapso"
 
 

@@ -27,7 +27,7 @@ from kapso_inbox.access import AccessPolicy
 from kapso_inbox.inbox import own
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
-from tests.conftest import FRAME
+from tests.conftest import FRAME, age_cache
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
@@ -325,6 +325,41 @@ def test_a_user_who_was_just_added_to_the_team_is_found(
     project.users.remove(wanted)
     assert outcome(press(browser)) == "no_match"
     project.users.append(wanted)
+    age_cache(10)
+    assert press(browser).status_code == 303
+
+
+def test_a_user_who_is_not_a_member_presses_as_often_as_they_like_and_kapso_is_asked_once(
+    browser: Client, bruno: User, kapso_sandbox: Sandbox
+) -> None:
+    move(bruno, "bruno@elsewhere.example")
+    for _ in range(20):
+        assert outcome(press(browser)) == "no_match"
+    assert len(kapso_sandbox.requests) == 1
+
+
+def test_while_kapsos_team_cannot_be_read_the_reason_is_told_and_kapso_is_asked_once(
+    browser: Client, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.fail_next(answer=Answer(401, {"error": "no such key"}), times=99)
+    for _ in range(20):
+        response = press(browser)
+        assert (response.status_code, outcome(response)) == (503, "failed")
+        assert "Kapso refused the API key" in says(response)
+    assert len(kapso_sandbox.requests) == 1
+
+
+def test_while_kapso_refuses_to_create_it_the_reason_is_told_and_kapso_is_asked_once(
+    browser: Client, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.fail_next(method="POST", answer=Answer(422, {"error": "too many"}))
+    for _ in range(20):
+        response = press(browser)
+        assert (response.status_code, outcome(response)) == (503, "failed")
+        assert "too many" in says(response)
+    assert writes(kapso_sandbox) == ["POST"]
+    assert InboxChange.objects.count() == 1
+    age_cache(10)
     assert press(browser).status_code == 303
 
 
@@ -605,7 +640,7 @@ def test_a_revoked_one_stays_revoked_whatever_is_pressed(
     ],
     ids=["key", "rate", "away", "unreachable"],
 )
-def test_an_unreadable_list_of_kapsos_is_reported_and_the_next_press_succeeds(
+def test_an_unreadable_list_of_kapsos_is_reported_and_a_press_ten_seconds_later_succeeds(
     browser: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], words: str
 ) -> None:
     kapso_sandbox.fail_next(path="/users", **fault)
@@ -615,6 +650,7 @@ def test_an_unreadable_list_of_kapsos_is_reported_and_the_next_press_succeeds(
     assert writes(kapso_sandbox) == []
     assert outcome(look(browser)) == "not_set_up"
     kapso_sandbox._faults.clear()
+    age_cache(10)
     assert press(browser).status_code == 303
 
 
@@ -627,7 +663,7 @@ def test_an_unreadable_list_of_kapsos_is_reported_and_the_next_press_succeeds(
     ],
     ids=["refused", "key", "unreachable"],
 )
-def test_a_certain_failure_is_reported_and_the_next_press_creates_it(
+def test_a_certain_failure_is_reported_and_a_press_ten_seconds_later_creates_it(
     browser: Client, kapso_sandbox: Sandbox, fault: dict[str, Any], words: str
 ) -> None:
     kapso_sandbox.fail_next(method="POST", **fault)
@@ -635,6 +671,7 @@ def test_a_certain_failure_is_reported_and_the_next_press_creates_it(
     assert (response.status_code, outcome(response)) == (503, "failed")
     assert words in says(response)
     assert outcome(look(browser)) == "not_set_up"
+    age_cache(10)
     assert press(browser).status_code == 303
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
@@ -650,6 +687,7 @@ def test_after_an_uncertain_answer_it_is_not_created_again_until_that_is_settled
     lifecycle.resolve_embed(AccessLink.objects.get().embed)
     assert kapso_sandbox.project().active_embeds() == []
     assert outcome(look(browser)) == "not_set_up"
+    age_cache(10)
     assert press(browser).status_code == 303
     assert len(kapso_sandbox.project().active_embeds()) == 1
 

@@ -1,0 +1,37 @@
+"""Failures of Kapso, remembered for a short time so that not every request finds them out anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.cache import cache
+
+from . import kapso
+from .kapso import KapsoError
+
+#: The seconds for which a failure is remembered.
+REMEMBERED_FOR = 10
+
+
+@contextmanager
+def remembered_failures(key: str) -> Iterator[None]:
+    """Raise the failure that is remembered for the block, or remember the one that it raises.
+
+    Failures are kept in Django's cache, as plain values, which every serializer of a cache takes.
+    Without a cache, the block simply runs.
+
+    Args:
+        key: the cache's key, one for all requests that would fail in the same way.
+
+    Raises:
+        KapsoError: the block failed, now or within the last `REMEMBERED_FOR` seconds.
+    """
+    if failure := cache.get(key):
+        kind, summary, facts = failure
+        raise getattr(kapso, kind)(summary, **facts)
+    try:
+        yield
+    except KapsoError as error:
+        cache.set(key, (type(error).__name__, error.args[0], vars(error)), REMEMBERED_FOR)
+        raise
