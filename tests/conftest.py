@@ -34,6 +34,7 @@ SLOW = ("test_state_machine", "browser", "packaging", "processes", "test_mutatio
 #: Folders and files that test an optional package -> the module to import from that package.
 EXTRAS = {
     "api": "rest_framework",
+    "test_faces": "rest_framework",
     "documents": "rest_framework",
     "test_phone": "phonenumbers",
     "test_translations": "rest_framework",

@@ -198,7 +198,7 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         form: Any = super().get_form(request, obj, change=change, form=base, **kwargs)
         # Set on this class, which is made for the request; its fields are shared with all requests.
         form.refusal = submissions.refusal_of(request)
-        form.lookup_url = page_url(self, "lookup")
+        form.lookup_url = page_url(self, "lookup") if self.sees_everything(request) else ""
         form.here = _origin_of(request)
         return form  # type: ignore[no-any-return]
 

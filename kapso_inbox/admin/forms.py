@@ -46,7 +46,7 @@ class PickerInput(TextInput):
 
     Attributes:
         kind: the `lookups.Kind` of what is picked; "" = the value of the control `scope_type`.
-        lookup_url: the address to search at; the form sets it.
+        lookup_url: the address to search at; the form sets it. "" = the user may only type.
         label: the name of the current value, if it is known.
     """
 
@@ -59,6 +59,8 @@ class PickerInput(TextInput):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Add what admin.js reads to the attributes."""
         context = super().get_context(name, value, attrs)
+        if not self.lookup_url:
+            return context
         context["widget"]["attrs"] |= {
             "data-kapso-picker": self.lookup_url,
             "data-kapso-project-from": "kapso_project",
@@ -185,7 +187,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
 
     Attributes:
         refusal: why the lifecycle refused these values, shown at the fields that it names.
-        lookup_url: the address where the pickers search.
+        lookup_url: the address where the pickers search. "" = the user may not search.
         here: the origin of this site, taken from the request.
     """
 
@@ -272,7 +274,7 @@ class AddEmbedForm(EmbedForm):
         super().__init__(*args, **kwargs)
         if len(conf.project_aliases()) < 2:
             del self.fields["kapso_project"]  # There is nothing to choose.
-        if self.is_bound:
+        if self.is_bound and self.lookup_url:
             self._name_what_was_picked()
 
     def _name_what_was_picked(self) -> None:
