@@ -202,6 +202,11 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
             "Which sites may show the inbox, one a line, such as https://crm.example.com."
         ),
     )
+    any_site = forms.BooleanField(
+        label=gettext_lazy("Any site may show it"),
+        required=False,
+        help_text=gettext_lazy("Only if you mean it. Leave the origins blank then."),
+    )
     default_mode = forms.ChoiceField(
         label=gettext_lazy("Theme"),
         choices=Mode.choices,
@@ -227,8 +232,13 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
                 field.widget.here = self.here
 
     def clean(self) -> dict[str, Any]:
-        """Add the errors with which the lifecycle refused."""
+        """Check that any site is a choice, and add the errors with which the lifecycle refused."""
         cleaned = super().clean()
+        names_none = cleaned.get("allowed_origins") == []
+        if names_none and not cleaned.get("any_site"):
+            self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
+        elif cleaned.get("allowed_origins") and cleaned.get("any_site"):
+            self.add_error("any_site", _("Untick this, or leave the origins blank."))
         if self.refusal is not None:
             for field, errors in self.refusal.error_dict.items():
                 self.add_error(field if field in self.fields else None, errors)
@@ -337,6 +347,7 @@ class ChangeEmbedForm(EmbedForm):
         if language is not None and self.instance.language:
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
+        self.initial.setdefault("any_site", not self.instance.allowed_origins)
         self.initial.setdefault("expiry", ON_DATE if self.instance.expires_at else NEVER)
         self.initial.setdefault("expires_at", self.instance.expires_at)
 
@@ -355,4 +366,6 @@ class ChangeEmbedForm(EmbedForm):
         names = set(self.changed_data)
         if names & {"expiry", "expires_at"}:
             names = names - {"expiry"} | {"expires_at"}
+        # A site that is named, or not named any more, is in allowed_origins as well.
+        names.discard("any_site")
         return {name: self.cleaned_data[name] for name in names}

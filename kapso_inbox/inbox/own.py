@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
-from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf, lookups
 from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.lifecycle import BusyError, ensure_embed
-from kapso_inbox.models import MINE, AccessLink, InboxEmbed, Outcome
+from kapso_inbox.models import AccessLink, InboxEmbed, Outcome, own_slug
 
 from .coercion import as_text
 
 logger = logging.getLogger(__name__)
-
-_IN_A_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 
 
 class NoMatchError(KapsoInboxError):
@@ -73,10 +68,7 @@ def team_member_id(user: Any) -> str:
 
 def slug_for(user: Any) -> str:
     """Return the slug of a user's own embed: `mine-` and their primary key or its digest."""
-    key = str(user.pk)
-    if not _IN_A_SLUG.fullmatch(key):
-        key = hashlib.sha256(key.encode()).hexdigest()[:40]
-    return f"{MINE}-{key}"
+    return own_slug(str(user.pk))
 
 
 def own_embed(user: Any) -> InboxEmbed | None:
@@ -92,31 +84,28 @@ def is_unsettled(user: Any) -> bool:
     return links.filter(state__in=AccessLink.UNCERTAIN).exists()
 
 
-def set_up(request: HttpRequest) -> InboxEmbed:
-    """Set up an inbox of their own for the request's user, unless there is one already.
+def set_up(user: Any) -> InboxEmbed:
+    """Set up an inbox of their own for a user, unless there is one already.
 
     The team member is looked up once, when the inbox is created, since Kapso cannot change it
     later. Call this outside of transactions.
 
     Args:
-        request: a request of a user for whom `AccessPolicy.may_have_own` is true.
+        user: a user for whom `AccessPolicy.may_have_own` is true.
 
     Raises:
         NoMatchError: the user cannot be matched to one team member.
         UnsettledError: it is unknown what became of an earlier try, or another request is at it.
         Exception: one of `refusals.REFUSALS`.
     """
-    user = request.user
     if is_unsettled(user):
         raise UnsettledError
-    here = f"{request.scheme}://{request.get_host()}"
     try:
         return ensure_embed(
             slug_for(user),
             name=_name(user),
             assigned_user_id=team_member_id(user),
             personal_to=str(user.pk),
-            allowed_origins=conf.value("ALLOWED_ORIGINS") or [here],
             actor=user,
         )
     except BusyError:

@@ -86,7 +86,7 @@ def my_inbox_view(request: HttpRequest) -> HttpResponse:
 def _set_up(request: HttpRequest, params: Mapping[str, str]) -> HttpResponse:
     """Set up the user's own inbox, and lead to its launch or say why that failed."""
     try:
-        return RedirectToLaunch(_address("launch", own.set_up(request), params))
+        return RedirectToLaunch(_address("launch", own.set_up(request.user), params))
     except own.UnsettledError:
         return _state_page(request, "unsettled")
     except own.NoMatchError as error:
