@@ -34,8 +34,9 @@ class AccessPolicy:
       that.
 
     Every answer is a queryset, so that lists and single objects cannot disagree. A host with
-    organisations overrides `within_reach`. The user model must have Django's `PermissionsMixin`, or
-    the host must have a policy of its own.
+    organisations overrides `within_reach`. A policy that overrides any method of `NARROWING` must
+    also say who `sees_everything`; until it does, nobody. The user model must have Django's
+    `PermissionsMixin`, or the host must have a policy of its own.
     """
 
     superusers_open_everything = False
@@ -90,20 +91,32 @@ class AccessPolicy:
         may_view = user.has_perm("kapso_inbox.view_inboxembed")
         return self.manageable(user, embeds, "view" if may_view else "change")
 
-    def reaches_all(self, user: User) -> bool:
-        """Return whether `within_reach` holds no embed back from this user.
+    def sees_everything(self, user: User) -> bool:
+        """Return whether this policy holds nothing back from this user.
 
-        This is for what concerns a whole Kapso project, such as a sync. A permission is required
-        as well.
+        This is for what concerns a whole Kapso project: a sync, the findings about a project, the
+        lists of numbers, customers and team members, and records without an embed. Permissions are
+        required as well.
+
+        By default, it is true as long as the policy overrides no method of `NARROWING`. Whether an
+        override narrows its answer for this user cannot be seen from outside: an equal queryset can
+        differ tomorrow. So such a policy sees nothing as a whole unless it overrides this method,
+        too. A policy that only sets `superusers_open_everything`, or overrides `may_have_own`,
+        holds nothing back.
+
+        Args:
+            user: the signed-in user.
         """
-        everything = InboxEmbed.objects.all()
-        return self.within_reach(user, everything) is everything
+        return all(
+            getattr(getattr(self, name), "__func__", None) is getattr(AccessPolicy, name)
+            for name in NARROWING
+        )
 
     def auditable(self, user: User, records: QuerySet[R]) -> QuerySet[R]:
         """Return those rows of the audit trail that this user may read.
 
-        This requires Django's view permission for them. If `within_reach` holds some embeds back,
-        their rows are held back as well, and so are rows without an embed: nobody knows whose they
+        This requires Django's view permission for them. Users who do not see everything read the
+        rows of `visible` embeds alone. They read no rows without an embed: nobody knows whose those
         are.
 
         Args:
@@ -113,11 +126,14 @@ class AccessPolicy:
         name = records.model._meta.model_name
         if not user.is_active or not user.has_perm(f"kapso_inbox.view_{name}"):
             return records.none()
-        if self.reaches_all(user):
+        if self.sees_everything(user):
             return records
-        reachable = self.within_reach(user, InboxEmbed.objects.all())
-        return records.filter(embed__in=reachable)
+        visible = self.visible(user, InboxEmbed.objects.all())
+        return records.filter(embed__in=visible.values("pk"))
 
+
+#: The methods that decide which embeds and records a user meets: see `sees_everything`.
+NARROWING = ("within_reach", "openable", "manageable", "visible", "auditable")
 
 #: The groups of an embed in the query around it, and the condition that it has none. Both are built
 #: once: building such a query takes longer than the database takes to answer it.
@@ -134,6 +150,22 @@ def get_policy() -> AccessPolicy:
     return cast("AccessPolicy", import_string(conf.value("ACCESS_POLICY"))())
 
 
+def may_manage(user: User, embeds: InboxEmbedQuerySet, action: str) -> InboxEmbedQuerySet:
+    """Return those of `embeds` that a user may manage, without any that is hidden from them.
+
+    The answer to a change shows the embed. So a policy that narrows `visible` alone narrows this.
+
+    Args:
+        user: the signed-in user.
+        embeds: the embeds to choose from.
+        action: `add`, `change`, `delete` or `view`.
+    """
+    policy = get_policy()
+    if not policy.sees_everything(user):
+        embeds = policy.visible(user, embeds)
+    return policy.manageable(user, embeds, action)
+
+
 def may_take(user: User, slug: str) -> bool:
     """Return whether the policy lets a user create an embed of this slug.
 
@@ -145,7 +177,7 @@ def may_take(user: User, slug: str) -> bool:
         slug: the slug of the new embed.
     """
     embeds = InboxEmbed.objects.for_write().filter(slug=slug)
-    theirs = get_policy().manageable(user, embeds, "add")
+    theirs = may_manage(user, embeds, "add")
     return not embeds.exclude(pk__in=theirs.values("pk")).exists()
 
 

@@ -274,8 +274,9 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "ALLOWED_ORIGINS": (
         "E010",
-        _list_of(is_allowed_origin),
-        'A list such as ["https://crm.example.com", "*.example.com"], each without a path.',
+        lambda value: value is None or _list_of(is_allowed_origin)(value),
+        'A list such as ["https://crm.example.com", "*.example.com"], each without a path; an '
+        "empty list allows any site. None requires every new embed to name its own.",
     ),
     "DELIVERY": ("E011", lambda value: value in ("launch", "direct"), '"launch" or "direct".'),
     "REQUIRE_FETCH_METADATA": (

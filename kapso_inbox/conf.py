@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "TIMEOUT": (3.05, 10),
     "PROXIES": None,
     "CA_BUNDLE": None,
-    "ALLOWED_ORIGINS": [],
+    "ALLOWED_ORIGINS": None,
     "DELIVERY": "launch",
     "REQUIRE_FETCH_METADATA": True,
     "ACCESS_POLICY": "kapso_inbox.access.AccessPolicy",

@@ -23,12 +23,15 @@ REFUSALS = (
 )
 
 
-def explain(error: Exception, embed: InboxEmbed | None = None) -> ValidationError:
+def explain(
+    error: Exception, embed: InboxEmbed | None = None, *, names_others: bool = False
+) -> ValidationError:
     """Return an error of the lifecycle as texts by field, translated.
 
     Args:
         error: one of `REFUSALS`, or a DatabaseError, whose own text is never shown.
         embed: the embed that was to be created, if the call was to create one.
+        names_others: whether the text may name the numbers or customers that the project has.
 
     Returns:
         A ValidationError with a dictionary: field -> texts.
@@ -38,7 +41,7 @@ def explain(error: Exception, embed: InboxEmbed | None = None) -> ValidationErro
     if isinstance(error, InvalidRequestError) and error.field_errors:
         return ValidationError(_by_field(error))
     if embed is not None and is_about_scope(error, embed):
-        return ValidationError({"scope_id": _no_such_scope(embed)})
+        return ValidationError({"scope_id": _no_such_scope(embed, names_others)})
     return ValidationError({NON_FIELD_ERRORS: _outcome(error)})
 
 
@@ -97,7 +100,7 @@ def _by_field(error: InvalidRequestError) -> dict[str, list[str]]:
     return errors
 
 
-def _no_such_scope(embed: InboxEmbed) -> list[str]:
+def _no_such_scope(embed: InboxEmbed, names_others: bool) -> list[str]:
     kind = {
         ScopeType.PHONE_NUMBER: lookups.Kind.PHONE_NUMBER,
         ScopeType.CUSTOMER: lookups.Kind.CUSTOMER,
@@ -108,7 +111,7 @@ def _no_such_scope(embed: InboxEmbed) -> list[str]:
             "project's."
         )
     ]
-    seen = lookups.visible_names(kind, project=embed.project) if kind else ""
+    seen = lookups.visible_names(kind, project=embed.project) if kind and names_others else ""
     if seen:
         said.append(_("This key can see: %(seen)s") % {"seen": seen})
     return said

@@ -42,6 +42,7 @@ SLOW = (
 #: Folders and files that test an optional package -> the module to import from that package.
 EXTRAS = {
     "api": "rest_framework",
+    "test_faces": "rest_framework",
     "documents": "rest_framework",
     "test_frames": "sentry_sdk",
     "test_patterns": "rest_framework",

@@ -198,14 +198,17 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         form: Any = super().get_form(request, obj, change=change, form=base, **kwargs)
         # Set on this class, which is made for the request; its fields are shared with all requests.
         form.refusal = submissions.refusal_of(request)
-        form.lookup_url = page_url(self, "lookup")
+        form.lookup_url = page_url(self, "lookup") if self.sees_everything(request) else ""
         form.here = _origin_of(request)
         return form  # type: ignore[no-any-return]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Propose the configured origins for a new embed, or else this site's own."""
-        origins = conf.value("ALLOWED_ORIGINS") or [_origin_of(request)]
-        return {"allowed_origins": origins, **super().get_changeform_initial_data(request)}
+        origins = conf.value("ALLOWED_ORIGINS")
+        if origins is None:
+            origins = [_origin_of(request)]
+        proposed = {"allowed_origins": origins, "any_site": not origins}
+        return {**proposed, **super().get_changeform_initial_data(request)}
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Show groups as check boxes: all are visible, and each takes one key press."""
@@ -215,20 +218,20 @@ class InboxEmbedAdmin(PolicyModelAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
         """Return the fieldsets for a new embed or for an existing one."""
-        ends = ["expiry", "expires_at"]
+        ends, sites = ["expiry", "expires_at"], ["allowed_origins", "any_site"]
         if obj is None:
             project = ["kapso_project"] if len(conf.project_aliases()) > 1 else []
             scope = [*project, "scope_type", "scope_id", "assigned_user_id"]
         else:
             scope = ["scope_as_it_is"]
             if not self.has_change_permission(request, obj):
-                ends = ["expires"]
+                ends, sites = ["expires"], ["allowed_origins"]
         look = ["default_mode", "language", *ends]
         return [
             (None, {"fields": ["name", "slug"]}),
             (_("What it shows"), {"fields": scope}),
             (_("Who may open it"), {"fields": ["groups"]}),
-            (_("Where it may be shown"), {"fields": ["allowed_origins"]}),
+            (_("Where it may be shown"), {"fields": sites}),
             (_("How it looks, and how long it lasts"), {"fields": look}),
         ]
 

@@ -46,7 +46,7 @@ class PickerInput(TextInput):
 
     Attributes:
         kind: the `lookups.Kind` of what is picked; "" = the value of the control `scope_type`.
-        lookup_url: the address to search at; the form sets it.
+        lookup_url: the address to search at; the form sets it. "" = the user may only type.
         label: the name of the current value, if it is known.
     """
 
@@ -59,6 +59,8 @@ class PickerInput(TextInput):
     def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """Add what admin.js reads to the attributes."""
         context = super().get_context(name, value, attrs)
+        if not self.lookup_url:
+            return context
         context["widget"]["attrs"] |= {
             "data-kapso-picker": self.lookup_url,
             "data-kapso-project-from": "kapso_project",
@@ -185,7 +187,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
 
     Attributes:
         refusal: why the lifecycle refused these values, shown at the fields that it names.
-        lookup_url: the address where the pickers search.
+        lookup_url: the address where the pickers search. "" = the user may not search.
         here: the origin of this site, taken from the request.
     """
 
@@ -199,6 +201,11 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
         help_text=gettext_lazy(
             "Which sites may show the inbox, one a line, such as https://crm.example.com."
         ),
+    )
+    any_site = forms.BooleanField(
+        label=gettext_lazy("Any site may show it"),
+        required=False,
+        help_text=gettext_lazy("Only if you mean it. Leave the origins blank then."),
     )
     default_mode = forms.ChoiceField(
         label=gettext_lazy("Theme"),
@@ -225,8 +232,13 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
                 field.widget.here = self.here
 
     def clean(self) -> dict[str, Any]:
-        """Add the errors with which the lifecycle refused."""
+        """Check that any site is a choice, and add the errors with which the lifecycle refused."""
         cleaned = super().clean()
+        names_none = cleaned.get("allowed_origins") == []
+        if names_none and not cleaned.get("any_site"):
+            self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
+        elif cleaned.get("allowed_origins") and cleaned.get("any_site"):
+            self.add_error("any_site", _("Untick this, or leave the origins blank."))
         if self.refusal is not None:
             for field, errors in self.refusal.error_dict.items():
                 self.add_error(field if field in self.fields else None, errors)
@@ -272,7 +284,7 @@ class AddEmbedForm(EmbedForm):
         super().__init__(*args, **kwargs)
         if len(conf.project_aliases()) < 2:
             del self.fields["kapso_project"]  # There is nothing to choose.
-        if self.is_bound:
+        if self.is_bound and self.lookup_url:
             self._name_what_was_picked()
 
     def _name_what_was_picked(self) -> None:
@@ -335,6 +347,7 @@ class ChangeEmbedForm(EmbedForm):
         if language is not None and self.instance.language:
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
+        self.initial.setdefault("any_site", not self.instance.allowed_origins)
         self.initial.setdefault("expiry", ON_DATE if self.instance.expires_at else NEVER)
         self.initial.setdefault("expires_at", self.instance.expires_at)
 
@@ -353,4 +366,6 @@ class ChangeEmbedForm(EmbedForm):
         names = set(self.changed_data)
         if names & {"expiry", "expires_at"}:
             names = names - {"expiry"} | {"expires_at"}
+        # A site that is named, or not named any more, is in allowed_origins as well.
+        names.discard("any_site")
         return {name: self.cleaned_data[name] for name in names}

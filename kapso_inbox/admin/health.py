@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import conf, refusals
-from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
@@ -133,8 +132,7 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
     alias = request.POST.get("project", "")
     if request.method != "POST" or alias not in conf.project_aliases():
         raise Http404
-    policy = get_policy()
-    if not model_admin.has_change_permission(request) or not policy.reaches_all(request.user):
+    if not model_admin.has_change_permission(request) or not model_admin.sees_everything(request):
         raise PermissionDenied
     back = HttpResponseRedirect(page_url(model_admin, "health"))
     try:
@@ -162,16 +160,16 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
 def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Finding]:
     """Return the findings that the user may see.
 
-    Findings about no embed, such as those about a whole project, are only for users who may see
-    every embed.
+    Findings about no embed, such as those about a whole project, are only for users from whom the
+    policy holds nothing back.
     """
     # Loading it takes 8 ms, most of them for Django's migration executor. This page alone needs it.
     from kapso_inbox.diagnosis import diagnose
 
-    reaches_all = get_policy().reaches_all(request.user)
+    sees_everything = model_admin.sees_everything(request)
     visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
     return diagnose(
-        tells=lambda finding: finding.embed in visible if finding.embed else reaches_all
+        tells=lambda finding: finding.embed in visible if finding.embed else sees_everything
     )
 
 

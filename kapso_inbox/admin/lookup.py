@@ -17,11 +17,14 @@ MAX_QUERY = 100
 def lookup_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Answer a search in one of Kapso's lists with one page of choices, as JSON.
 
+    The lists are those of a whole project, so the policy must hold nothing back from the user.
+
     Args:
         model_admin: whose page it is.
         request: its query has `kind`, `q`, `project`, `page`, and `refresh=1` to ask Kapso anew.
     """
-    if not model_admin.get_permissions(request) & {"add", "change"}:
+    permitted = model_admin.get_permissions(request) & {"add", "change"}
+    if not permitted or not model_admin.sees_everything(request):
         raise PermissionDenied
     query = request.GET
     try:

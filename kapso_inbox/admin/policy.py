@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from kapso_inbox.access import get_policy
+from kapso_inbox.access import get_policy, may_manage
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 from kapso_inbox.transactions import database
 
@@ -45,7 +45,11 @@ class PolicyModelAdmin(EmbedModelAdmin):
             request: the current request.
             permission: `change` or `delete`.
         """
-        return get_policy().manageable(request.user, self._embeds(request), permission)
+        return may_manage(request.user, self._embeds(request), permission)
+
+    def sees_everything(self, request: HttpRequest) -> bool:
+        """Return whether the policy holds nothing back from the user: see `AccessPolicy`."""
+        return get_policy().sees_everything(request.user)
 
     def get_permissions(self, request: HttpRequest, embed: InboxEmbed | None = None) -> set[str]:
         """Return which of `add`, `change` and `delete` the user may do.

@@ -73,7 +73,9 @@ def submit_form(
         _refuse(request, refusals.explain(error))
     except refusals.REFUSALS as error:
         # A 404 to a change is about the link. Only to an addition can it be about the scope.
-        _refuse(request, refusals.explain(error, form.instance if embed is None else None))
+        wanted = form.instance if embed is None else None
+        names_others = model_admin.sees_everything(request)
+        _refuse(request, refusals.explain(error, wanted, names_others=names_others))
     return None
 
 

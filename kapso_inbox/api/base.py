@@ -24,7 +24,7 @@ from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 
 from kapso_inbox import refusals
-from kapso_inbox.access import get_policy
+from kapso_inbox.access import get_policy, may_manage
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
@@ -130,11 +130,16 @@ class ApiView(GenericAPIView[Any]):
         Args:
             action: `add`, `change`, `delete` or `view`.
         """
-        return not self.manageable(action).query.is_empty()
+        allowed = get_policy().manageable(self.request.user, self.embeds(), action)
+        return not allowed.query.is_empty()
+
+    def sees_everything(self) -> bool:
+        """Return whether the policy holds nothing back from the user: see `AccessPolicy`."""
+        return get_policy().sees_everything(self.request.user)
 
     def manageable(self, action: str) -> InboxEmbedQuerySet:
         """Return the embeds on which the user may perform this action."""
-        return get_policy().manageable(self.request.user, self.embeds(), action)
+        return may_manage(self.request.user, self.embeds(), action)
 
     def embeds(self) -> InboxEmbedQuerySet:
         """Return all embeds. For a change, they are never read from a replica."""
@@ -226,7 +231,9 @@ class ApiView(GenericAPIView[Any]):
                 if is_revoking and (revokes or self._current_link(slug) != before):
                     retry_url = self.absolute_url("resolve", slug)
                     raise errors.not_revoked_yet(error, retry_url) from None
-            refusal = errors.refusal(error, wanted=wanted, only_read=False)
+            refusal = errors.refusal(
+                error, wanted=wanted, names_others=self.sees_everything(), only_read=False
+            )
             if refusal.code == "outcome_uncertain":
                 view_name = "resolve" if links.unsettled().exists() else "refresh"
                 refusal.retry_url = self.absolute_url(view_name, slug)

@@ -133,15 +133,22 @@ class ApiError(KapsoInboxError, exceptions.APIException):
         self.retry_url = retry_url
 
 
-def refusal(error: Exception, *, wanted: InboxEmbed | None = None, only_read: bool) -> ApiError:
+def refusal(
+    error: Exception,
+    *,
+    wanted: InboxEmbed | None = None,
+    names_others: bool = False,
+    only_read: bool,
+) -> ApiError:
     """Return the answer to an error of the lifecycle, of a sync or of a look-up.
 
     Args:
         error: one of `refusals.REFUSALS`.
         wanted: the embed that was to be created, if the call was to create one.
+        names_others: whether the answer may name the numbers or customers that the project has.
         only_read: whether the call cannot have changed anything at Kapso.
     """
-    fields = refusals.explain(error, wanted).message_dict
+    fields = refusals.explain(error, wanted, names_others=names_others).message_dict
     text = " ".join(fields.pop(NON_FIELD_ERRORS, []))
     if isinstance(error, ValidationError):
         code = "slug_taken" if _is_taken(error) else "invalid"

@@ -27,6 +27,10 @@ class PickerView(ApiView):
     required_actions = {"GET": ("add", "change")}
     serializer_class = InboxChoicesSerializer
 
+    def is_permitted(self) -> bool:
+        """Return whether the user may pick: the list shows everything that the project has."""
+        return super().is_permitted() and self.sees_everything()
+
     def search(self, kind: lookups.Kind) -> Response:
         """Return the answer to the request's query.
 

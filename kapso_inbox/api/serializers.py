@@ -140,7 +140,8 @@ class InboxEmbedSettingsSerializer(serializers.Serializer[InboxEmbed]):
         max_length=_MAX_ORIGINS,
         required=False,
         help_text=(
-            "The sites that may frame it, such as https://crm.example.com. Empty means any."
+            "The sites that may frame it, such as https://crm.example.com. Empty means any. A new "
+            "embed without them gets those of the setting ALLOWED_ORIGINS, which must then exist."
         ),
     )
     default_mode = NamedChoiceField("InboxMode", Mode.values, is_open=True, required=False)

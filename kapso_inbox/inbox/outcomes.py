@@ -11,7 +11,6 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, reverse
 
 from kapso_inbox import access, origins, refusals
-from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed, Mode, Outcome
 
 #: Outcome -> the HTTP status of the page that reports it.
@@ -107,7 +106,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
     """Return what the page tells users who may change the embed; {} for all others."""
     user: Any = request.user
     embeds = InboxEmbed.objects.filter(slug=slug)
-    embed = get_policy().manageable(user, embeds, "change").first()
+    embed = access.may_manage(user, embeds, "change").first()
     if embed is None:
         return _for_those_who_may_add(user, slug) if outcome == Outcome.NOT_AVAILABLE else {}
     context = {

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import re
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -16,13 +14,11 @@ from kapso_inbox import conf, lookups
 from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.failures import remembered_failures
 from kapso_inbox.lifecycle import BusyError, ensure_embed
-from kapso_inbox.models import MINE, AccessLink, InboxEmbed, Outcome
+from kapso_inbox.models import AccessLink, InboxEmbed, Outcome, own_slug
 
 from .coercion import as_text
 
 logger = logging.getLogger(__name__)
-
-_IN_A_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 
 
 class NoMatchError(KapsoInboxError):
@@ -74,10 +70,7 @@ def team_member_id(user: Any) -> str:
 
 def slug_for(user: Any) -> str:
     """Return the slug of a user's own embed: `mine-` and their primary key or its digest."""
-    key = str(user.pk)
-    if not _IN_A_SLUG.fullmatch(key):
-        key = hashlib.sha256(key.encode()).hexdigest()[:40]
-    return f"{MINE}-{key}"
+    return own_slug(str(user.pk))
 
 
 def own_embed(user: Any) -> InboxEmbed | None:
@@ -120,7 +113,8 @@ def set_up(request: HttpRequest) -> InboxEmbed:
                 name=_name(user),
                 assigned_user_id=member,
                 personal_to=str(user.pk),
-                allowed_origins=conf.value("ALLOWED_ORIGINS") or [here],
+                # This site alone, if no setting names the sites of new embeds.
+                allowed_origins=[here] if conf.value("ALLOWED_ORIGINS") is None else None,
                 actor=user,
             )
     except BusyError:

@@ -36,7 +36,7 @@ def create_embed(
     scope_type: str = "project",
     scope_id: str = "",
     project: str = conf.DEFAULT_PROJECT,
-    allowed_origins: Iterable[str] = (),
+    allowed_origins: Iterable[str] | None = None,
     default_mode: str = "system",
     language: str = "",
     expires_at: datetime | None = None,
@@ -56,7 +56,8 @@ def create_embed(
         scope_type: `project`, `customer` or `phone_number`.
         scope_id: blank for a project, a customer's UUID, or a WhatsApp phone_number_id.
         project: the alias of the Kapso project.
-        allowed_origins: the pages that may frame it; empty means any.
+        allowed_origins: the sites that may frame it; empty means any. None takes those of the
+            setting `ALLOWED_ORIGINS`, and is an error if there is no such setting.
         default_mode: `system`, `light` or `dark`.
         language: `en` or `es`; blank leaves it to Kapso.
         expires_at: when its link stops working; None means never.
@@ -86,7 +87,9 @@ def create_embed(
             "scope_type": scope_type,
             "scope_id": scope_id,
             "project": project,
-            "allowed_origins": allowed_origins,
+            "allowed_origins": (
+                conf.value("ALLOWED_ORIGINS") if allowed_origins is None else allowed_origins
+            ),
             "default_mode": default_mode,
             "language": language,
             "expires_at": expires_at,
@@ -96,6 +99,7 @@ def create_embed(
         }
     )
     values.refuse_own_for_nobody(cleaned)
+    values.refuse_slug_of_own(cleaned)
     chosen = cleaned.pop("groups")
     client = links.client_for(InboxEmbed(**cleaned))
     try:
@@ -164,6 +168,8 @@ def ensure_embed(
         raise RevokedError(f"The embed {slug!r} was revoked. rotate_embed() revives it.")
     if embed.current_link is not None:
         embed.current_link.require_key()
+    if settings.get("allowed_origins", ()) is None:
+        del settings["allowed_origins"]  # as for create_embed, None leaves it out
     embed = update_embed(embed, actor=actor, **settings)
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})

@@ -145,6 +145,8 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
         different["groups"] = groups
     if {"personal_to", "assigned_user_id"} & different.keys():
         values.refuse_own_for_nobody({**vars(embed), **different})
+    if {"slug", "personal_to"} & different.keys():
+        values.refuse_slug_of_own({**vars(embed), **different})
     return different
 
 

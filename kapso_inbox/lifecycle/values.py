@@ -19,7 +19,15 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import Embed
-from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType, name_without_reference
+from kapso_inbox.models import (
+    MINE,
+    InboxEmbed,
+    Language,
+    Mode,
+    ScopeType,
+    name_without_reference,
+    own_slug,
+)
 from kapso_inbox.origins import is_allowed_origin
 
 #: Settings that Kapso takes in a PATCH, settings that nobody can change, and settings stored here
@@ -37,6 +45,8 @@ NARROWING = ("scope_type", "scope_id", "assigned_user_id")
 #: By how much Kapso may round an expiry.
 _ROUNDING = timedelta(minutes=1)
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What `kapso_sync` calls an embed that it finds at Kapso: by the ID there.
+_FOUND_AT_KAPSO = re.compile(r"kapso-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SCOPE_KEYS = {"scope_type", "scope_id"}
 
 
@@ -47,7 +57,7 @@ class EmbedSettings(TypedDict, total=False):
     scope_type: str
     scope_id: str
     project: str
-    allowed_origins: Iterable[str]
+    allowed_origins: Iterable[str] | None
     default_mode: str
     language: str
     expires_at: datetime | None
@@ -118,6 +128,22 @@ def refuse_own_for_nobody(values: Mapping[str, Any]) -> None:
     if values["personal_to"] and not values["assigned_user_id"]:
         text = _("An inbox of one user's own is narrowed to a team member.")
         raise ValidationError({"assigned_user_id": text})
+
+
+def refuse_slug_of_own(values: Mapping[str, Any]) -> None:
+    """Refuse the slug of a user's own embed for any other embed: that user could never have one.
+
+    Args:
+        values: all settings that the embed will have.
+
+    Raises:
+        ValidationError: it is such a slug, and the embed is not that user's own.
+    """
+    slug, owner = values["slug"], values["personal_to"]
+    # Without regard to case, as some databases compare slugs.
+    if slug.lower().startswith(f"{MINE}-") and not (owner and slug == own_slug(owner)):
+        text = _("Slugs that begin with “mine-” are for users' own inboxes. Choose another slug.")
+        raise ValidationError({"slug": text})
 
 
 def slug_taken() -> ValidationError:
@@ -266,6 +292,14 @@ def _clean_groups(value: Any) -> list[Group]:
     return groups
 
 
+def _clean_slug(slug: str) -> str:
+    if _FOUND_AT_KAPSO.fullmatch(slug.lower()):
+        raise ValidationError(
+            _("Slugs of this form are for inboxes found at Kapso. Choose another slug.")
+        )
+    return slug
+
+
 def _clean_name(name: str) -> str:
     if _NOT_IN_A_LINE.search(name):
         raise ValidationError(_("A name is one line of text."))
@@ -309,7 +343,14 @@ def _clean_assigned_user_id(value: str) -> str:
     return _clean_uuid(value) if value else ""
 
 
-def _clean_origins(value: Iterable[str]) -> list[str]:
+def _clean_origins(value: Iterable[str] | None) -> list[str]:
+    if value is None:
+        raise ValidationError(
+            _(
+                "Name the sites that may show the inbox, or name those of all new ones in "
+                'KAPSO_INBOX["ALLOWED_ORIGINS"]. An empty list allows any site.'
+            )
+        )
     given = None if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     if given is None or not all(isinstance(origin, str) for origin in given):
         raise ValidationError(_("Give the origins as a list."))
@@ -358,6 +399,7 @@ def _clean_expires_at(value: datetime | None) -> datetime | None:
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
+    "slug": _clean_slug,
     "name": _clean_name,
     "project": _clean_project,
     "assigned_user_id": _clean_assigned_user_id,

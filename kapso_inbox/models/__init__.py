@@ -1,7 +1,7 @@
 """What the CRM keeps of Kapso's inbox embeds. Nothing here speaks HTTP."""
 
 from .choices import Condition, Language, Mode, Outcome, ScopeType
-from .embeds import MINE, RESERVED_SLUGS, SOON, InboxEmbed, InboxEmbedQuerySet
+from .embeds import MINE, RESERVED_SLUGS, SOON, InboxEmbed, InboxEmbedQuerySet, own_slug
 from .links import AccessLink, AccessLinkQuerySet, name_without_reference, reference_in
 from .preferences import InboxPreference
 from .querysets import InboxQuerySet
@@ -28,5 +28,6 @@ __all__ = [
     "Record",
     "ScopeType",
     "name_without_reference",
+    "own_slug",
     "reference_in",
 ]

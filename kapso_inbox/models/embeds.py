@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +20,7 @@ from .choices import Condition, Mode, Outcome, ScopeType
 from .links import AccessLink
 from .querysets import InboxQuerySet
 
-#: Stands in addresses and tags for the slug of the user's own embed, whichever that is.
+#: Stands in addresses and tags for the slug of the user's own embed, which begins with it.
 MINE = "mine"
 RESERVED_SLUGS = frozenset({MINE, "sync"})
 
@@ -26,6 +28,20 @@ RESERVED_SLUGS = frozenset({MINE, "sync"})
 SOON = timedelta(days=7)
 
 _State = AccessLink.State
+
+
+_IN_A_SLUG = re.compile(r"[-a-zA-Z0-9_]{1,40}")
+
+
+def own_slug(key: str) -> str:
+    """Return the slug of a user's own embed: `mine-` and their primary key or its digest.
+
+    Args:
+        key: the user's primary key, as text.
+    """
+    if not _IN_A_SLUG.fullmatch(key):
+        key = hashlib.sha256(key.encode()).hexdigest()[:40]
+    return f"{MINE}-{key}"
 
 
 def validate_slug_is_free(slug: str) -> None:

@@ -49,5 +49,6 @@ class LaunchTicket(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        # IDs and not names: a page that lists many would need a query for each name.
-        return f"{self.user_id} · {self.embed_id}"
+        # Django's page that deletes a user lists these rows, also to administrators who may not see
+        # the embed. And a page that lists many would need a query for each name.
+        return f"#{self.pk}"

@@ -59,13 +59,34 @@ def test_the_groups_and_the_expiry_are_stored(
     assert timedelta(days=29) < embed.expires_at - timezone.now() <= timedelta(days=30)
 
 
-def test_the_form_proposes_this_sites_own_address(admin: Client, kapso_sandbox: Sandbox) -> None:
-    assert "http://testserver</textarea>" in admin.get(url("add")).text
-    with override_settings(
-        KAPSO_INBOX={"API_KEY": "k", "ALLOWED_ORIGINS": ["https://a.example", "*.b.example"]}
-    ):
-        assert "https://a.example\n*.b.example</textarea>" in admin.get(url("add")).text
+@pytest.mark.parametrize(
+    ("configured", "origins", "any_site"),
+    [
+        (None, "http://testserver", False),
+        (["https://a.example", "*.b.example"], "https://a.example\n*.b.example", False),
+        ([], "", True),
+    ],
+)
+def test_the_form_proposes_the_sites_of_the_settings_or_else_this_one(
+    admin: Client,
+    kapso_sandbox: Sandbox,
+    configured: list[str] | None,
+    origins: str,
+    any_site: bool,
+) -> None:
+    with override_settings(KAPSO_INBOX={"API_KEY": "k", "ALLOWED_ORIGINS": configured}):
+        page = admin.get(url("add"))
+    form = page.context["adminform"].form
+    assert f"{origins}</textarea>" in page.text
+    assert form["any_site"].value() is any_site
     assert kapso_sandbox.requests == []
+
+
+def test_any_site_may_show_it_only_if_that_is_chosen(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    admin.post(url("add"), filled_in | {"allowed_origins": "", "any_site": "on"})
+    assert InboxEmbed.objects.get().allowed_origins == []
 
 
 @pytest.mark.parametrize(
@@ -74,10 +95,13 @@ def test_the_form_proposes_this_sites_own_address(admin: Client, kapso_sandbox: 
         ("name", "", "required"),
         ("slug", "not a slug", "slug"),
         ("slug", "sync", "word of our own addresses"),
+        ("slug", "mine-7", "for users' own inboxes"),
         ("scope_id", "", "Pick the number."),
         ("scope_id", "four", "row of digits"),
         ("assigned_user_id", "7", "UUID"),
         ("allowed_origins", "https://crm.example.com/path", "is no origin"),
+        ("allowed_origins", " \n", "tick “Any site may show it”"),
+        ("any_site", "on", "leave the origins blank"),
         ("default_mode", "blue", "blue"),
         ("expiry", "date", "Give the date."),
         ("name", "Inbox #ki-0123456789", "reference"),
@@ -256,13 +280,15 @@ def test_it_works_in_a_project_with_atomic_requests(
     assert InboxEmbed.objects.get().obstacle() is None
 
 
-@pytest.mark.parametrize("origins", ["", "*"])
+@pytest.mark.parametrize(
+    "sites", [{"allowed_origins": "", "any_site": "on"}, {"allowed_origins": "*"}]
+)
 def test_a_message_warns_of_origins_that_open_the_embed_to_the_whole_web(
-    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, origins: str
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, sites: dict[str, str]
 ) -> None:
     made = {"id": "1", "embed_url": "https://inbox.kapso.ai/embed/x"}
     kapso_sandbox.fail_next(method="POST", answer=Answer(201, {"data": made}))
-    response = admin.post(url("add"), filled_in | {"allowed_origins": origins}, follow=True)
+    response = admin.post(url("add"), filled_in | sites, follow=True)
     told = " ".join(str(message) for message in get_messages(response.wsgi_request))
     assert "any page of the web" in response.text + told
 
@@ -292,7 +318,7 @@ def test_a_hostile_name_is_shown_as_text(
         ({}, {"expiry": "7"}),
         ({"expiry": "7"}, {}),
         ({"expiry": "7"}, {"expiry": "30"}),
-        ({}, {"allowed_origins": ""}),
+        ({}, {"allowed_origins": "", "any_site": "on"}),
     ],
 )
 def test_another_form_of_the_same_slug_is_not_taken_for_a_second_press(

@@ -51,7 +51,7 @@ def told(response: Any) -> str:
             {"allowed_origins": "https://a.example\r\n\r\n *.b.example "},
             {"allowed_origins": ["https://a.example", "*.b.example"]},
         ),
-        ({"allowed_origins": ""}, {"allowed_origins": []}),
+        ({"allowed_origins": "", "any_site": "on"}, {"allowed_origins": []}),
         (
             {"default_mode": "light", "language": "es"},
             {"default_mode": "light", "language": "es"},

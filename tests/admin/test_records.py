@@ -170,12 +170,14 @@ def test_what_the_policy_holds_back_is_in_no_list_page_or_export(
     )
     own = record(model, slug="acme-a", embed=ours)
     others = [record(model, slug="globex-a", embed=theirs), record(model, slug="nobody-s")]
-    client = staff(f"view_{model._meta.model_name}", last_name="acme")
-    assert len(shown(client, address)) == 3
+    client = staff(f"view_{model._meta.model_name}", "view_inboxembed", last_name="acme")
+    blind = staff(f"view_{model._meta.model_name}", last_name="acme")
+    assert len(shown(client, address)) == len(shown(blind, address)) == 3
     with override_settings(
         KAPSO_INBOX={**settings.KAPSO_INBOX, "ACCESS_POLICY": f"{__name__}.Tenants"}
     ):
         assert shown(client, address) == [own]
+        assert shown(blind, address) == []  # They may see no embed.
         assert [row["id"] for row in exported(client, address)] == [str(own.pk)]
         assert client.get(f"{address}{own.pk}/change/").status_code == 200
         for other in others:

@@ -642,3 +642,41 @@ def test_another_project_is_named_by_its_alias(api: APIClient) -> None:
         assert api.post(EMBEDS, {**NEW, "project": "brasil"}).status_code == 201
         made = sandbox.project("another-key-of-the-tests-0123456789").active_embeds()
         assert len(made) == 1
+
+
+@pytest.mark.parametrize(("method", "url"), [("post", EMBEDS), ("put", SALES)])
+def test_the_sites_of_a_new_embed_are_named_in_the_request_or_in_the_settings(
+    api: APIClient, kapso_sandbox: Sandbox, method: str, url: str
+) -> None:
+    new = {
+        "name": "Sales",
+        "scope_type": "project",
+        **({"slug": "sales"} if method == "post" else {}),
+    }
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "ALLOWED_ORIGINS": None}):
+        response = getattr(api, method)(url, new)
+        assert response.status_code == 400
+        assert list(error(response)["fields"]) == ["allowed_origins"]
+        assert "ALLOWED_ORIGINS" in error(response)["fields"]["allowed_origins"][0]
+    assert kapso_sandbox.requests == []
+    sites = ["https://crm.example.com"]
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "ALLOWED_ORIGINS": sites}):
+        assert getattr(api, method)(url, new).json()["allowed_origins"] == sites
+    assert api.put(SALES, {"name": "Sales"}).json()["allowed_origins"] == sites
+    assert api.put(SALES, {"allowed_origins": []}).json()["allowed_origins"] == []
+
+
+@pytest.mark.parametrize("slug", ["mine-7", "kapso-01234567-89ab-4cde-8f01-23456789abcd"])
+def test_slugs_that_the_app_itself_gives_are_refused(
+    api: APIClient, embed: InboxEmbed, kapso_sandbox: Sandbox, slug: str
+) -> None:
+    kapso_sandbox.requests.clear()
+    new = {"name": "New", "scope_type": "project"}
+    for response in (
+        api.post(EMBEDS, {**new, "slug": slug}),
+        api.put(f"{EMBEDS}{slug}/", new),
+        api.patch(SALES, {"slug": slug}),
+    ):
+        assert response.status_code == 400
+        assert "Choose another slug." in error(response)["fields"]["slug"][0]
+    assert kapso_sandbox.requests == []

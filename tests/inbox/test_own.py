@@ -214,19 +214,30 @@ def test_a_wrong_parameter_is_reported_before_anything_is_done(
 @pytest.mark.parametrize(
     ("configured", "expected"),
     [
-        ([], ["https://testserver"]),
+        ([], []),
         (
             ["https://crm.example.com", "*.example.org"],
             ["https://crm.example.com", "*.example.org"],
         ),
     ],
 )
-def test_the_origins_of_the_settings_may_frame_it_or_else_this_site(
+def test_the_sites_of_the_settings_may_frame_it(
     browser: Client, configured: list[str], expected: list[str]
 ) -> None:
     with with_settings(ALLOWED_ORIGINS=configured):
         press(browser, secure=True)
     assert the_embed().allowed_origins == expected
+
+
+def test_without_the_setting_it_is_not_set_up_and_the_page_says_what_to_set(
+    browser: Client, kapso_sandbox: Sandbox
+) -> None:
+    with with_settings(ALLOWED_ORIGINS=None):
+        response = press(browser)
+    assert outcome(response) == "failed"
+    assert "ALLOWED_ORIGINS" in says(response)
+    assert writes(kapso_sandbox) == []
+    assert not InboxEmbed.objects.exists()
 
 
 def test_without_a_full_name_it_is_named_by_the_username(browser: Client, bruno: User) -> None:
@@ -527,10 +538,11 @@ def test_after_the_user_is_deleted_nobody_opens_it_and_it_can_still_be_revoked(
     assert kapso_sandbox.project().active_embeds() == []
 
 
-def test_an_administrators_embed_with_that_slug_is_not_taken_for_the_users_own(
+def test_another_embed_that_a_host_gave_that_slug_is_not_taken_for_the_users_own(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:
-    lifecycle.create_embed(slug=f"mine-{bruno.pk}", name="Everything")
+    lifecycle.create_embed(slug="all", name="Everything")
+    InboxEmbed.objects.update(slug=f"mine-{bruno.pk}")
     assert outcome(look(browser)) == "not_set_up"
     response = press(browser)
     assert outcome(response) == "failed"
@@ -542,6 +554,68 @@ def test_an_administrators_embed_with_that_slug_is_not_taken_for_the_users_own(
 def test_the_slug_mine_is_reserved(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(ValidationError, match="word of our own addresses"):
         lifecycle.create_embed(slug="mine", name="Mine")
+
+
+@pytest.mark.parametrize("slug", ["mine-{}", "MINE-{}", "mine-", "mine-x", "mine-{}0"])
+@pytest.mark.parametrize("personal_to", ["", "{}"])
+def test_the_slugs_of_users_own_inboxes_are_reserved_for_them(
+    bruno: User, kapso_sandbox: Sandbox, slug: str, personal_to: str
+) -> None:
+    slug, personal_to = slug.format(bruno.pk), personal_to.format(bruno.pk)
+    own_one: Any = {
+        "name": "Mine",
+        "personal_to": personal_to,
+        "assigned_user_id": member(kapso_sandbox),
+    }
+    if slug == own.slug_for(bruno) and personal_to:
+        assert lifecycle.create_embed(slug=slug, **own_one).slug == slug
+        return
+    embed = lifecycle.create_embed(slug="all", **{**own_one, "personal_to": ""})
+    for refused in (
+        lambda: lifecycle.create_embed(slug=slug, **own_one),
+        lambda: lifecycle.ensure_embed(slug, **own_one),
+        lambda: lifecycle.update_embed(embed, slug=slug, personal_to=personal_to),
+    ):
+        with pytest.raises(ValidationError) as raised:
+            refused()
+        (told,) = raised.value.message_dict["slug"]
+        assert told.startswith("Slugs that begin with “mine-” are for users' own inboxes.")
+    assert InboxEmbed.objects.get().slug == "all"
+    assert writes(kapso_sandbox) == ["POST"]
+
+
+def test_an_own_inbox_becomes_another_users_only_with_that_users_slug(
+    browser: Client, bruno: User, ana: User
+) -> None:
+    press(browser)
+    for personal_to in (str(ana.pk), ""):
+        with pytest.raises(ValidationError, match="Choose another slug"):
+            lifecycle.update_embed(the_embed(), personal_to=personal_to)
+    lifecycle.update_embed(the_embed(), name="Bruno's")
+    lifecycle.update_embed(the_embed(), personal_to=str(ana.pk), slug=own.slug_for(ana))
+    assert the_embed().personal_to == str(ana.pk)
+
+
+def test_an_embed_that_already_has_such_a_slug_can_be_renamed(
+    browser: Client, bruno: User, kapso_sandbox: Sandbox
+) -> None:
+    embed = lifecycle.create_embed(slug="all", name="Everything")
+    InboxEmbed.objects.update(slug=own.slug_for(bruno))
+    lifecycle.update_embed(embed, name="All")
+    lifecycle.update_embed(embed, slug="all")
+    assert press(browser)["Location"] == f"/kapso-inbox/mine-{bruno.pk}/launch/"
+
+
+def test_the_slugs_of_inboxes_found_at_kapso_are_reserved_for_them(kapso_sandbox: Sandbox) -> None:
+    slug = "kapso-01234567-89ab-4cde-8f01-23456789abcd"
+    for refused in (
+        lambda: lifecycle.create_embed(slug=slug, name="Mine"),
+        lambda: lifecycle.ensure_embed(slug.upper().replace("KAPSO", "Kapso")),
+    ):
+        with pytest.raises(ValidationError, match="found at Kapso"):
+            refused()
+    assert kapso_sandbox.requests == []
+    lifecycle.create_embed(slug="kapso-support", name="Support")
 
 
 # The rules for a personal embed
@@ -574,7 +648,7 @@ def test_its_user_can_be_changed_only_in_python(
     embed, carla = the_embed(), make_agent("carla", is_superuser=True)
     page = admin_client.get(reverse("admin:kapso_inbox_inboxembed_change", args=[embed.pk]))
     assert 'name="personal_to"' not in page.content.decode()
-    lifecycle.update_embed(embed, personal_to=str(carla.pk))
+    lifecycle.update_embed(embed, personal_to=str(carla.pk), slug=own.slug_for(carla))
     assert the_embed().personal_to == str(carla.pk)
     assert writes(kapso_sandbox) == ["POST"], "it is ours alone"
 

@@ -473,7 +473,7 @@ def test_nothing_stored_or_shown_about_a_ticket_works_as_one(
     assert "kapso_inbox.launchticket" in dump.getvalue()
     for text in said:
         assert signature not in text
-    assert str(row) == f"{row.user_id} · {row.embed_id}"
+    assert str(row) == f"#{row.pk}"
 
 
 def test_there_are_no_permissions_for_tickets(db: None) -> None:

@@ -212,7 +212,7 @@ def test_without_valid_encryption_keys_nothing_is_sent(
             override_settings(KAPSO_INBOX={"API_KEY": "k", "ENCRYPTION_KEYS": keys}),
             pytest.raises(ImproperlyConfigured, match="ENCRYPTION_KEYS"),
         ):
-            create_embed(slug="support", name="Support")
+            create_embed(slug="support", name="Support", allowed_origins=[])
     assert kapso_sandbox.requests == []
     assert not InboxEmbed.objects.exists()
 
@@ -467,7 +467,7 @@ def test_each_project_uses_its_own_key(db: None) -> None:
         ),
         intercepted() as sandbox,
     ):
-        embed = create_embed(slug="clinic", name="Clinic", project="clinic")
+        embed = create_embed(slug="clinic", name="Clinic", project="clinic", allowed_origins=[])
         assert len(sandbox.project("clinic-key").active_embeds()) == 1
         assert sandbox.project("shop-key").active_embeds() == []
         assert embed.current_link is not None
@@ -499,3 +499,75 @@ def test_a_personal_embed_requires_a_team_member_whether_it_exists_or_not(
     with pytest.raises(ValidationError) as raised:
         ensure_embed("sales", **own)
     assert list(raised.value.error_dict) == ["assigned_user_id"]
+
+
+# The sites that may show it
+
+
+def configured(origins: Any) -> override_settings:
+    return override_settings(
+        KAPSO_INBOX={**settings.KAPSO_INBOX, "ALLOWED_ORIGINS": origins}
+        if origins is not MISSING
+        else {k: v for k, v in settings.KAPSO_INBOX.items() if k != "ALLOWED_ORIGINS"}
+    )
+
+
+MISSING = object()
+CRM = ["https://crm.example.com"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "expected"),
+    [
+        (CRM, {}, CRM),
+        (CRM, {"allowed_origins": None}, CRM),
+        (CRM, {"allowed_origins": []}, []),
+        (CRM, {"allowed_origins": ["*.example.org"]}, ["*.example.org"]),
+        ([], {}, []),
+        (None, {"allowed_origins": []}, []),
+        (MISSING, {"allowed_origins": CRM}, CRM),
+    ],
+)
+@pytest.mark.parametrize("ensures", [False, True])
+def test_the_sites_of_a_new_embed_are_those_that_are_named_or_else_those_of_the_settings(
+    kapso_sandbox: Sandbox, setting: Any, given: Any, expected: list[str], ensures: bool
+) -> None:
+    with configured(setting):
+        if ensures:
+            embed = ensure_embed("acme", **given)
+        else:
+            embed = create_embed(slug="acme", name="Acme", **given)
+    (at_kapso,) = kapso_sandbox.project().active_embeds()
+    assert embed.allowed_origins == at_kapso["allowed_origins"] == expected
+
+
+@pytest.mark.parametrize("setting", [None, MISSING])
+@pytest.mark.parametrize("given", [{}, {"allowed_origins": None}])
+def test_without_sites_and_without_the_setting_nothing_is_made_and_the_error_says_what_to_do(
+    kapso_sandbox: Sandbox, setting: Any, given: Any
+) -> None:
+    with configured(setting):
+        for make in (
+            lambda: create_embed(slug="acme", name="\n", **given),
+            lambda: ensure_embed("acme", name="\n", **given),
+        ):
+            with pytest.raises(ValidationError) as raised:
+                make()
+            told = raised.value.message_dict
+            assert told.keys() == {"name", "allowed_origins"}
+            assert 'KAPSO_INBOX["ALLOWED_ORIGINS"]' in told["allowed_origins"][0]
+            assert "An empty list allows any site." in told["allowed_origins"][0]
+    assert kapso_sandbox.requests == []
+    assert not InboxEmbed.objects.exists()
+
+
+@pytest.mark.parametrize("setting", [CRM, [], None])
+@pytest.mark.parametrize("given", [{}, {"allowed_origins": None}])
+def test_ensuring_an_embed_that_exists_does_not_change_its_sites_by_the_settings(
+    kapso_sandbox: Sandbox, setting: Any, given: Any
+) -> None:
+    create_embed(slug="acme", name="Acme", allowed_origins=["*.example.org"])
+    kapso_sandbox.requests.clear()
+    with configured(setting):
+        assert ensure_embed("acme", **given).allowed_origins == ["*.example.org"]
+    assert kapso_sandbox.requests == []

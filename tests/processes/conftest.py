@@ -76,6 +76,7 @@ def deployment(database_url: str, django_db_blocker: Any) -> Iterator[Deployment
             "BASE_URL": server.base_url,
             "INBOX_ORIGINS": [server.inbox_origin],
             "ENCRYPTION_KEYS": {"test": generate_key()},
+            "ALLOWED_ORIGINS": [],
         }
         deployment = Deployment(sandbox, configured)
         theirs = connections[connection.alias] = _connection_to(database_url)

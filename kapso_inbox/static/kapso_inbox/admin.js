@@ -377,6 +377,7 @@
   function origins(textarea) {
     const texts = JSON.parse(textarea.dataset.kapsoOrigins);
     const here = new URL(textarea.dataset.kapsoHere || window.location.origin);
+    const anySite = textarea.form?.elements.any_site;
     const hint = make("div", "help kapso-hint kapso-hint--warning", { id: `${textarea.id}_hint` });
     const described = textarea.getAttribute("aria-describedby");
     const place = (described && document.getElementById(described)) || textarea;
@@ -395,7 +396,7 @@
       const entries = textarea.value.split(/[\s,]+/).filter(Boolean);
       const split = entries.map(parts);
       const found = [];
-      if (!entries.length) found.push(texts.none);
+      if (!entries.length && anySite?.checked) found.push(texts.none);
       if (entries.includes("*")) found.push(texts.any);
       if (!isLocal(here.hostname) && split.some(([, , host]) => isLocal(host))) found.push(texts.local);
       if (entries.length && !entries.includes("*") && !split.some(covers)) found.push(texts.missing);
@@ -416,6 +417,7 @@
       clearTimeout(timer);
       timer = setTimeout(tell, PAUSE);
     });
+    anySite?.addEventListener("change", tell);
     tell();
   }
 
