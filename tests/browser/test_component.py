@@ -376,11 +376,11 @@ def test_the_same_inbox_in_a_fragment_and_in_the_page_work_independently(
         one = page.locator(f".kapso-inbox--{variant}")
         one.get_by_role("button", name="WhatsApp").click()
         expect(one).to_have_attribute("data-state", "ready")
-        frame = one.locator("iframe").element_handle().content_frame()
         with page.expect_request(re.compile("/launch/.*unread=1")) as asked:
             one.get_by_role("link", name="Unread").click()
-        assert asked.value.frame == frame
         expect(one).to_have_attribute("data-state", "ready")
+        frame = one.locator("iframe").element_handle().content_frame()
+        assert asked.value.frame == frame
         one.get_by_role("button", name="Close").click()
         expect(one.locator("iframe")).to_be_hidden()
 
