@@ -42,4 +42,15 @@ def host(request: HttpRequest) -> HttpResponse:
     return response
 
 
-urlpatterns = [path("host/", host), path("", include("crm.urls"))]
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """Return a service worker that passes every request on, `first` running its own line first."""
+    first = request.GET.get("first", "")
+    script = f"onfetch = (event) => {{ {first}; event.respondWith(fetch(event.request)); }};"
+    return HttpResponse(script, content_type="text/javascript")
+
+
+urlpatterns = [
+    path("host/", host),
+    path("worker.js", service_worker),
+    path("", include("crm.urls")),
+]

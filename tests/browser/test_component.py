@@ -579,6 +579,39 @@ def test_a_forbidden_frame_of_another_kind_does_not_concern_the_inbox(
     said.clear()
 
 
+def with_service_worker(show: Show, first: str = "") -> Page:
+    """Return a page with a service worker of the host, whose fetch handler begins with `first`."""
+    page = show("<h1>Before</h1>")
+    page.evaluate(
+        """async (address) => {
+          await navigator.serviceWorker.register(address);
+          await navigator.serviceWorker.ready;
+        }""",
+        f"/worker.js?{urlencode({'first': first})}",
+    )
+    return show(inbox(), page=page)
+
+
+LEAVE_FRAMES_ALONE = 'if (event.request.destination === "iframe") return;'
+
+
+@pytest.mark.pictures
+def test_a_service_worker_that_answers_frames_is_named(show: Show, said: list[str]) -> None:
+    page = with_service_worker(show)
+    expect_state(page, "not_in_frame")
+    expect(frame_of(page).get_by_role("alert")).to_contain_text("service worker")
+    expect(frame_of(page).get_by_text(LEAVE_FRAMES_ALONE)).to_be_visible()
+    assert violations(page) == []
+    pictures.keep(page, "component-service-worker")
+    said.clear()  # the answer 403
+
+
+def test_a_service_worker_that_leaves_frames_alone_does_no_harm(show: Show) -> None:
+    page = with_service_worker(show, LEAVE_FRAMES_ALONE)
+    expect_conversations(page)
+    expect_state(page, "ready")
+
+
 @pytest.mark.pictures
 def test_a_wrong_number_is_reported_in_place_of_the_inbox(show: Show) -> None:
     body = inbox(arguments='contact="nobody"')
