@@ -209,7 +209,7 @@ def _chromium() -> Iterator[Browser]:
     except ImportError:
         raise SystemExit("playwright is not installed") from None
     with sync_playwright() as playwright:
-        executable = chromium.find(playwright)
+        executable = chromium.find(playwright.chromium)
         if executable is None:
             raise SystemExit(chromium.MISSING)
         browser = playwright.chromium.launch(

@@ -283,6 +283,7 @@ ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
     (Outcome.SIGNED_OUT, "", FRAME),
     (Outcome.NOT_IN_FRAME, "", {}),
     (Outcome.NOT_IN_FRAME, "", {"HTTP_SEC_FETCH_DEST": "document", "HTTP_SEC_FETCH_SITE": "none"}),
+    (Outcome.NOT_IN_FRAME, "", {**FRAME, "HTTP_SEC_FETCH_DEST": "empty"}),
     (Outcome.BAD_PARAMETER, "?mode=pink", FRAME),
     (Outcome.BAD_PARAMETER, "?mode=dark&mode=light", FRAME),
     (Outcome.BAD_PARAMETER, "?colour=red", FRAME),

@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 
-from . import database, embeds, links, project, site
+from . import database, embeds, launches, links, project, site
 from .findings import (
     Finding,
     Level,
@@ -79,6 +79,7 @@ def _database_findings(
     problems = list(run_check(database.database_findings))
     yield from problems
     if not problems:
+        yield from run_check(launches.launch_findings)
         yield from run_check(links.link_findings, totals, wanted)
         yield from run_check(embeds.embed_findings, totals, wanted)
         yield from run_check(links.sync_findings, totals)

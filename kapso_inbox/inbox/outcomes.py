@@ -89,6 +89,8 @@ def message_context(
         "detail": detail,
         "theme": page_theme(request.GET.get("mode")),
         "has_fetch_metadata": "Sec-Fetch-Dest" in request.headers,
+        # Nobody reads what a script fetches, unless it is a service worker that answers a frame.
+        "is_fetched": request.headers.get("Sec-Fetch-Dest") == "empty",
     }
     if outcome == Outcome.WRONG_ORIGIN and embed is not None:
         context |= {"page": page_origin(request), "allowed": embed.allowed_origins}

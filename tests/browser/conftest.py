@@ -29,7 +29,7 @@ except ImportError:  # the browser tests need it, nothing else does
     expect = sync_playwright = None
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = ROOT / "example_project" / "manage.py"
@@ -188,18 +188,42 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
     It ends with the module: as long as playwright's event loop runs in this thread, Django refuses
     the database to every other test.
     """
+    with running_chromium(*browser_options) as running:
+        yield running
+
+
+@contextmanager
+def running_chromium(*options: str, is_whole: bool = False) -> Iterator[Browser]:
+    """Start Chromium, as `launch_options` describes it."""
     if sync_playwright is None:
         _without_browser("playwright is not installed")
     expect.set_options(timeout=PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
-        executable = chromium.find(playwright)
-        if executable is None:
-            _without_browser(chromium.MISSING)
-        running = playwright.chromium.launch(
-            executable_path=executable, args=[*chromium.OPTIONS, "--disable-quic", *browser_options]
-        )
+        launch = launch_options(playwright.chromium, *options, is_whole=is_whole)
+        running = playwright.chromium.launch(**launch)
         yield running
         running.close()
+
+
+def launch_options(
+    browser_type: BrowserType, *options: str, is_whole: bool = False
+) -> dict[str, Any]:
+    """Return playwright's options to launch Chromium.
+
+    Args:
+        browser_type: playwright's Chromium.
+        options: more command line options.
+        is_whole: whether it must be a browser with a back/forward cache, which it then has.
+    """
+    names = chromium.WHOLE if is_whole else chromium.NAMES
+    executable = chromium.find(browser_type, names)
+    if executable is None:
+        _without_browser(chromium.MISSING)
+    return {
+        "executable_path": executable,
+        "args": [*chromium.OPTIONS, "--disable-quic", *options],
+        "ignore_default_args": ["--disable-back-forward-cache"] if is_whole else None,
+    }
 
 
 def _without_browser(reason: str) -> None:

@@ -27,7 +27,8 @@ PAGE = """{{% load kapso_inbox static %}}<!doctype html>
 def host(request: HttpRequest) -> HttpResponse:
     """Render a page from the query, whose `body` and `head` are template source.
 
-    `frames` is the page's `frame-src`. `reported` is a `frame-src` that is only reported.
+    `frames` is the page's `frame-src`. `reported` is a `frame-src` that is only reported. `cache`
+    is its `Cache-Control`.
     """
     given = {"head": "", "body": "", "direction": "ltr", **request.GET.dict()}
     source = "{% load kapso_inbox %}" + given["body"] if "bare" in given else PAGE.format(**given)
@@ -36,7 +37,20 @@ def host(request: HttpRequest) -> HttpResponse:
     response["Content-Security-Policy"] = STRICT.format(frames=frames)
     if reported := given.get("reported"):
         response["Content-Security-Policy-Report-Only"] = f"frame-src {reported}"
+    if cache := given.get("cache"):
+        response["Cache-Control"] = cache
     return response
 
 
-urlpatterns = [path("host/", host), path("", include("crm.urls"))]
+def service_worker(request: HttpRequest) -> HttpResponse:
+    """Return a service worker that passes every request on, `first` running its own line first."""
+    first = request.GET.get("first", "")
+    script = f"onfetch = (event) => {{ {first}; event.respondWith(fetch(event.request)); }};"
+    return HttpResponse(script, content_type="text/javascript")
+
+
+urlpatterns = [
+    path("host/", host),
+    path("worker.js", service_worker),
+    path("", include("crm.urls")),
+]

@@ -376,11 +376,11 @@ def test_the_same_inbox_in_a_fragment_and_in_the_page_work_independently(
         one = page.locator(f".kapso-inbox--{variant}")
         one.get_by_role("button", name="WhatsApp").click()
         expect(one).to_have_attribute("data-state", "ready")
-        frame = one.locator("iframe").element_handle().content_frame()
         with page.expect_request(re.compile("/launch/.*unread=1")) as asked:
             one.get_by_role("link", name="Unread").click()
-        assert asked.value.frame == frame
         expect(one).to_have_attribute("data-state", "ready")
+        frame = one.locator("iframe").element_handle().content_frame()
+        assert asked.value.frame == frame
         one.get_by_role("button", name="Close").click()
         expect(one.locator("iframe")).to_be_hidden()
 
@@ -577,6 +577,39 @@ def test_a_forbidden_frame_of_another_kind_does_not_concern_the_inbox(
     expect(component(page).locator("iframe")).to_be_visible()
     assert any("frame-src" in text for text in said), "the browser did forbid it"
     said.clear()
+
+
+def with_service_worker(show: Show, first: str = "") -> Page:
+    """Return a page with a service worker of the host, whose fetch handler begins with `first`."""
+    page = show("<h1>Before</h1>")
+    page.evaluate(
+        """async (address) => {
+          await navigator.serviceWorker.register(address);
+          await navigator.serviceWorker.ready;
+        }""",
+        f"/worker.js?{urlencode({'first': first})}",
+    )
+    return show(inbox(), page=page)
+
+
+LEAVE_FRAMES_ALONE = 'if (event.request.destination === "iframe") return;'
+
+
+@pytest.mark.pictures
+def test_a_service_worker_that_answers_frames_is_named(show: Show, said: list[str]) -> None:
+    page = with_service_worker(show)
+    expect_state(page, "not_in_frame")
+    expect(frame_of(page).get_by_role("alert")).to_contain_text("service worker")
+    expect(frame_of(page).get_by_text(LEAVE_FRAMES_ALONE)).to_be_visible()
+    assert violations(page) == []
+    pictures.keep(page, "component-service-worker")
+    said.clear()  # the answer 403
+
+
+def test_a_service_worker_that_leaves_frames_alone_does_no_harm(show: Show) -> None:
+    page = with_service_worker(show, LEAVE_FRAMES_ALONE)
+    expect_conversations(page)
+    expect_state(page, "ready")
 
 
 @pytest.mark.pictures

@@ -164,6 +164,16 @@ def test_only_a_frame_of_this_site_is_sent_on(agent: Client, kapso_sandbox: Sand
     assert set(outcomes()) == {Outcome.NOT_IN_FRAME}
 
 
+def test_a_service_worker_that_fetches_for_a_frame_is_blamed_and_not_the_page(
+    agent: Client,
+) -> None:
+    response = launch(agent, HTTP_SEC_FETCH_DEST="empty", HTTP_SEC_FETCH_MODE="same-origin")
+    assert response.status_code == 403
+    assert b"service worker" in response.content
+    response = launch(agent, HTTP_SEC_FETCH_DEST="document")
+    assert b"service worker" not in response.content
+
+
 def test_a_browser_without_fetch_metadata_is_told_what_is_required(
     agent: Client,
 ) -> None:

@@ -1,11 +1,11 @@
-/* What the inbox in a page does beyond plain HTML. Without this script it still shows. */
+/* What the inbox does beyond plain HTML. Where scripts are off, it still shows. */
 (() => {
   "use strict";
-  // A fragment that is swapped into the page brings this script again.
+  // A fragment in the page brings this script again.
   if (customElements.get("kapso-inbox")) return;
 
-  const SLOW = 8000; // Milliseconds until we say that loading takes long.
-  const SETTLED = 100; // Milliseconds without a change until we follow a new theme.
+  const SLOW = 8000; // ms until we say that loading takes long
+  const SETTLED = 100; // ms without a change until we follow a theme
 
   const isPlain = (event) =>
     !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey);
@@ -22,28 +22,30 @@
     connectedCallback() {
       this.frame = this.querySelector("iframe");
       if (!this.frame) return;
+      this.place = this.frame.parentNode;
       this.panel = this.querySelector(".kapso-inbox__panel");
       // By element and not by id: a fragment that came later may have brought the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
       // A frame that was moved within the page starts again, except after moveBefore().
-      this.shown = withParams(this.dataset.launch || this.frame.src, []);
+      this.mark(withParams(this.dataset.launch || this.frame.src, []));
       this.left = new AbortController();
       const { signal } = this.left;
-      this.frame.addEventListener("load", () => this.read(), { signal });
       this.addEventListener("click", (event) => this.follow(event), { signal });
       document.addEventListener("visibilitychange", () => this.comeBack(), { signal });
+      // Ask the launch again in a page that the browser kept alive for Back.
+      addEventListener("pagehide", () => this.frame.remove(), { signal });
+      addEventListener("pageshow", (event) => event.persisted && this.load(), { signal });
       this.watchPanel(signal);
       this.watchPolicy(signal);
-      this.mark(this.shown);
-      if (this.frame.loading === "lazy") this.waitUntilSeen(signal);
-      else this.wait();
-      this.read();
+      // With direct delivery, a page of the browser's history holds an old address.
+      const [visit] = performance.getEntriesByType("navigation");
+      this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
       this.watchTheme(signal);
     }
 
-    // If this exists, Element.moveBefore() keeps the frame alive and calls no other callback.
+    // With this, Element.moveBefore() keeps the frame alive and calls no other callback.
     connectedMoveCallback() {}
 
     disconnectedCallback() {
@@ -61,107 +63,105 @@
       this.querySelector(".kapso-inbox__said").textContent = text;
     }
 
-    textOf(part) {
-      return this.querySelector(`.kapso-inbox__${part}`)?.textContent.trim();
+    tellNotice(state) {
+      this.tell(state, this.querySelector(`.kapso-inbox__${state}`)?.textContent.trim());
     }
 
-    // ------------------------------------------------------------- loading
+    /* Use a new frame each time. To one whose name it knows, a browser restores its last address,
+       the secret one; and each further address of a frame is an entry in the history. */
+    load(address = this.shown) {
+      const hadFocus = document.activeElement === this.frame;
+      const isLazy = "lazy" in this.dataset;
+      const frame = this.frame.cloneNode();
+      frame.name = `kapso-inbox-${Math.random()}`;
+      frame.src = address;
+      frame.loading = isLazy ? "lazy" : "eager";
+      frame.addEventListener("load", () => this.read());
+      this.frame.remove();
+      this.place.append(frame);
+      // If it is moved or copied, it must not load before it is replaced.
+      frame.loading = "lazy";
+      this.frame = frame;
+      this.isAsked = true;
+      if (hadFocus) frame.focus();
+      if (isLazy) this.waitUntilSeen();
+      else this.wait();
+    }
 
-    waitUntilSeen(signal) {
+    waitUntilSeen() {
       this.tell("idle");
-      const observer = new IntersectionObserver((entries) => {
+      new IntersectionObserver((entries, observer) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         observer.disconnect();
         if (this.state === "idle") this.wait();
-      });
-      observer.observe(this.frame);
-      signal.addEventListener("abort", () => observer.disconnect());
+      }).observe(this.frame);
     }
 
     wait() {
       this.tell("loading");
-      this.timer = setTimeout(() => this.tellSlow(), SLOW);
+      this.timer = setTimeout(() => this.tellNotice("slow"), SLOW);
     }
 
-    tellSlow() {
-      this.tell("slow", this.textOf("slow"));
-    }
-
-    /* Read what the frame shows. Only our own pages can be read: the inbox has another origin. */
+    /* Read what the frame shows: a page of ours, since the inbox has another origin. */
     read() {
       const page = this.frame.contentDocument;
-      const isEmpty = page && (page.URL === "about:blank" || page.readyState !== "complete");
-      if (isEmpty || this.state === "blocked") return;
+      if (page?.URL === "about:blank" || this.state === "blocked") return;
+      if (page) this.watchPage(page);
+      // History led from a page of ours to the secret address.
+      else if (!this.isAsked) return this.load();
       const message = page?.querySelector("main[data-outcome]");
       // The browser's own error page looks like the inbox from here.
-      if (!message) return navigator.onLine ? this.tell("ready") : this.tellSlow();
+      if (!message) return navigator.onLine ? this.tell("ready") : this.tellNotice("slow");
       const texts = [...message.querySelectorAll("h1, p")].map((one) => one.textContent.trim());
       this.tell(message.dataset.outcome, texts.join(" "));
     }
 
-    go(address) {
-      this.mark(address);
-      if (this.state === "idle") {
-        this.frame.src = address;
-      } else {
-        // Setting src instead would add an entry to the history.
-        this.frame.contentWindow.location.replace(address);
-        this.wait();
-      }
+    /* Let a link in a page of ours add no entry to the history. */
+    watchPage(page) {
+      this.isAsked = false;
+      page.addEventListener("submit", () => (this.isAsked = true));
+      page.addEventListener("click", (event) => {
+        const link = event.target.closest("a");
+        if (!link || link.target || !isPlain(event)) return;
+        event.preventDefault();
+        this.load(link.href);
+      });
     }
 
     mark(address) {
       this.shown = address;
-      this.querySelectorAll("[data-view]").forEach((link) =>
-        link.href === address
-          ? link.setAttribute("aria-current", "true")
-          : link.removeAttribute("aria-current")
-      );
-      this.querySelectorAll("[data-retry]").forEach((link) => (link.href = address));
+      this.querySelectorAll("[data-view]").forEach((link) => {
+        link.ariaCurrent = link.href === address ? "true" : null;
+      });
       // The settings lead back to what was shown, in the page's theme.
-      this.querySelectorAll("[data-settings]").forEach((link) => {
+      this.querySelectorAll("[data-retry], [data-settings]").forEach((link) => {
         link.search = new URL(address).search;
       });
+      return address;
     }
 
     follow(event) {
-      const link = event.target.closest("a");
-      if (!link || link.target !== this.frame.name || !isPlain(event)) return;
+      const link = event.target.closest("a[target]:not([target^=_])");
+      if (!link || !isPlain(event)) return;
+      event.preventDefault();
       if (link.matches("[data-view]")) this.mark(link.href);
       // The link will be hidden, so the focus must not stay on it.
       if (link.matches("[data-retry]")) this.frame.focus();
-      event.preventDefault();
-      if (this.state === "idle") this.frame.src = link.href;
-      else this.frame.contentWindow.location.href = link.href;
-      this.wait();
+      this.load(link.href);
     }
 
-    /* Show the inbox to somebody who has signed in again in another tab. */
+    /* Somebody may have signed in again in another tab. */
     comeBack() {
-      if (document.visibilityState === "visible" && this.state === "signed_out") {
-        this.go(this.shown);
-      }
+      if (document.visibilityState === "visible" && this.state === "signed_out") this.load();
     }
-
-    // ------------------------------------------------------------- policy
 
     watchPolicy(signal) {
-      // A policy that only reports does not block the frame.
-      const judge = ({ disposition, effectiveDirective, blockedURL, blockedURI }) => {
-        if (disposition !== "enforce" || effectiveDirective !== "frame-src") return;
-        if (this.isOurs(blockedURL || blockedURI)) this.tell("blocked", this.textOf("blocked"));
+      const judge = ({ disposition, effectiveDirective, blockedURI }) => {
+        // A policy that only reports does not block the frame.
+        const isBlocked = disposition === "enforce" && effectiveDirective === "frame-src";
+        if (isBlocked && this.isOurs(blockedURI)) this.tellNotice("blocked");
       };
-      if (window.ReportingObserver) {
-        // Buffered, because the frame may be refused before this script runs.
-        const observer = new ReportingObserver((reports) => reports.forEach((r) => judge(r.body)), {
-          types: ["csp-violation"],
-          buffered: true,
-        });
-        observer.observe();
-        signal.addEventListener("abort", () => observer.disconnect());
-      } else {
-        document.addEventListener("securitypolicyviolation", judge, { signal });
-      }
+      document.addEventListener("securitypolicyviolation", judge, { signal });
     }
 
     /* For a blocked address of another origin, Chromium reports the origin alone. */
@@ -170,8 +170,6 @@
       const origins = this.frame.allow.split(/[ ;]/);
       return url === shown || origins.some((origin) => `${url}/`.startsWith(`${origin}/`));
     }
-
-    // ------------------------------------------------------------- theme
 
     watchTheme(signal) {
       const [, selector, attribute] =
@@ -211,10 +209,8 @@
         link.href = withParams(link.href, params);
       });
       if (isShown) this.mark(this.shown);
-      else this.go(withParams(this.shown, params));
+      else this.load(this.mark(withParams(this.shown, params)));
     }
-
-    // ------------------------------------------------------------- opened and closed
 
     /* Do for a manual popover what browsers do for an auto one: Escape, and the focus goes back. */
     watchPanel(signal) {
@@ -233,7 +229,7 @@
     open(link) {
       const params = [...new URL(link.href).searchParams];
       const address = withParams(this.dataset.launch, [["unread"], ["handoff"], ...params]);
-      if (address !== this.shown) this.go(address);
+      if (address !== this.shown) this.load(this.mark(address));
       if (!this.panel.matches(":popover-open")) this.panel.showPopover({ source: link });
     }
   }
