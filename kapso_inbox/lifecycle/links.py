@@ -110,21 +110,20 @@ def lock(embed: InboxEmbed) -> None:
     embeds().filter(pk=embed.pk).update(updated_at=timezone.now())
 
 
-def refuse_if_being_made(embed: InboxEmbed) -> None:
-    """Check that no other process is creating a link for the embed.
+def refuse_if_being_made(embed: InboxEmbed) -> list[AccessLink]:
+    """Check that no other process is creating a link for the embed; return the abandoned ones.
 
     Raises:
         BusyError: one is.
     """
-    if (
-        links_of(embed)
-        .filter(state=State.CREATING, state_changed_at__range=clock.lately(STALE_AFTER))
-        .exists()
-    ):
+    creating = list(links_of(embed).filter(state=State.CREATING))
+    lately = clock.lately(STALE_AFTER)
+    if any(clock.is_within(link.state_changed_at, lately) for link in creating):
         raise BusyError(
             f"A link for the embed {embed.slug!r} is being created right now. Try again in a "
             "moment."
         )
+    return creating
 
 
 def begin(embed: InboxEmbed) -> AccessLink:
@@ -133,8 +132,7 @@ def begin(embed: InboxEmbed) -> AccessLink:
     Raises:
         BusyError: another process is creating one right now.
     """
-    refuse_if_being_made(embed)
-    for link in links_of(embed).filter(state=State.CREATING):
+    for link in refuse_if_being_made(embed):
         give_up(link)
     fingerprint = conf.project(embed.project).key_fingerprint
     created_at = timezone.now()

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count
 
 from kapso_inbox import audit, conf
-from kapso_inbox.clock import since
+from kapso_inbox.clock import TOLERANCE, since
 from kapso_inbox.encryption import UnknownKeyError
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError, NotFoundError
@@ -74,7 +74,7 @@ def renew_links(run: Run, now: datetime) -> None:
         if embed is None or link is None or embed.expires_at is None:
             continue
         lifetime = embed.expires_at - link.created_at
-        if link.created_at > now:
+        if link.created_at > now + TOLERANCE:
             lifetime = 2 * before  # a wrong clock stored it, and nobody knows how long it lives
         if embed.expires_at - lifetime / 2 > now:
             continue
