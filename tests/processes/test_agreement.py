@@ -93,7 +93,7 @@ def test_a_sync_that_waits_for_another_one_keeps_its_later_time_of_seeing_a_link
 ) -> None:
     """Otherwise the other sync, which started later, would conclude that the link is gone."""
     embed = create_embed(slug="sales", name="Sales")
-    later = timezone.now() + timedelta(minutes=5)
+    later = timezone.now() + timedelta(seconds=30)
     with transaction.atomic(using=connection.alias):
         AccessLink.objects.update(seen_at=later)
         waiting = deployment.begin(("command", "kapso_sync"))

@@ -17,7 +17,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 #: The faults that break an invariant.
-NOT_SURVIVED = ("lost answer, then down", "amnesia", "another embed", "wider scope")
+NOT_SURVIVED = (
+    "lost answer to a commit",
+    "lost answer, then down",
+    "amnesia",
+    "another embed",
+    "wider scope",
+)
 
 
 def soak(*options: str) -> subprocess.CompletedProcess[str]:
