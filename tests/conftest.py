@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +58,11 @@ FRAME = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "same-origin"}
 def age_cache(seconds: float) -> None:
     """Let the entries of the cache be older than they are. It is the one of this process."""
     expiries = cache._expire_info  # type: ignore[attr-defined]
-    for key, at in expiries.items():
+    for key, at in list(expiries.items()):
+        name = key.rpartition(":1:")[2]
+        value = cache.get(name)
+        if isinstance(value, tuple) and isinstance(value[0], datetime):
+            cache.set(name, (value[0] - timedelta(seconds=seconds), *value[1:]))
         expiries[key] = at and at - seconds
 
 
