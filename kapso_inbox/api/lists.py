@@ -26,6 +26,7 @@ class PickerView(ApiView):
 
     required_actions = {"GET": ("add", "change")}
     serializer_class = InboxChoicesSerializer
+    query_serializer = PickerQuery
 
     def search(self, kind: lookups.Kind) -> Response:
         """Return the answer to the request's query.
@@ -92,6 +93,7 @@ class LaunchAttemptsView(ListModelMixin, ApiView):
     """The attempts to open an inbox, for users who may audit them."""
 
     serializer_class = LaunchAttemptSerializer
+    query_serializer = LaunchAttemptQuery
     filter_backends = [LaunchAttemptFilter]
 
     def is_permitted(self) -> bool:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 State = AccessLink.State
 
-NEW = {"slug": "support", "name": "Support"}
+NEW = {"slug": "support", "name": "Support", "scope_type": "project"}
 PHONE = "106540352242922"
 
 
@@ -89,8 +89,9 @@ def test_no_answer_holds_the_secret(api: APIClient, kapso_sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"name": "Support"}, "slug"),
-        ({"slug": "support"}, "name"),
+        ({"name": "Support", "scope_type": "project"}, "slug"),
+        ({"slug": "support", "name": "Support"}, "scope_type"),
+        ({"slug": "support", "scope_type": "project"}, "name"),
         ({**NEW, "slug": "sup port"}, "slug"),
         ({**NEW, "slug": "sync"}, "slug"),
         ({**NEW, "name": "two\nlines"}, "name"),

@@ -54,7 +54,12 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 #: The request that each write sends first, and the write.
 WRITES: dict[str, tuple[str, Callable[[APIClient], Any]]] = {
-    "create": ("POST", lambda api: api.post(EMBEDS, {"slug": "support", "name": "Support"})),
+    "create": (
+        "POST",
+        lambda api: api.post(
+            EMBEDS, {"slug": "support", "name": "Support", "scope_type": "project"}
+        ),
+    ),
     "ensure": (
         "POST",
         lambda api: api.put(f"{EMBEDS}support/", {"name": "Support", "scope_type": "project"}),
