@@ -284,6 +284,11 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, bool),
         "True or False.",
     ),
+    "TICKETS_FOR_SESSIONS": (
+        "E022",
+        lambda value: isinstance(value, bool),
+        "True or False.",
+    ),
     "ACCESS_POLICY": (
         "E013",
         _is_policy,

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "ALLOWED_ORIGINS": None,
     "DELIVERY": "launch",
     "REQUIRE_FETCH_METADATA": True,
+    "TICKETS_FOR_SESSIONS": False,
     "ACCESS_POLICY": "kapso_inbox.access.AccessPolicy",
     "USER_PARAMS": None,
     "PHONE_REGION": None,

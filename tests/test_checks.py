@@ -175,6 +175,7 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E018", '["AUDIT_RETENTION"]', {"AUDIT_RETENTION": "a year"}),
     ("E018", '["AUDIT_RETENTION"]', {"AUDIT_RETENTION": 1e12}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": float("inf")}),
+    ("E022", '["TICKETS_FOR_SESSIONS"]', {"TICKETS_FOR_SESSIONS": "yes"}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ""}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": "AccessPolicy"}),
     ("E013", '["ACCESS_POLICY"]', {"ACCESS_POLICY": ".AccessPolicy"}),

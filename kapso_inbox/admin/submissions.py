@@ -7,7 +7,6 @@ ModelAdmin calls these functions first, and Django's views only show pages.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -147,7 +146,6 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
         return _report_uncertain(model_admin, request, begun, error)
     except KapsoError as error:
         form.instance.project = wanted["project"]
-        _forget(wanted["slug"], request)
         raise error from None
     _log_addition(model_admin, request, embed, form)
     _warn_of_origins(model_admin, request, embed)
@@ -198,18 +196,6 @@ def _made_just_now(request: HttpRequest, form: AddEmbedForm) -> InboxEmbed | Non
         created_at__range=lately(SECOND_PRESS),
     )
     return twin if made.exists() else None
-
-
-def _forget(slug: str, request: HttpRequest) -> None:
-    """Delete the row of an embed that Kapso refused: the form still holds all of it.
-
-    An embed that existed before and was only taken over has more links than this one, and stays.
-    """
-    refused = links.embeds().filter(slug=slug, current_link=None).first()
-    if refused is not None and links.links_of(refused).count() == 1:
-        # If another process changes the embed at the same time, it stays.
-        with suppress(lifecycle.LiveError, InboxEmbed.DoesNotExist):
-            lifecycle.delete_embed(refused, actor=request.user)
 
 
 def _report_uncertain(

@@ -11,10 +11,13 @@ from django.contrib.auth.models import Group
 from django.core.validators import slug_re
 from django.db.models import Prefetch
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from rest_framework import exceptions, status
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.pagination import BasePagination, PageNumberPagination
+from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
@@ -22,6 +25,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, Serializer
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
+from rest_framework.versioning import QueryParameterVersioning
 
 from kapso_inbox import refusals
 from kapso_inbox.access import get_policy, may_manage
@@ -29,7 +33,7 @@ from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
-from . import errors
+from . import errors, names
 from .serializers import InboxEmbedSerializer
 
 WRITES = "kapso_inbox_writes"
@@ -42,6 +46,19 @@ class DefaultPagination(PageNumberPagination):
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 200
+
+    def get_page_size(self, request: Request) -> int | None:
+        """Return how many rows a page has.
+
+        Raises:
+            ValidationError: the query asks for a number that is not valid.
+        """
+        size = super().get_page_size(request)
+        given = request.query_params.get(self.page_size_query_param)
+        if given and given != str(size):
+            text = _("Enter a whole number from 1 to %(most)s.") % {"most": self.max_page_size}
+            raise exceptions.ValidationError({self.page_size_query_param: [text]})
+        return size
 
 
 class HostRateThrottle(ScopedRateThrottle):
@@ -75,12 +92,44 @@ class ApiView(GenericAPIView[Any]):
     required_actions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     #: HTTP method -> the serializer that reads its body.
     body_serializers: ClassVar[Mapping[str, type[BaseSerializer[Any]]]] = {}
+    #: The serializer that reads the query of a GET; None if it takes no parameters.
+    query_serializer: ClassVar[type[Serializer[Any]] | None] = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Check the user, the rate and the slug before the method runs."""
+        """Check the user, the rate, the slug and the names before the method runs."""
         super().initial(request, *args, **kwargs)
         if not slug_re.match(kwargs.get("slug", "-")):
             raise exceptions.NotFound
+        method = request.method or ""
+        if method == "OPTIONS" or not hasattr(self, method.lower()):
+            return
+        self._check_query(request)
+        if method not in (*SAFE_METHODS, *self.body_serializers):
+            names.BodySerializer(data=self.read_body()).is_valid(raise_exception=True)
+
+    def _check_query(self, request: Request) -> None:
+        """Check that the query names only what this method reads.
+
+        Raises:
+            ValidationError: it names something else, or something twice.
+        """
+        reads = request.method in SAFE_METHODS
+        others = [api_settings.URL_FORMAT_OVERRIDE]
+        if reads and isinstance(self, ListModelMixin) and self.paginator is not None:
+            parameters = self.paginator.get_schema_operation_parameters(self)
+            others += [parameter["name"] for parameter in parameters]
+        if isinstance(request.versioning_scheme, QueryParameterVersioning):
+            others.append(request.versioning_scheme.version_param)
+        serializer = self.query_serializer if reads else None
+        if wrong := names.query_errors(request.query_params, serializer, others):
+            raise exceptions.ValidationError(wrong)
+
+    def get_parsers(self) -> list[BaseParser]:
+        """Return the host's parsers. REST framework's own for JSON then takes no name twice."""
+        return [
+            names.UniqueNamesParser() if type(parser) is JSONParser else parser
+            for parser in super().get_parsers()
+        ]
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Prepare the response. For a browsable page, which shows the body, read the body first.
@@ -168,31 +217,47 @@ class ApiView(GenericAPIView[Any]):
             raise exceptions.PermissionDenied
         raise exceptions.NotFound
 
-    def validated_body(self, **options: Any) -> dict[str, Any]:
-        """Return the values in the body of the request.
-
-        Args:
-            options: keyword arguments for the serializer.
+    def read_body(self) -> Any:
+        """Return what the body of the request holds.
 
         Raises:
-            ValidationError: a value is not valid.
             ParseError: the body cannot be read.
         """
         try:
-            data = self.request.data
+            return self.request.data
         except RecursionError:
             raise exceptions.ParseError from None
-        serializer = self.get_serializer(data=data, **options)
+
+    def validated_body(
+        self, *, shown: Callable[[], Mapping[str, Any]] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Return the values in the body of the request.
+
+        Args:
+            shown: returns what a GET answers now. The body may send back what is read-only there.
+            options: keyword arguments for the serializer.
+
+        Raises:
+            ValidationError: a name is not known, or a value is not valid.
+            ParseError: the body cannot be read.
+        """
+        context = {**self.get_serializer_context(), "shown": shown}
+        serializer = self.get_serializer(data=self.read_body(), context=context, **options)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
+    def shown(self, embed: InboxEmbed) -> Mapping[str, Any]:
+        """Return what an answer shows of an embed as it is now."""
+        row = presentable(InboxEmbed.objects.for_write()).get(pk=embed.pk)
+        return cast("Mapping[str, Any]", InboxEmbedSerializer(row).data)
+
     def embed_response(self, embed: InboxEmbed, code: int = status.HTTP_200_OK) -> Response:
         """Return the response that shows an embed as it is now, with its address if it is new."""
-        row = presentable(InboxEmbed.objects.for_write()).get(pk=embed.pk)
+        answer = self.shown(embed)
         headers = {}
         if code == status.HTTP_201_CREATED:
-            headers["Location"] = self.absolute_url("embed", row.slug)
-        return Response(InboxEmbedSerializer(row).data, status=code, headers=headers)
+            headers["Location"] = self.absolute_url("embed", answer["slug"])
+        return Response(answer, status=code, headers=headers)
 
     def absolute_url(self, name: str, slug: str) -> str:
         """Return the absolute URL of a view of an embed, wherever the host includes the API."""

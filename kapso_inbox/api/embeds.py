@@ -40,6 +40,7 @@ class EmbedsView(ListModelMixin, ApiView):
 
     required_actions = {"GET": ("view", "change"), "POST": ("add",)}
     body_serializers = {"POST": NewInboxEmbedSerializer}
+    query_serializer = EmbedQuery
     serializer_class = InboxEmbedSerializer
     filter_backends = [EmbedFilter]
 
@@ -120,10 +121,10 @@ class EmbedView(ApiView):
         To create an embed, `name` and `scope_type` are required. If the embed exists, every setting
         that is left out keeps its value. The same request again changes nothing.
         """
-        wanted = self.validated_body()
         changeable = self.manageable("change").filter(slug=slug).select_related("current_link")
         changeable = changeable.defer("current_link__sealed_url")
-        existing = changeable.first()
+        existing = found = changeable.first()
+        wanted = self.validated_body(shown=lambda: self.shown(found) if found else {"slug": slug})
         if existing is None:
             if not self.can_manage("add"):
                 raise exceptions.NotFound
@@ -159,7 +160,7 @@ class EmbedView(ApiView):
     def patch(self, request: Request, slug: str, **kwargs: Any) -> Response:
         """Change settings of the embed: at Kapso first, then here."""
         embed = self.get_embed("change")
-        changes = self.validated_body(partial=True)
+        changes = self.validated_body(shown=lambda: self.shown(embed), partial=True)
         with self.reporting_refusals(slug, embed=embed):
             embed = lifecycle.update_embed(embed, actor=request.user, **changes)
         return self.embed_response(embed)
@@ -167,6 +168,7 @@ class EmbedView(ApiView):
     @embed_operation(
         "embeds_revoke",
         "The embed, which is revoked. It stays in the list.",
+        *schema.BODY,
         *schema.CHANGING_KAPSO,
         "not_revoked_yet",
     )
@@ -221,6 +223,7 @@ class ResolveView(ApiView):
     @embed_operation(
         "embeds_resolve",
         "The embed as it is now.",
+        *schema.BODY,
         *schema.CHANGING_KAPSO,
         "busy",
         "not_revoked_yet",
@@ -240,7 +243,11 @@ class RefreshView(ApiView):
     serializer_class = InboxEmbedSerializer
 
     @embed_operation(
-        "embeds_refresh", "The embed as Kapso answered it.", *schema.READING_KAPSO, *schema.STORING
+        "embeds_refresh",
+        "The embed as Kapso answered it.",
+        *schema.BODY,
+        *schema.READING_KAPSO,
+        *schema.STORING,
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Read the embed from Kapso in one request, and store what Kapso says."""

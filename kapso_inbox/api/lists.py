@@ -26,6 +26,7 @@ class PickerView(ApiView):
 
     required_actions = {"GET": ("add", "change")}
     serializer_class = InboxChoicesSerializer
+    query_serializer = PickerQuery
 
     def is_permitted(self) -> bool:
         """Return whether the user may pick: the list shows everything that the project has."""
@@ -96,6 +97,7 @@ class LaunchAttemptsView(ListModelMixin, ApiView):
     """The attempts to open an inbox, for users who may audit them."""
 
     serializer_class = LaunchAttemptSerializer
+    query_serializer = LaunchAttemptQuery
     filter_backends = [LaunchAttemptFilter]
 
     def is_permitted(self) -> bool:

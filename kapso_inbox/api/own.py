@@ -8,10 +8,13 @@ from urllib.parse import urlencode
 
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework import exceptions, status
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kapso_inbox import conf
 from kapso_inbox.access import get_policy
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.inbox import launch, preferences, tickets
@@ -26,6 +29,11 @@ from .serializers import InboxParamsSerializer, InboxTicketSerializer
 
 #: The obstacles for which no ticket is issued, since the launch cannot remove them.
 _OBSTACLES = frozenset({Outcome.REVOKED, Outcome.EXPIRED, Outcome.NOT_READY})
+
+_TOKEN_REQUIRED = gettext_lazy(
+    "A ticket is issued only to a request that is signed in by a token. In a page of this site, "
+    "show the inbox with the template tag. To issue tickets to sessions, set TICKETS_FOR_SESSIONS."
+)
 
 
 class OpenableEmbedView(ApiView):
@@ -55,6 +63,7 @@ class LaunchView(OpenableEmbedView):
         InboxTicketSerializer,
         {201: "A ticket. It works once, within sixty seconds."},
         *schema.BODY,
+        "token_required",
         "revoked",
         "expired",
         "not_ready",
@@ -66,9 +75,12 @@ class LaunchView(OpenableEmbedView):
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
         """Issue a ticket that opens the inbox, and say where to use it.
 
-        The launch checks again that the user may open the inbox.
+        The request must be signed in by a token, not by a session. The launch checks again that the
+        user may open the inbox.
         """
         params = self.validated_body()
+        if not (conf.value("TICKETS_FOR_SESSIONS") or _is_signed_in_by_token(request)):
+            raise ApiError("token_required", str(_TOKEN_REQUIRED))
         embed = self.find_openable_embed()
         if embed is None:
             launch.record_refusal(request, slug, Outcome.NOT_AVAILABLE)
@@ -85,6 +97,18 @@ class LaunchView(OpenableEmbedView):
         return Response(
             InboxTicketSerializer(answer).data, status=status.HTTP_201_CREATED, headers=headers
         )
+
+
+def _is_signed_in_by_token(request: Request) -> bool:
+    """Return whether the caller itself knows what the request is signed in by.
+
+    A browser adds a cookie, a password of HTTP Basic or a client certificate to whatever a script
+    on the page asks for. A ticket leads to the permanent address of the inbox, which no such script
+    may get.
+    """
+    if request.auth is None or isinstance(request.successful_authenticator, SessionAuthentication):
+        return False
+    return "Authorization" in request.headers or not request.COOKIES
 
 
 def preferences_operation(

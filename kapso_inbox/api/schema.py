@@ -34,6 +34,7 @@ TAG = "Kapso inbox"
 
 # The codes of the errors that operations can end with, by what the operations do.
 ALWAYS = (
+    "invalid",  # the query may name what is not known
     "not_authenticated",
     "authentication_failed",
     "permission_denied",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import MAXYEAR, MINYEAR, datetime, timezone
 from typing import Any
 
@@ -17,6 +17,8 @@ from kapso_inbox import conf
 from kapso_inbox.inbox.params import MAX_SEARCH, STATUSES, ParameterError, clean_params
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed, Language, Mode, Outcome, ScopeType
 from kapso_inbox.transactions import database
+
+from .names import BodySerializer
 
 _MAX_ID = 2**31 - 1
 _MAX_ORIGIN_LENGTH = 300
@@ -113,7 +115,7 @@ class GroupsField(serializers.ListField):
         return sorted(group.pk for group in data.all())
 
 
-class InboxEmbedSettingsSerializer(serializers.Serializer[InboxEmbed]):
+class InboxEmbedSettingsSerializer(BodySerializer):
     """The settings of an embed. Those left out keep their values, or get their defaults."""
 
     name = serializers.CharField(max_length=120, required=False)
@@ -161,6 +163,10 @@ class InboxEmbedSettingsSerializer(serializers.Serializer[InboxEmbed]):
         ),
     )
 
+    def read_only_names(self) -> Collection[str]:
+        """Return the names in the answer that no request can set."""
+        return InboxEmbedSerializer().fields.keys() - self.fields.keys()
+
 
 class NewInboxEmbedSerializer(InboxEmbedSettingsSerializer):
     """The slug and the settings of a new embed."""
@@ -169,6 +175,7 @@ class NewInboxEmbedSerializer(InboxEmbedSettingsSerializer):
         max_length=50, help_text="The name that templates and addresses use."
     )
     name = serializers.CharField(max_length=120)
+    scope_type = NamedChoiceField("InboxScopeType", ScopeType.values)
 
 
 class InboxEmbedChangesSerializer(InboxEmbedSettingsSerializer):
@@ -235,7 +242,7 @@ class InboxEmbedSerializer(serializers.Serializer[InboxEmbed]):
         ).value
 
 
-class InboxRotationSerializer(serializers.Serializer[Any]):
+class InboxRotationSerializer(BodySerializer):
     """How to rotate the link."""
 
     newest_link_id = serializers.UUIDField(
@@ -263,7 +270,7 @@ class InboxRotationSerializer(serializers.Serializer[Any]):
         return dict(values)
 
 
-class InboxSyncSerializer(serializers.Serializer[Any]):
+class InboxSyncSerializer(BodySerializer):
     """What to sync."""
 
     project = serializers.CharField(
@@ -304,7 +311,7 @@ class InboxSyncReportSerializer(serializers.Serializer[Any]):
     )
 
 
-class InboxParamsSerializer(serializers.Serializer[Any]):
+class InboxParamsSerializer(BodySerializer):
     """A theme and filters. Null, blank and false count as left out."""
 
     mode = NamedChoiceField("InboxMode", Mode.values, required=False, allow_null=True)
@@ -331,11 +338,8 @@ class InboxParamsSerializer(serializers.Serializer[Any]):
         Raises:
             ValidationError: a value is not valid, or the body names an unknown parameter.
         """
-        values = super().to_internal_value(data)
-        # A form has fields of its own, such as the token against cross-site requests.
-        others = () if isinstance(data, QueryDict) else data.keys() - self.fields.keys()
         try:
-            return clean_params({**values, **dict.fromkeys(others)})
+            return clean_params(super().to_internal_value(data))
         except ParameterError as error:
             raise serializers.ValidationError({error.name: [error.expected]}) from None
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
+from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
 from kapso_inbox.transactions import database
 
 from . import issue, links, values
-from .errors import RevokedError
+from .errors import BusyError, RevokedError
 from .update import update_embed
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def create_embed(
 ) -> InboxEmbed:
     """Create an embed here and its access link at Kapso, in one POST.
 
-    If there is an embed of that slug for which every attempt surely failed, it is used again. So a
-    creation that was refused can simply be repeated once its cause is fixed.
+    A creation that surely failed leaves nothing behind but its records in the audit trail. So it
+    can simply be repeated once its cause is fixed. If there is an embed of that slug for which
+    every attempt surely failed, for instance because a process ended, it is used again.
 
     Args:
         slug: the name that templates use.
@@ -76,7 +78,8 @@ def create_embed(
         ValidationError: a value is not valid, named by field; nothing was done.
         InsideTransactionError: the call is inside a transaction; nothing was done.
         ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
-        KapsoError: Kapso refused, or its answer is uncertain. The embed's link says which.
+        UncertainError: Kapso's answer is uncertain. The embed stays, and its link says why.
+        KapsoError: Kapso refused, or could not be reached; nothing was created.
     """
     links.refuse_inside_transaction()
     links.refuse_if_read_only()
@@ -102,24 +105,15 @@ def create_embed(
     values.refuse_slug_of_own(cleaned)
     chosen = cleaned.pop("groups")
     client = links.client_for(InboxEmbed(**cleaned))
-    try:
-        with transaction.atomic(using=database(), durable=True):
-            embed = _failed_before(cleaned["slug"]) or InboxEmbed()
-            for field, value in cleaned.items():
-                setattr(embed, field, value)
-            embed.save(using=database())
-            embed.groups.set(chosen)
-            # By what was asked for: MariaDB leaves out a group that was deleted meanwhile.
-            embed.open_to_groups_only(bool(chosen))
-            link = links.begin(embed)
-            audit.record_change(InboxChange.Action.CREATED, embed, link=link, actor=actor)
-    except IntegrityError:
-        # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
-        if links.embeds().filter(slug=cleaned["slug"]).exists():
-            raise values.slug_taken() from None
-        raise
+    link, is_new = _begin(cleaned, chosen, actor)
+    embed = link.embed
     logger.info("%r creates the embed %r.", getattr(actor, "pk", actor), embed.slug)
-    issue.issue_link(link, client)
+    try:
+        issue.issue_link(link, client)
+    except KapsoError:
+        if is_new:
+            _forget_if_refused(link, actor=actor)
+        raise
     embed = links.embeds().get(pk=embed.pk)
     signals.send_after_commit(signals.embed_created, embed=embed, actor=actor)
     return embed
@@ -146,7 +140,7 @@ def ensure_embed(
         TypeError: there is no such setting.
         ValidationError: a value is not valid, or differs from what cannot be changed.
         RevokedError: somebody revoked the embed; only `rotate_embed` brings it back.
-        BusyError: another process is creating or changing its link right now.
+        BusyError: another process is creating or changing its link, or has deleted the embed.
         ConfigurationError: this process lacks the encryption key of the embed's link, which other
             processes may have; nothing was done.
         ReadOnlyError: the setting `READ_ONLY` is on, and something would have to change at Kapso.
@@ -164,8 +158,20 @@ def ensure_embed(
             if embed is None:
                 raise error from None
             # Another process came first; its settings may still differ from the wanted ones.
+    try:
+        return _make_sure(embed, settings, actor=actor)
+    except InboxEmbed.DoesNotExist:
+        raise BusyError(f"The embed {slug!r} was deleted meanwhile. Try again.") from None
+
+
+def _make_sure(embed: InboxEmbed, settings: values.EmbedSettings, *, actor: Any) -> InboxEmbed:
+    """Do what `ensure_embed` promises for an embed that exists.
+
+    Raises:
+        InboxEmbed.DoesNotExist: somebody else deleted it meanwhile.
+    """
     if embed.obstacle() == Outcome.REVOKED:
-        raise RevokedError(f"The embed {slug!r} was revoked. rotate_embed() revives it.")
+        raise RevokedError(f"The embed {embed.slug!r} was revoked. rotate_embed() revives it.")
     if embed.current_link is not None:
         embed.current_link.require_key()
     if settings.get("allowed_origins", ()) is None:
@@ -176,6 +182,40 @@ def ensure_embed(
     if embed.obstacle() is not None:
         issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)
     return links.embeds().get(pk=embed.pk)
+
+
+def _begin(cleaned: dict[str, Any], groups: Sequence[Group], actor: Any) -> tuple[AccessLink, bool]:
+    """Commit the intent to create an embed: its row, its link and its record in the audit trail.
+
+    Args:
+        cleaned: the settings of the embed, without its groups.
+        groups: the groups whose members may open it.
+        actor: the user who asks for it.
+
+    Returns:
+        The link, and whether the row of the embed is new.
+
+    Raises:
+        ValidationError: the slug is taken.
+    """
+    try:
+        with transaction.atomic(using=database(), durable=True):
+            before = _failed_before(cleaned["slug"])
+            embed = before or InboxEmbed()
+            for field, value in cleaned.items():
+                setattr(embed, field, value)
+            embed.save(using=database())
+            embed.groups.set(groups)
+            # By what was asked for: MariaDB leaves out a group that was deleted meanwhile.
+            embed.open_to_groups_only(bool(groups))
+            link = links.begin(embed)
+            audit.record_change(InboxChange.Action.CREATED, embed, link=link, actor=actor)
+    except IntegrityError:
+        # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
+        if links.embeds().filter(slug=cleaned["slug"]).exists():
+            raise values.slug_taken() from None
+        raise
+    return link, before is None
 
 
 def _failed_before(slug: str) -> InboxEmbed | None:
@@ -191,3 +231,30 @@ def _failed_before(slug: str) -> InboxEmbed | None:
     if states != {AccessLink.State.FAILED}:
         raise values.slug_taken()
     return embed
+
+
+def _forget_if_refused(link: AccessLink, *, actor: Any) -> None:
+    """Delete the row of a new embed if its creation surely failed and nobody has touched it since.
+
+    The audit trail keeps the slug, the actor and the reason. No signal is sent, since nobody was
+    told of the embed.
+
+    Args:
+        link: the only link that the embed has had.
+        actor: the user who asked for the embed.
+    """
+    try:
+        with transaction.atomic(using=database(), durable=True):
+            links.lock(link.embed)
+            known = list(links.links_of(link.embed))
+            changes = InboxChange.objects.for_write().filter(embed_id=link.embed.pk)
+            if [one.state for one in known] != [AccessLink.State.FAILED] or changes.count() != 1:
+                return
+            embed, reason = known[0].embed, known[0].reason
+            audit.record_change(
+                InboxChange.Action.DELETED, embed, link=link, actor=actor, details=reason
+            )
+            embed.delete()
+    except DatabaseError as error:
+        # The caller learns what Kapso said. The next creation of this slug uses the row again.
+        logger.warning("The refused embed %r could not be deleted: %s", link.embed.slug, error)

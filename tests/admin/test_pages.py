@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db
     ("condition", "told"),
     [
         ("works", ""),
-        ("no link", "Failed: surely nothing at Kapso. Kapso refused the API key (HTTP 401"),
+        ("no link", "Failed: surely nothing at Kapso. Kapso's whole list lacked it twice"),
         ("waits to be made", "Unknown: perhaps something at Kapso. "),
         ("works, an older one waits", "Being revoked. "),
     ],

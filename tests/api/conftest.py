@@ -48,14 +48,14 @@ def manager(make_manager: Callable[..., User]) -> User:
 
 @pytest.fixture
 def ask() -> Callable[[User], APIClient]:
-    """Return a function that returns a client, signed in by the host's own means."""
+    """Return a function that returns a client, signed in by a token."""
 
     def ask(user: User) -> APIClient:
         # Not at import: without the extra, this library is not installed.
         from rest_framework.test import APIClient
 
         client = APIClient()
-        client.force_authenticate(user)
+        client.force_authenticate(user, token="a token")
         client.default_format = "json"
         return client
 

@@ -29,7 +29,7 @@ COSTS: dict[str, tuple[str, Callable[[APIClient], Any], int, list[str]]] = {
     "list, filtered": ("api", lambda api: api.get(f"{EMBEDS}?condition=works&search=s"), 6, []),
     "create": ("api", lambda api: api.post(EMBEDS, NEW), 19, ["POST"]),
     "retrieve": ("api", lambda api: api.get(SALES), 4, []),
-    "ensure, a new one": ("api", lambda api: api.put(f"{EMBEDS}new/", NEW), 20, ["POST"]),
+    "ensure, a new one": ("api", lambda api: api.put(f"{EMBEDS}support/", NEW), 20, ["POST"]),
     "ensure, the same": ("api", lambda api: api.put(SALES, {"name": "Sales inbox"}), 8, []),
     "update": ("api", lambda api: api.patch(SALES, {"name": "New"}), 12, ["PATCH"]),
     "update, nothing": ("api", lambda api: api.patch(SALES, {}), 6, []),

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 State = AccessLink.State
 
-NEW = {"slug": "support", "name": "Support"}
+NEW = {"slug": "support", "name": "Support", "scope_type": "project"}
 PHONE = "106540352242922"
 
 
@@ -89,8 +89,9 @@ def test_no_answer_holds_the_secret(api: APIClient, kapso_sandbox: Sandbox) -> N
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"name": "Support"}, "slug"),
-        ({"slug": "support"}, "name"),
+        ({"name": "Support", "scope_type": "project"}, "slug"),
+        ({"slug": "support", "name": "Support"}, "scope_type"),
+        ({"slug": "support", "scope_type": "project"}, "name"),
         ({**NEW, "slug": "sup port"}, "slug"),
         ({**NEW, "slug": "sync"}, "slug"),
         ({**NEW, "name": "two\nlines"}, "name"),
@@ -156,13 +157,16 @@ def test_a_slug_that_is_taken_is_a_conflict(
     assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
 
 
-def test_a_refused_creation_can_be_repeated(api: APIClient, kapso_sandbox: Sandbox) -> None:
+def test_a_refused_creation_leaves_nothing_and_can_be_repeated(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
     wrong = {**NEW, "scope_type": "phone_number", "scope_id": "1"}
     response = api.post(EMBEDS, wrong)
     assert (response.status_code, error(response)["code"]) == (400, "invalid")
     (text,) = {" ".join(error(response)["fields"]["scope_id"])}
     assert "This key can see: " in text
-    assert api.get(f"{EMBEDS}support/").json()["condition"] == "no_link"
+    assert api.get(f"{EMBEDS}support/").status_code == 404
+    assert [change.slug for change in InboxChange.objects.all()] == ["support", "support"]
     assert api.post(EMBEDS, NEW).status_code == 201
 
 
@@ -387,10 +391,18 @@ def test_put_of_an_existing_embed_keeps_every_setting_that_is_left_out(
 
 
 def test_put_gives_a_link_to_an_embed_without_one(api: APIClient, kapso_sandbox: Sandbox) -> None:
-    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    kapso_sandbox.fail_next(drop="before")
     body = {"name": "Acme", "scope_type": "project"}
-    assert api.put(f"{EMBEDS}acme/", body).status_code == 400
+    assert api.put(f"{EMBEDS}acme/", body).status_code == 504
     assert api.put(f"{EMBEDS}acme/").json()["condition"] == "works"
+
+
+def test_put_of_an_embed_that_kapso_refuses_leaves_nothing(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    assert api.put(f"{EMBEDS}acme/", {"name": "Acme", "scope_type": "project"}).status_code == 400
+    assert api.get(f"{EMBEDS}acme/").status_code == 404
 
 
 def test_put_does_not_bring_back_a_revoked_embed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,12 +15,27 @@ from django.contrib.auth.models import Group
 from django.db import connections
 from django.test import Client, override_settings
 from django.utils import timezone
+from rest_framework.authentication import (
+    BaseAuthentication,
+    BasicAuthentication,
+    RemoteUserAuthentication,
+    SessionAuthentication,
+)
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
+from kapso_inbox.api.own import LaunchView
 from kapso_inbox.inbox import tickets
 from kapso_inbox.inbox.params import PARAMETERS
 from kapso_inbox.lifecycle import revoke_embed
-from kapso_inbox.models import AccessLink, InboxEmbed, InboxPreference, LaunchAttempt, Outcome
+from kapso_inbox.models import (
+    AccessLink,
+    InboxEmbed,
+    InboxPreference,
+    LaunchAttempt,
+    LaunchTicket,
+    Outcome,
+)
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
@@ -120,6 +136,97 @@ def test_a_lost_secret_that_may_be_recovered_gets_a_ticket(
 ) -> None:
     AccessLink.objects.update(state=AccessLink.State.SECRET_LOST)
     assert agent.post(LAUNCH).status_code == 201
+
+
+class Session(SessionAuthentication):
+    """A host's own authentication by session."""
+
+
+class Cookie(BaseAuthentication):
+    """A host's token in a cookie, which a browser sends with whatever a script asks for."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        name = request.COOKIES.get("token")
+        return (User.objects.get(username=name), name) if name else None
+
+
+class Token(BaseAuthentication):
+    """A host's token in a header."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        name = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return (User.objects.get(username=name), name) if name in ("ana", "mona") else None
+
+
+class Key(BaseAuthentication):
+    """A host's key in a header of its own."""
+
+    def authenticate(self, request: Request) -> tuple[Any, str] | None:
+        name = request.headers.get("X-Api-Key")
+        return (User.objects.get(username=name), name) if name else None
+
+
+#: Who authenticates -> the headers of the request, and whether it gets a ticket.
+AUTHENTICATORS: dict[str, tuple[type[BaseAuthentication], dict[str, str], bool]] = {
+    "a session": (SessionAuthentication, {}, False),
+    "a session, with a token that nobody reads": (
+        SessionAuthentication,
+        {"authorization": "Bearer ana"},
+        False,
+    ),
+    "a host's session": (Session, {}, False),
+    "a cookie": (Cookie, {"cookie": "token=ana"}, False),
+    "a password, which the browser may add": (
+        BasicAuthentication,
+        {"authorization": f"Basic {b64encode(b'ana:secret').decode()}"},
+        False,
+    ),
+    "a proxy": (RemoteUserAuthentication, {}, False),
+    "a token": (Token, {"authorization": "Bearer ana"}, True),
+    "a token, in a browser with a session": (
+        Token,
+        {"authorization": "Bearer ana", "cookie": "sessionid=x"},
+        True,
+    ),
+    "a key": (Key, {"x-api-key": "ana"}, True),
+}
+
+
+@pytest.mark.parametrize("who", AUTHENTICATORS)
+def test_a_ticket_is_only_for_a_caller_who_knows_the_token(
+    ana: User, embed: InboxEmbed, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script on the page can use the session of its reader, and must not get a ticket by it."""
+    authenticator, headers, gets_it = AUTHENTICATORS[who]
+    monkeypatch.setattr(LaunchView, "authentication_classes", [authenticator])
+    client = APIClient()
+    ana.set_password("secret")
+    ana.save()
+    if issubclass(authenticator, SessionAuthentication):
+        client.force_login(ana)
+    remote = {"REMOTE_USER": "ana"} if authenticator is RemoteUserAuthentication else {}
+    backends = ["django.contrib.auth.backends.RemoteUserBackend", *settings.AUTHENTICATION_BACKENDS]
+    with override_settings(AUTHENTICATION_BACKENDS=backends):
+        response = client.post(LAUNCH, {}, headers=headers, **remote)
+    if gets_it:
+        assert response.status_code == 201
+        return
+    assert (response.status_code, error(response)["code"]) == (403, "token_required")
+    assert "TICKETS_FOR_SESSIONS" in error(response)["message"]
+    assert not LaunchTicket.objects.exists()
+    allowed = {**settings.KAPSO_INBOX, "TICKETS_FOR_SESSIONS": True}
+    with override_settings(AUTHENTICATION_BACKENDS=backends, KAPSO_INBOX=allowed):
+        assert client.post(LAUNCH, {}, headers=headers, **remote).status_code == 201
+
+
+def test_a_session_learns_nothing_of_an_embed_by_asking_for_a_ticket(
+    ana: User, embed: InboxEmbed
+) -> None:
+    browser = APIClient()
+    browser.force_login(ana)
+    for slug in ("sales", "none"):
+        response = browser.post(LAUNCH.replace("sales", slug))
+        assert error(response)["code"] == "token_required"
 
 
 @override_settings(ROOT_URLCONF="tests.api.urls")

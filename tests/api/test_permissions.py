@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.models import InboxEmbed
-from kapso_inbox.sandbox.engine import Answer, Sandbox
+from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.people import User
 
 from .conftest import API, EMBEDS, MANAGE, SALES, error
@@ -179,12 +179,14 @@ def test_nobody_takes_over_a_failed_embed_that_is_out_of_their_reach(
     sales = ask(make_manager("sales", *ALL, last_name="sales"))
     acme = ask(make_manager("acme", *ALL, last_name="acme"))
     with policy(Tenants):
-        kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
-        assert sales.post(EMBEDS, {"slug": "sales", "name": "Sales"}).status_code == 400
-        response = acme.post(EMBEDS, {"slug": "sales", "name": "Mine"})
+        kapso_sandbox.fail_next(drop="before")
+        theirs = {"slug": "sales", "name": "Sales", "scope_type": "project"}
+        assert sales.post(EMBEDS, theirs).status_code == 504
+        AccessLink.objects.update(state=AccessLink.State.FAILED)
+        response = acme.post(EMBEDS, {**theirs, "name": "Mine"})
         assert (response.status_code, error(response)["code"]) == (409, "slug_taken")
         assert InboxEmbed.objects.get().name == "Sales"
-        assert sales.post(EMBEDS, {"slug": "sales", "name": "Sales"}).status_code == 201
+        assert sales.post(EMBEDS, theirs).status_code == 201
 
 
 def test_a_list_holds_what_is_within_reach_and_a_sync_requires_all_embeds_to_be(

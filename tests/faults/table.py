@@ -330,10 +330,11 @@ failures. Each row was run against the [sandbox](testing.md), and a test compare
 the results.
 
 **How to read it.** Each row is one thing that goes wrong, once. "Its links afterwards" are the
-states of the embed's links just after the failure, the oldest first;
-[embeds and their links](links.md) explains the states. "Live at Kapso afterwards" is the number of
-links that work at that moment. For a change of settings, these two columns say whether the old or
-the new settings are stored, here and at Kapso. The last two columns show how it ends. First
+states of the embed's links just after the failure, the oldest first; [embeds and their
+links](links.md) explains the states, and "none" means that there is no embed: a creation that
+surely failed leaves only its records in the audit trail. "Live at Kapso afterwards" is the number
+of links that work at that moment. For a change of settings, these two columns say whether the old
+or the new settings are stored, here and at Kapso. The last two columns show how it ends. First
 `kapso_sync` runs, as from cron, until no link is unsettled: at most two runs, some minutes apart.
 Then the same action is repeated, or `ensure_embed` is called if the action was to create an embed
 that now exists.

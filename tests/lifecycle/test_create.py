@@ -8,11 +8,13 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
+from django.dispatch import Signal
 from django.test import override_settings
 from django.utils import timezone as django_timezone
 from requests.exceptions import ConnectTimeout
 
+from kapso_inbox import signals
 from kapso_inbox.kapso import (
     CredentialsError,
     InvalidRequestError,
@@ -28,15 +30,19 @@ from kapso_inbox.lifecycle import (
     InsideTransactionError,
     RevokedError,
     create_embed,
+    delete_embed,
     ensure_embed,
     revoke_embed,
+    rotate_embed,
+    update_embed,
 )
 from kapso_inbox.lifecycle.issue import MAX_URL, replace_link
 from kapso_inbox.lifecycle.links import STALE_AFTER
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 from tests.hosts.clock import as_stored
 from tests.hosts.database import connection
+from tests.hosts.people import User
 
 pytestmark = pytest.mark.django_db
 
@@ -143,17 +149,119 @@ REFUSED: list[tuple[Fault, type[KapsoError]]] = [
 @pytest.mark.parametrize(
     ("fault", "error"), REFUSED, ids=lambda value: getattr(value, "__name__", "")
 )
-def test_a_link_that_kapso_refuses_is_failed_with_a_reason_in_words(
-    kapso_sandbox: Sandbox, fault: Fault, error: type[KapsoError]
+def test_a_creation_that_kapso_refuses_leaves_nothing_but_its_audit_records(
+    kapso_sandbox: Sandbox, ana: User, fault: Fault, error: type[KapsoError]
+) -> None:
+    told: list[str] = []
+
+    def listen(sender: type[InboxEmbed], signal: Signal, **kwargs: Any) -> None:
+        told.append(sender.__name__)
+
+    kapso_sandbox.order(fault)
+    signals.embed_created.connect(listen)
+    signals.embed_deleted.connect(listen)
+    try:
+        with pytest.raises(error) as caught:
+            create_embed(slug="support", name="Support", actor=ana)
+    finally:
+        signals.embed_created.disconnect(listen)
+        signals.embed_deleted.disconnect(listen)
+    assert len(posts(kapso_sandbox)) == 1
+    assert not InboxEmbed.objects.exists()
+    assert not AccessLink.objects.exists()
+    begun, ended = InboxChange.objects.order_by("pk")
+    assert (begun.action, ended.action) == (InboxChange.Action.CREATED, InboxChange.Action.DELETED)
+    assert {(row.slug, row.user) for row in (begun, ended)} == {("support", ana)}
+    assert str(caught.value) in ended.details
+    assert told == []  # of an embed that never was, nobody is told anything
+
+
+@pytest.mark.parametrize("fault", [REFUSED[0][0], REFUSED[-1][0]], ids=["refused", "unsent"])
+def test_ensuring_an_embed_that_kapso_refuses_leaves_nothing_behind_either(
+    kapso_sandbox: Sandbox, fault: Fault
 ) -> None:
     kapso_sandbox.order(fault)
-    with pytest.raises(error):
+    with pytest.raises(KapsoError):
+        ensure_embed("acme", name="Acme")
+    assert not InboxEmbed.objects.exists()
+
+
+def test_an_embed_that_existed_before_stays_when_kapso_refuses_its_link(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    """An embed that works, one that was left by a crash, and one that the host created."""
+    left = InboxEmbed.objects.create(slug="left", name="Left")
+    AccessLink.objects.create(embed=left, state=State.FAILED)
+    InboxEmbed.objects.create(slug="hosts", name="The host's")
+    kapso_sandbox.order(Fault(answer=Answer(422, {"error": "no"}), times=3))
+    for refused in (
+        lambda: rotate_embed(embed),
+        lambda: create_embed(slug="left", name="Left"),
+        lambda: ensure_embed("hosts"),
+    ):
+        with pytest.raises(InvalidRequestError):
+            refused()
+    assert InboxEmbed.objects.count() == 3
+    assert create_embed(slug="left", name="Left").pk == left.pk
+
+
+@pytest.mark.parametrize("meanwhile", ["changed", "rotated", "revoked", "deleted"])
+def test_an_embed_that_somebody_touched_while_kapso_refused_it_is_left_to_them(
+    kapso_sandbox: Sandbox, meanwhile: str, sales: Group
+) -> None:
+    """Somebody acts between the commit that the link is `failed` and the one of the deletion."""
+    done: list[str] = []
+
+    def between(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if not done and sql.startswith("UPDATE") and State.FAILED in (params or ()):
+            done.append(meanwhile)
+            embed = InboxEmbed.objects.get()
+            if meanwhile == "changed":
+                update_embed(embed, groups=[sales])
+            elif meanwhile == "rotated":
+                rotate_embed(embed)
+            elif meanwhile == "revoked":
+                revoke_embed(embed)
+            else:
+                delete_embed(embed)
+        return result
+
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    with connection.execute_wrapper(between), pytest.raises(InvalidRequestError):
         create_embed(slug="support", name="Support")
-    link = AccessLink.objects.get()
-    assert link.state == State.FAILED
-    assert link.reason
-    assert len(posts(kapso_sandbox)) == 1
-    assert InboxEmbed.objects.get().current_link is None
+    assert done == [meanwhile]
+    assert InboxEmbed.objects.exists() == (meanwhile != "deleted")
+    assert len(kapso_sandbox.project().active_embeds()) == (meanwhile == "rotated")
+
+
+def test_a_refusal_is_reported_even_if_its_row_cannot_be_deleted(kapso_sandbox: Sandbox) -> None:
+    def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("DELETE"):
+            raise OperationalError("down")
+        return execute(sql, params, many, context)
+
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    with connection.execute_wrapper(fail), pytest.raises(InvalidRequestError):
+        create_embed(slug="support", name="Support")
+    assert states(InboxEmbed.objects.get()) == [State.FAILED]
+    assert create_embed(slug="support", name="Support").obstacle() is None
+
+
+def test_ensuring_an_embed_that_is_deleted_meanwhile_can_be_tried_again(
+    kapso_sandbox: Sandbox,
+) -> None:
+    InboxEmbed.objects.create(slug="acme", name="Acme")
+
+    def between(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("UPDATE"):  # the lock, before the new link is begun
+            with connection.cursor() as cursor:
+                cursor.execute("DELETE FROM kapso_inbox_inboxembed")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(between), pytest.raises(BusyError, match="acme"):
+        ensure_embed("acme")
+    assert ensure_embed("acme").obstacle() is None
 
 
 UNCERTAIN = [
@@ -190,7 +298,7 @@ def test_a_refused_creation_can_be_repeated_with_corrected_values(
         create_embed(slug="support", name="Supprt", scope_type="phone_number", scope_id="999")
     number = kapso_sandbox.project().phone_numbers[0]["phone_number_id"]
     embed = create_embed(slug="support", name="Support", scope_type="phone_number", scope_id=number)
-    assert (embed.name, states(embed)) == ("Support", [State.ACTIVE, State.FAILED])
+    assert (embed.name, states(embed)) == ("Support", [State.ACTIVE])
     assert InboxEmbed.objects.count() == 1
     assert len(kapso_sandbox.project().active_embeds()) == 1
 
@@ -291,7 +399,7 @@ def test_ensuring_after_a_failure_creates_the_link(kapso_sandbox: Sandbox) -> No
     with pytest.raises(CredentialsError):
         ensure_embed("acme", name="Acme")
     embed = ensure_embed("acme", name="Acme")
-    assert states(embed) == [State.ACTIVE, State.FAILED]
+    assert states(embed) == [State.ACTIVE]
 
 
 def test_ensuring_after_an_uncertain_creation_creates_a_new_link_and_keeps_the_old_row(
@@ -350,12 +458,12 @@ def test_ensuring_restores_a_lost_secret_if_its_key_is_configured_again(
     assert len(kapso_sandbox.requests) == 1
 
 
-def test_ensuring_after_a_refusal_keeps_the_values_of_the_creation(
+def test_ensuring_an_embed_whose_creation_was_cut_off_keeps_the_values_of_the_creation(
     kapso_sandbox: Sandbox, sales: Group
 ) -> None:
     """In particular who may open it, and on which sites."""
-    kapso_sandbox.fail_next(answer=Answer(429, {}))
-    with pytest.raises(RateLimitedError):
+    kapso_sandbox.fail_next(drop="before")
+    with pytest.raises(UncertainError):
         create_embed(
             slug="acme", name="Acme", groups=[sales], allowed_origins=["https://crm.example.com"]
         )
