@@ -415,7 +415,7 @@ def test_the_database_file_holds_no_secret(tmp_path: Path) -> None:
             from django.core.management import call_command
             call_command("migrate", verbosity=0)
             from kapso_inbox.lifecycle import create_embed
-            embed = create_embed(slug="support", name="Support")
+            embed = create_embed(slug="support", name="Support", allowed_origins=[])
             assert [r.method for r in sandbox.requests] == ["POST"], sandbox.requests
             (record,) = project.active_embeds()
             assert embed.current_link.reveal_url() == record["embed_url"]

@@ -193,13 +193,17 @@ def test_warnings_of_unwise_origins_appear_while_they_are_typed(
 ) -> None:
     page = sign_in("admin")
     page.goto(f"{demo.url}{LIST}add/")
+    any_site = page.get_by_label("Any site may show it")
     for origins, told in (
         ("", "Without an origin, any page"),
         ("*", "“*” lets any page"),
         ("https://elsewhere.example", "would stay blank here"),
     ):
         page.get_by_label("Allowed origins:").fill(origins)
+        any_site.set_checked(not origins)
         expect(page.locator(".kapso-hint").get_by_text(told)).to_be_visible()
+    page.get_by_label("Allowed origins:").fill("")
+    expect(page.locator(".kapso-hint")).to_be_hidden()  # It is refused, so it opens nothing.
 
 
 def test_the_add_form_works_without_javascript(demo: Demo, sign_in: SignIn) -> None:
