@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from kapso_inbox import conf, refusals
 from kapso_inbox.access import get_policy
+from kapso_inbox.failures import REMEMBERED_FOR
 from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
@@ -165,7 +166,8 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     reaches_all = get_policy().reaches_all(request.user)
     visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
     return diagnose(
-        tells=lambda finding: finding.embed in visible if finding.embed else reaches_all
+        remembered_for=REMEMBERED_FOR,
+        tells=lambda finding: finding.embed in visible if finding.embed else reaches_all,
     )
 
 
