@@ -153,6 +153,12 @@ def _rank(item: pytest.Item) -> int:
 
 
 @pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """Forget what Kapso said in other tests."""
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
 def language_of_the_site() -> Iterator[None]:
     """Deactivate the language that LocaleMiddleware leaves active in the thread."""
     yield

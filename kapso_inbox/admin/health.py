@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import conf, refusals
+from kapso_inbox.failures import REMEMBERED_FOR
 from kapso_inbox.models import InboxEmbed
 
 from .pages import page_url, render_page
@@ -169,7 +170,8 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     sees_everything = model_admin.sees_everything(request)
     visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
     return diagnose(
-        tells=lambda finding: finding.embed in visible if finding.embed else sees_everything
+        remembered_for=REMEMBERED_FOR,
+        tells=lambda finding: finding.embed in visible if finding.embed else sees_everything,
     )
 
 

@@ -27,6 +27,7 @@ def diagnose(
     projects: Iterable[str] | None = None,
     *,
     network: bool = True,
+    remembered_for: int = 0,
     tells: Callable[[Finding], bool] = lambda finding: True,
 ) -> list[Finding]:
     """Check the settings, the site, the Kapso projects and every stored link.
@@ -38,6 +39,8 @@ def diagnose(
         projects: the aliases of the Kapso projects to check; None = all that are configured or that
             an embed belongs to.
         network: whether Kapso may be asked.
+        remembered_for: the seconds for which Kapso's answers are kept and Kapso is not asked again,
+            if the page can be loaded as often as somebody likes; 0 = they are not kept.
         tells: returns whether the reader may see a finding. What the reader may not see is left out
             before the findings of one kind are limited, so that it does not push out others.
 
@@ -65,9 +68,10 @@ def diagnose(
     found = [finding for check in checks for finding in run_check(check) if tells(finding)]
     found += (finding for finding in in_database if not finding.project)
     aliases = wanted if wanted is not None else [*conf.project_aliases(), *sorted(totals)]
+    asking = {"network": network, "remembered_for": remembered_for}
     for alias in dict.fromkeys(str(alias) for alias in aliases if alias):
         own = totals.get(alias, ProjectTotals())
-        answers = run_check(project.kapso_findings, alias, own, network=network, project=alias)
+        answers = run_check(project.kapso_findings, alias, own, **asking, project=alias)
         found += filter(tells, answers)
         found += (finding for finding in in_database if finding.project == alias)
     return [without_secrets(finding) for finding in found]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from django.core.cache import cache
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from kapso_inbox import conf
 from kapso_inbox.exceptions import ConfigurationError
@@ -15,7 +17,7 @@ from kapso_inbox.kapso.configuration import checked_api_key
 from kapso_inbox.meanings import fill_in, meaning_of
 from kapso_inbox.models import AccessLink
 
-from .findings import Finding, error, info, list_in_words, warning
+from .findings import Finding, error, info, list_in_words, warning, without_secrets
 from .totals import ProjectTotals, SampleLink
 
 #: The seconds that our clock may differ from Kapso's. With more, links expire at the wrong time,
@@ -23,19 +25,24 @@ from .totals import ProjectTotals, SampleLink
 MAX_SKEW = 60
 
 
-def kapso_findings(alias: str, own: ProjectTotals, *, network: bool) -> Iterator[Finding]:
+def kapso_findings(
+    alias: str, own: ProjectTotals, *, network: bool, remembered_for: int = 0
+) -> Iterator[Finding]:
     """Check that the project is configured, and that Kapso accepts its API key.
 
     Args:
         alias: the alias of the project.
         own: what the database holds of the project.
         network: whether Kapso may be asked.
+        remembered_for: the seconds for which Kapso's answers are kept; 0 = they are not kept.
     """
-    for finding in _project_findings(alias, own, network=network):
+    for finding in _project_findings(alias, own, network, remembered_for):
         yield replace(finding, project=alias)
 
 
-def _project_findings(alias: str, own: ProjectTotals, *, network: bool) -> Iterator[Finding]:
+def _project_findings(
+    alias: str, own: ProjectTotals, network: bool, remembered_for: int
+) -> Iterator[Finding]:
     try:
         configured = conf.project(alias)
     except ConfigurationError:
@@ -61,12 +68,16 @@ def _project_findings(alias: str, own: ProjectTotals, *, network: bool) -> Itera
                 _("Put right what the findings that begin with kapso_inbox. say."),
             )
             return
-        answers = list(_ask(client, own.sample))
-        key_was_judged = any(finding.code.startswith("api-key-") for finding in answers)
-        yield from answers
-        if not any(finding.code == "rate-limit-used-up" for finding in answers):
-            yield from _rate_limit(client)
-        yield from _clock(client)
+        # What is asked depends on the key and the sample, and the texts on the language.
+        asked = repr((configured.key_fingerprint, own.sample, get_language()))
+        key = f"kapso_inbox:findings:{hashlib.sha256(asked.encode()).hexdigest()}"
+        answers = cache.get(key) if remembered_for else None
+        if answers is None:
+            answers = [asdict(without_secrets(one)) for one in _answers(client, own.sample)]
+            if remembered_for:
+                cache.set(key, answers, remembered_for)
+        key_was_judged = any(answer["code"].startswith("api-key-") for answer in answers)
+        yield from (Finding(**answer) for answer in answers)
     if own.of_other_keys and not key_was_judged:
         yield warning(
             "api-key-changed",
@@ -102,6 +113,15 @@ def _without_key(alias: str, own: ProjectTotals) -> Finding:
         _("There are: %(projects)s.")
         % {"projects": list_in_words(conf.project_aliases()) or _("none")},
     )
+
+
+def _answers(client: KapsoClient, sample: SampleLink | None) -> Iterator[Finding]:
+    """Return what Kapso's answers say of the API key, of its rate limit, and of our clock."""
+    answers = list(_ask(client, sample))
+    yield from answers
+    if not any(finding.code == "rate-limit-used-up" for finding in answers):
+        yield from _rate_limit(client)
+    yield from _clock(client)
 
 
 def _ask(client: KapsoClient, sample: SampleLink | None) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,8 +14,10 @@ from django.utils import timezone
 
 from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
+from kapso_inbox.lifecycle import create_embed, refresh_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.conftest import age_cache
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
@@ -35,6 +38,11 @@ def _of(row: Any) -> tuple[Any, list[dict[str, str]]]:
     if isinstance(row, dict):
         return row["finding"], row["buttons"]
     return row[0], row[1]
+
+
+def look(admin: Client) -> str:
+    """Return the text of the page."""
+    return html.unescape(admin.get(url("health")).content.decode())
 
 
 def age(**by: float) -> None:
@@ -167,6 +175,27 @@ def test_it_answers_whatever_the_settings_are(
     page = admin.get(url("health"))
     assert page.status_code == 200
     assert page.context["wrong"]
+
+
+def test_looking_again_and_again_asks_kapso_every_ten_seconds(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    create_embed(slug="sales", name="Sales")
+    kapso_sandbox.requests.clear()
+    pages = {look(admin) for _ in range(5)}
+    assert len(kapso_sandbox.requests) == 1
+    assert all("knows the inbox “sales”" in page for page in pages)
+    age_cache(10)
+    look(admin)
+    assert len(kapso_sandbox.requests) == 2
+
+
+def test_what_somebody_pressed_is_seen_at_once(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embed = create_embed(slug="sales", name="Sales")
+    kapso_sandbox.project().revoke(AccessLink.objects.get().kapso_id)
+    assert "was revoked in Kapso" in look(admin)
+    refresh_embed(embed)
+    assert "was revoked in Kapso" not in look(admin)
 
 
 def test_looking_changes_nothing(admin: Client, kapso_sandbox: Sandbox) -> None:
