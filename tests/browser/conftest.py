@@ -31,6 +31,8 @@ except ImportError:  # the browser tests need it, nothing else does
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
 
+collect_ignore = [] if os.environ.get("FIREFOX") else ["test_firefox.py"]
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = ROOT / "example_project" / "manage.py"
 START_SECONDS = 90

@@ -28,8 +28,9 @@
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
-      // A frame that was moved within the page starts again, except after moveBefore().
-      this.mark(withParams(this.dataset.launch || this.frame.src, []));
+      // An eager frame is one of ours, moved or copied: it loads by itself.
+      const isOwn = this.frame.loading === "eager";
+      this.mark(withParams((!isOwn && this.dataset.launch) || this.frame.src, []));
       this.left = new AbortController();
       const { signal } = this.left;
       this.addEventListener("click", (event) => this.follow(event), { signal });
@@ -41,7 +42,8 @@
       this.watchPolicy(signal);
       // With direct delivery, a page of the browser's history holds an old address.
       const [visit] = performance.getEntriesByType("navigation");
-      this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
+      if (isOwn) this.start();
+      else this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
       this.watchTheme(signal);
     }
 
@@ -71,20 +73,21 @@
        the secret one; and each further address of a frame is an entry in the history. */
     load(address = this.shown) {
       const hadFocus = document.activeElement === this.frame;
-      const isLazy = "lazy" in this.dataset;
       const frame = this.frame.cloneNode();
       frame.name = `kapso-inbox-${Math.random()}`;
       frame.src = address;
-      frame.loading = isLazy ? "lazy" : "eager";
-      frame.addEventListener("load", () => this.read());
+      if (!("lazy" in this.dataset)) frame.loading = "eager";
       this.frame.remove();
       this.place.append(frame);
-      // If it is moved or copied, it must not load before it is replaced.
-      frame.loading = "lazy";
       this.frame = frame;
-      this.isAsked = true;
       if (hadFocus) frame.focus();
-      if (isLazy) this.waitUntilSeen();
+      this.start();
+    }
+
+    start() {
+      this.isAsked = true;
+      this.frame.onload = () => this.read();
+      if (this.frame.loading === "lazy") this.waitUntilSeen();
       else this.wait();
     }
 
