@@ -33,6 +33,20 @@ def is_within(moment: datetime | None, span: Span) -> bool:
     return moment is not None and span[0] <= moment <= span[1]
 
 
+def stamp() -> str:
+    """Return the time as text, for a cache: some take only plain values.
+
+    A cache forgets by the server's clock, so what was kept while that was ahead stays for as long.
+    """
+    return timezone.now().isoformat()
+
+
+def is_stamped_within(text: str | None, seconds: float) -> bool:
+    """Return whether a `stamp` is at most so many seconds old. None is not."""
+    span = lately(timedelta(seconds=seconds))
+    return text is not None and is_within(datetime.fromisoformat(text), span)
+
+
 def as_stored(moment: datetime) -> datetime:
     """Return a time as the database stores it: without a zone on a site without USE_TZ."""
     return moment if settings.USE_TZ else timezone.make_naive(moment)

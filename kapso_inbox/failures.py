@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from django.core.cache import cache
-from django.utils import timezone
 
 from . import kapso
-from .clock import is_within, lately
+from .clock import is_stamped_within, stamp
 from .kapso import KapsoError
 
 #: The seconds for which a failure is remembered.
@@ -31,13 +29,12 @@ def remembered_failures(key: str) -> Iterator[None]:
         KapsoError: the block failed, now or within the last `REMEMBERED_FOR` seconds.
     """
     remembered_at, failure = cache.get(key, (None, None))
-    # A cache forgets by the server's clock, which may have been wrong.
-    if is_within(remembered_at, lately(timedelta(seconds=REMEMBERED_FOR))):
+    if is_stamped_within(remembered_at, REMEMBERED_FOR):
         kind, summary, facts = failure
         raise getattr(kapso, kind)(summary, **facts)
     try:
         yield
     except KapsoError as error:
         failure = type(error).__name__, error.args[0], vars(error)
-        cache.set(key, (timezone.now(), failure), REMEMBERED_FOR)
+        cache.set(key, (stamp(), failure), REMEMBERED_FOR)
         raise

@@ -9,16 +9,14 @@ people ask by every key that they press, and by every launch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
 from django.db.models import TextChoices
-from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from . import conf
-from .clock import is_within, lately
+from .clock import is_stamped_within, stamp
 from .failures import remembered_failures
 from .kapso import Customer, KapsoError, PhoneNumber, User
 
@@ -190,18 +188,20 @@ def _page(
         with remembered_failures(_failure(key)):
             rows, is_last = getattr(client, attribute).page(number)
         kept = [tuple(read(row)) for row in rows], is_last
-        cache.set(key, (timezone.now(), kept), KEPT_FOR)
+        cache.set(key, (stamp(), kept), KEPT_FOR)
     rows, is_last = kept
     return [Choice(*row) for row in rows], is_last
 
 
 def _kept(key: str, seconds: int) -> tuple[list[tuple[str, ...]], bool] | None:
-    """Return the rows of a page that was kept, and whether it is the last one; None if it is older.
+    """Return the rows of a page that was kept, and whether it is the last one; None if it is old.
 
-    A cache forgets by the server's clock, and what was kept while that was ahead stays for as long.
+    Args:
+        key: the page's key in the cache.
+        seconds: how old it may be.
     """
     kept_at, page = cache.get(key, (None, None))
-    return page if is_within(kept_at, lately(timedelta(seconds=seconds))) else None
+    return page if is_stamped_within(kept_at, seconds) else None
 
 
 def _key(kind: Kind, project: str, number: int) -> str:

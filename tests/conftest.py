@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -61,8 +62,9 @@ def age_cache(seconds: float) -> None:
     for key, at in list(expiries.items()):
         name = key.rpartition(":1:")[2]
         value = cache.get(name)
-        if isinstance(value, tuple) and isinstance(value[0], datetime):
-            cache.set(name, (value[0] - timedelta(seconds=seconds), *value[1:]))
+        with suppress(TypeError, ValueError):  # other entries have no `clock.stamp`
+            kept_at = datetime.fromisoformat(value[0]) - timedelta(seconds=seconds)
+            cache.set(name, (kept_at.isoformat(), *value[1:]))
         expiries[key] = at and at - seconds
 
 

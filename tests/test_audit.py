@@ -82,12 +82,13 @@ def test_a_call_that_changes_nothing_is_not_recorded(
     assert len(changes()) == recorded
 
 
-def test_a_failed_attempt_is_recorded_with_its_link(kapso_sandbox: Sandbox) -> None:
+def test_a_failed_attempt_is_recorded_with_its_reason(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         create_embed(slug="acme", name="Acme", scope_type="phone_number", scope_id="9", actor="x")
-    change = InboxChange.objects.get()
-    assert change.link is not None
-    assert (change.username, change.link.state) == ("x", AccessLink.State.FAILED)
+    created, deleted = InboxChange.objects.order_by("pk")
+    assert (created.username, created.action, created.slug) == ("x", Action.CREATED, "acme")
+    assert (deleted.username, deleted.action, deleted.slug) == ("x", Action.DELETED, "acme")
+    assert "not found" in deleted.details
 
 
 def test_the_audit_trail_outlives_user_embed_and_link(

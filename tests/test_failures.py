@@ -13,7 +13,9 @@ from kapso_inbox.kapso import (
     InvalidRequestError,
     KapsoError,
     NotFoundError,
+    PaymentRequiredError,
     RateLimitedError,
+    ReadOnlyClientError,
     UncertainError,
     UnreachableError,
 )
@@ -26,6 +28,8 @@ FAILURES = [
     NotFoundError(status=404, request_id="r-1", detail="Not found"),
     InvalidRequestError(status=422, field_errors={"name": ("is blank",)}),
     RateLimitedError(status=429, retry_after=60.0),
+    PaymentRequiredError(status=402),
+    ReadOnlyClientError(),
     UnreachableError(),
     UncertainError(status=502),
 ]

@@ -411,7 +411,9 @@ def test_what_kapso_answers_is_what_is_stored(
     admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
 ) -> None:
     form = change_form(embed, default_mode="dark")
-    answer = {"data": {"id": "x", "default_mode": "light", "name": "Kapso's own"}}
+    assert embed.current_link is not None
+    own = {"id": embed.current_link.kapso_id, "default_mode": "light", "name": "Kapso's own"}
+    answer = {"data": own}
     kapso_sandbox.fail_next(method="PATCH", answer=Answer(200, answer))
     change(admin, embed, form)
     now = InboxEmbed.objects.get()

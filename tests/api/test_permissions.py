@@ -32,7 +32,7 @@ WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
     ("post", EMBEDS, "embed"): (("add",), 403),
     ("get", SALES, ""): (("view", "change"), 403),
     ("put", SALES, ""): (("change",), 403),
-    ("put", f"{EMBEDS}new/", "embed"): (("add",), 403),
+    ("put", f"{EMBEDS}support/", "embed"): (("add",), 403),
     ("patch", SALES, ""): (("change",), 403),
     ("delete", SALES, ""): (("delete",), 403),
     ("post", f"{SALES}rotate/", ""): (("change",), 403),
@@ -97,7 +97,7 @@ def test_any_of_the_rights_is_enough_and_without_one_nothing_is_done(
     needed, refusal = WALK[call]
     names = [codename(right) for right in needed]
     others = [name for name in ALL if name not in names]
-    if call[0] == "put" and call[1].endswith("new/"):
+    if call[0] == "put" and call[1].endswith("support/"):
         # With it the address is found, and the answer is a 404: see below.
         others.remove("change_inboxembed")
     if call[:2] == ("put", SALES):

@@ -257,7 +257,8 @@ def test_it_is_refused_whenever_a_launch_would_be_refused(
         "not_in_frame"
     )
     assert not InboxPreference.objects.exists()
-    assert LaunchAttempt.objects.filter(username="bo").count() == 5
+    # The two that came from no frame of this site are alike, and share one row.
+    assert sum(LaunchAttempt.objects.filter(username="bo").values_list("times", flat=True)) == 5
 
 
 def test_a_form_from_another_site_saves_nothing(ana: User, embed: InboxEmbed) -> None:
