@@ -221,7 +221,8 @@ def test_no_row_of_the_fault_table_tells_a_secret(
             create_embed(slug="sales", name="Sales", allowed_origins=[SITE])
         act(made, collected, lambda: _act(action), trouble())
         told[name] = collected.told(secrets_of(made))
-    assert collected.errors > 20
+    # A sync puts what Kapso does into its report, so only the database and its death raise.
+    assert collected.errors > (5 if action == "sync" else 20)
     assert {name: places for name, places in told.items() if places} == {}
 
 
