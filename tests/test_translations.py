@@ -252,6 +252,10 @@ def unreadable(embed: InboxEmbed) -> None:
     AccessLink.objects.filter(embed=embed).update(sealed_url="", state=lost)
 
 
+def different(embed: InboxEmbed) -> None:
+    AccessLink.objects.filter(embed=embed).update(differences="scope_type=project, scope_id=")
+
+
 def expired(embed: InboxEmbed) -> None:
     past = timezone.now() - timedelta(days=1)
     InboxEmbed.objects.filter(pk=embed.pk).update(expires_at=past)
@@ -276,6 +280,7 @@ BEFORE: dict[Outcome, Callable[[InboxEmbed], object]] = {
     Outcome.REVOKED: revoke_embed,
     Outcome.EXPIRED: expired,
     Outcome.SECRET_LOST: unreadable,
+    Outcome.DIFFERENT: different,
     Outcome.WRONG_ORIGIN: for_another_page,
 }
 #: The outcome, the query and the headers of a launch. Each shows a page of ours.
@@ -606,7 +611,7 @@ def test_the_api_answers_in_the_readers_language(embed: InboxEmbed, db: None, lo
     with BY_READER:
         response = api.post(
             "/api/kapso-inbox/embeds/",
-            {"slug": "sales", "name": "Ventas"},
+            {"slug": "sales", "name": "Ventas", "scope_type": "project"},
             format="json",
             headers={"accept-language": LANGUAGES[locale]},
         )
