@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +19,9 @@ from . import links
 logger = logging.getLogger(__name__)
 
 State = AccessLink.State
+
+#: How many other links are asked about before a 404 to a revocation is believed.
+_ASKED = 3
 
 
 @sensitive_variables()
@@ -118,16 +122,32 @@ def revoke_at_kapso(link: AccessLink, client: KapsoClient) -> None:
     try:
         client.inbox_embeds.revoke(link.kapso_id)
     except NotFoundError:
-        # Kapso keeps revoked embeds, so a 404 says more about the key than about the link. It
-        # counts if Kapso itself says that the link is revoked, or if it twice does not know the
-        # link under the very key that created it.
+        # Kapso keeps revoked embeds, so a 404 says more about the key, or about a bad minute of
+        # Kapso's, than about the link. It counts if Kapso itself says that the link is revoked, or
+        # if it twice does not know the link under the very key that created it, and knows others
+        # in between.
+        is_credible = is_known_to_current_key(link) and _knows_others(client, link)
         try:
             if client.inbox_embeds.get(link.kapso_id).status == "revoked":
                 return
         except NotFoundError:
-            if is_known_to_current_key(link):
+            if is_credible:
                 return
         raise
+
+
+def _knows_others(client: KapsoClient, link: AccessLink) -> bool:
+    """Return whether Kapso knows another link of the project now, or there is none to ask about."""
+    others = AccessLink.objects.for_write().filter(
+        embed__project=link.embed.project, state__in=AccessLink.AT_KAPSO
+    )
+    ids = others.exclude(kapso_id__in=["", link.kapso_id]).order_by("-created_at")
+    asked = list(ids.values_list("kapso_id", flat=True)[:_ASKED])
+    for kapso_id in asked:
+        with suppress(KapsoError):
+            client.inbox_embeds.get(kapso_id)
+            return True
+    return not asked
 
 
 def is_known_to_current_key(link: AccessLink) -> bool:

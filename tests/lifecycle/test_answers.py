@@ -269,10 +269,10 @@ def test_an_answer_about_another_embed_changes_nothing(
 def test_a_404_to_a_delete_is_not_confirmed_by_an_answer_about_another_embed(
     kapso_sandbox: Sandbox, narrow: InboxEmbed
 ) -> None:
-    other = create_embed(slug="other", name="Other")
-    id_of_other = at_kapso(kapso_sandbox, other)["id"]
-    answer_with(kapso_sandbox, "GET", id=id_of_other, status="revoked")
+    own = at_kapso(kapso_sandbox, narrow)
     kapso_sandbox.order(Fault(method="DELETE", answer=Answer(404, {"error": "Not found"})))
+    wrong = Answer(200, {"data": {**own, "id": "of-another", "status": "revoked"}})
+    kapso_sandbox.order(Fault(method="GET", path=own["id"], answer=wrong))
     with pytest.raises(UncertainError, match="another embed"):
         revoke_embed(narrow)
     narrow.refresh_from_db()

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db.models import F
 from django.test import override_settings
 
-from kapso_inbox.kapso import UncertainError
+from kapso_inbox.kapso import NotFoundError, UncertainError
 from kapso_inbox.lifecycle import create_embed, resolve_embed, revoke_embed
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
 from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
@@ -319,3 +319,22 @@ def test_a_revocation_is_not_confirmed_by_a_minute_in_which_kapso_knows_nothing(
         assert sync_project().revoked == 0
     assert states()[0] == State.REVOKING
     assert sync_project().revoked == 1
+
+
+def test_a_link_is_not_revoked_by_a_minute_in_which_kapso_knows_nothing(
+    kapso_sandbox: Sandbox, embeds: list[InboxEmbed]
+) -> None:
+    with knowing_nothing(kapso_sandbox), pytest.raises(NotFoundError):
+        revoke_embed(embeds[0])
+    assert states()[0] == State.REVOKING
+    revoke_embed(embeds[0])
+    assert states()[0] == State.REVOKED
+    assert len(kapso_sandbox.project().active_embeds()) == 4
+
+
+def test_a_link_that_is_gone_is_revoked_if_kapso_knows_the_others(
+    kapso_sandbox: Sandbox, embeds: list[InboxEmbed]
+) -> None:
+    del kapso_sandbox.project().embeds[kapso_id(embeds[0])]
+    revoke_embed(embeds[0])
+    assert states()[0] == State.REVOKED
