@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
 from kapso_inbox.kapso import CreatedEmbed, Embed, KapsoClient, KapsoError, UncertainError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
 from kapso_inbox.origins import origin_of
 from kapso_inbox.transactions import database
 
@@ -118,9 +118,9 @@ def issue_link(
         link.move(state, expected=[State.CREATING], reason=links.reason_of(error))
         logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
         raise
-    if links.with_id(created.embed.id, embed.project).exclude(pk=link.pk).exists():
-        # Its id is not to be believed, and revoking it would end the other link.
-        unusable = _unusable("Kapso answered with the id of another link")
+    if _is_another(link, created.embed):
+        # Revoking it would end the other one. A sync finds what was created by its reference.
+        unusable = _unusable("Kapso answered with another embed than the one that was asked for")
         link.move(State.UNKNOWN, expected=[State.CREATING], reason=str(unusable))
         raise unusable
     link.kapso_id = created.embed.id
@@ -130,6 +130,13 @@ def issue_link(
         raise unusable
     _store(link, created, client, expires_at)
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
+
+
+def _is_another(link: AccessLink, answer: Embed) -> bool:
+    """Return whether Kapso answered a creation with an embed that it created for something else."""
+    if reference_in(answer.name) not in ("", link.reference):
+        return True
+    return links.with_id(answer.id, link.embed.project).exclude(pk=link.pk).exists()
 
 
 def _fault_in(created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None) -> str:

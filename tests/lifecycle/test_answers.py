@@ -149,7 +149,7 @@ def test_a_link_with_the_id_of_the_one_to_be_replaced_ends_neither(
 ) -> None:
     record = at_kapso(kapso_sandbox, narrow)
     answer_with(kapso_sandbox, "POST", id=record["id"])
-    with pytest.raises(UncertainError, match="id of another link"):
+    with pytest.raises(UncertainError, match="another embed than the one that was asked for"):
         rotate_embed(narrow)
     assert record["status"] == "active"
     narrow.refresh_from_db()
@@ -157,6 +157,27 @@ def test_a_link_with_the_id_of_the_one_to_be_replaced_ends_neither(
     assert narrow.current_link.reveal_url() == record["embed_url"]
     sync_project()  # it finds the other one by its reference
     assert [one["id"] for one in kapso_sandbox.project().active_embeds()] == [record["id"]]
+
+
+def test_an_embed_with_another_reference_is_not_taken_for_the_one_that_was_created(
+    kapso_sandbox: Sandbox,
+) -> None:
+    settings = {"name": "Another deployment's #ki-0123456789", "scope_type": "project"}
+    another = kapso_sandbox.project().create(settings)
+    answer_with(kapso_sandbox, "POST", **another)
+    with pytest.raises(UncertainError, match="another embed"):
+        create_embed(slug="acme", name="Acme")
+    assert another["status"] == "active"
+    sync_project()
+    assert [one["id"] for one in kapso_sandbox.project().active_embeds()] == [another["id"]]
+
+
+@pytest.mark.parametrize("name", ["A name that Kap", "Kapso's own", ""])
+def test_a_name_that_kapso_changed_or_left_out_is_not_anothers(
+    kapso_sandbox: Sandbox, name: str
+) -> None:
+    answer_with(kapso_sandbox, "POST", name=name)
+    assert create_embed(slug="acme", name="A name that Kapso cuts").obstacle() is None
 
 
 # Later

@@ -29,7 +29,7 @@ FAULTS: dict[str, tuple[str, int]] = {
     "not JSON": ("POST PATCH DELETE GET", 8),
     "empty list": ("LIST", 40),
     "short list": ("LIST", 40),
-    # Kapso answers with the ID of another embed, or makes one that shows the whole project.
+    # Kapso answers with another embed, or makes one that shows the whole project.
     "another embed": ("POST GET", 15),
     "wider scope": ("POST", 15),
 }
@@ -140,11 +140,11 @@ class FaultyKapso(Sandbox):
         elif kind == "short list":
             del data[::2]  # its total_count says so
         elif kind == "another embed":
-            others = [
-                one["id"] for one in self.project().active_embeds() if one["id"] != data["id"]
-            ]
+            # One that the app has made: that an unknown one is another cannot be told.
+            others = [one for key, one in self.lives().items() if key != data["id"]]
             with self._turn:
-                data["id"] = self._random.choice(others) if others else data["id"]
+                other = self._random.choice(others) if others else data
+            data |= {"id": other["id"], "name": other["name"]}
         return Answer(answer.status, body, answer.headers)
 
     # What happens at Kapso itself
