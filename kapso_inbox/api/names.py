@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -20,6 +21,8 @@ from rest_framework.parsers import JSONParser
 _MOST_NAMES = 10
 _LONGEST_NAME = 50
 
+#: An item of a list in a form.
+_ITEM = re.compile(r"(?P<list>\w{1,50})\[[0-9]{1,9}\]")
 #: The field of Django's forms against cross-site requests.
 _CSRF = "csrfmiddlewaretoken"
 
@@ -57,8 +60,7 @@ class BodySerializer(serializers.Serializer[Any]):
         if isinstance(data, QueryDict):  # a form
             lists = [name for name, field in self.fields.items() if _is_list(field)]
             wrong = repeated(data, lists)
-            # REST framework reads a list from fields such as `groups[0]`, too.
-            names = {name.partition("[")[0] for name in data} - {_CSRF}
+            names = {_name_in_form(name, data, lists) for name in data} - {_CSRF}
         others = [name for name in names if name not in self.fields]
         answered = self.read_only_names() if others else ()
         wrong |= unknown((name for name in others if name not in answered), self.fields)
@@ -134,6 +136,17 @@ def query_errors(
     fields = serializer().fields if serializer else {}
     lists = [name for name, field in fields.items() if _is_list(field)]
     return {**unknown(given, [*fields, *others]), **repeated(given, lists)}
+
+
+def _name_in_form(name: str, form: QueryDict, lists: Collection[str]) -> str:
+    """Return the name of the field that REST framework reads from a field of a form.
+
+    It reads a list from `groups`, or else from `groups[0]`, `groups[1]` and so on. It would ignore
+    `groups[]`.
+    """
+    item = _ITEM.fullmatch(name)
+    is_read = item and item["list"] in lists and item["list"] not in form
+    return item["list"] if item and is_read else name
 
 
 def _is_list(field: serializers.Field[Any, Any, Any, Any]) -> bool:

@@ -105,14 +105,13 @@ def create_embed(
     values.refuse_slug_of_own(cleaned)
     chosen = cleaned.pop("groups")
     client = links.client_for(InboxEmbed(**cleaned))
-    link, is_new = _begin(cleaned, chosen, actor)
+    link = _begin(cleaned, chosen, actor)
     embed = link.embed
     logger.info("%r creates the embed %r.", getattr(actor, "pk", actor), embed.slug)
     try:
         issue.issue_link(link, client)
     except KapsoError:
-        if is_new:
-            _forget_if_refused(link, actor=actor)
+        _forget_if_refused(embed, actor=actor)
         raise
     embed = links.embeds().get(pk=embed.pk)
     signals.send_after_commit(signals.embed_created, embed=embed, actor=actor)
@@ -180,28 +179,34 @@ def _make_sure(embed: InboxEmbed, settings: values.EmbedSettings, *, actor: Any)
     if embed.obstacle() == Outcome.EXPIRED:
         raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
     if embed.obstacle() is not None:
-        issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)
+        try:
+            issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)
+        except KapsoError:
+            _forget_if_refused(embed, actor=actor)
+            raise
     return links.embeds().get(pk=embed.pk)
 
 
-def _begin(cleaned: dict[str, Any], groups: Sequence[Group], actor: Any) -> tuple[AccessLink, bool]:
+def _begin(
+    cleaned: dict[str, Any], groups: Sequence[Group], actor: Any, *, tries: int = 2
+) -> AccessLink:
     """Commit the intent to create an embed: its row, its link and its record in the audit trail.
 
     Args:
         cleaned: the settings of the embed, without its groups.
         groups: the groups whose members may open it.
         actor: the user who asks for it.
+        tries: how often to try, since a refused creation can delete the row that stands in the way.
 
     Returns:
-        The link, and whether the row of the embed is new.
+        The link.
 
     Raises:
         ValidationError: the slug is taken.
     """
     try:
         with transaction.atomic(using=database(), durable=True):
-            before = _failed_before(cleaned["slug"])
-            embed = before or InboxEmbed()
+            embed = _failed_before(cleaned["slug"]) or InboxEmbed()
             for field, value in cleaned.items():
                 setattr(embed, field, value)
             embed.save(using=database())
@@ -214,8 +219,10 @@ def _begin(cleaned: dict[str, Any], groups: Sequence[Group], actor: Any) -> tupl
         # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
         if links.embeds().filter(slug=cleaned["slug"]).exists():
             raise values.slug_taken() from None
-        raise
-    return link, before is None
+        if tries == 1:
+            raise
+        return _begin(cleaned, groups, actor, tries=tries - 1)
+    return link
 
 
 def _failed_before(slug: str) -> InboxEmbed | None:
@@ -233,28 +240,34 @@ def _failed_before(slug: str) -> InboxEmbed | None:
     return embed
 
 
-def _forget_if_refused(link: AccessLink, *, actor: Any) -> None:
-    """Delete the row of a new embed if its creation surely failed and nobody has touched it since.
+def _forget_if_refused(embed: InboxEmbed, *, actor: Any) -> None:
+    """Delete the row of an embed if each of its creations surely failed, and nobody has changed it.
 
-    The audit trail keeps the slug, the actor and the reason. No signal is sent, since nobody was
-    told of the embed.
+    That includes creations by other processes: the last one that is refused deletes the row. The
+    audit trail keeps the slug, the actor and the reason. No signal is sent, since nobody was told
+    of the embed.
 
     Args:
-        link: the only link that the embed has had.
-        actor: the user who asked for the embed.
+        embed: the embed whose new link Kapso has refused.
+        actor: the user who asked for the link.
     """
+    action = InboxChange.Action
     try:
         with transaction.atomic(using=database(), durable=True):
-            links.lock(link.embed)
-            known = list(links.links_of(link.embed))
-            changes = InboxChange.objects.for_write().filter(embed_id=link.embed.pk)
-            if [one.state for one in known] != [AccessLink.State.FAILED] or changes.count() != 1:
+            # By its slug, as a creation locks it: by its key, the two deadlock on MariaDB.
+            links.embeds().filter(slug=embed.slug).update(updated_at=timezone.now())
+            known = list(links.links_of(embed).order_by("-created_at", "-pk"))
+            changes = InboxChange.objects.for_write().filter(embed_id=embed.pk)
+            actions = set(changes.values_list("action", flat=True))
+            if {link.state for link in known} != {AccessLink.State.FAILED}:
                 return
-            embed, reason = known[0].embed, known[0].reason
+            if not {action.CREATED} <= actions <= {action.CREATED, action.ROTATED}:
+                return  # the host made it, or somebody changed it: it is theirs
+            refused = known[0]
             audit.record_change(
-                InboxChange.Action.DELETED, embed, link=link, actor=actor, details=reason
+                action.DELETED, refused.embed, link=refused, actor=actor, details=refused.reason
             )
-            embed.delete()
+            refused.embed.delete()
     except DatabaseError as error:
         # The caller learns what Kapso said. The next creation of this slug uses the row again.
-        logger.warning("The refused embed %r could not be deleted: %s", link.embed.slug, error)
+        logger.warning("The refused embed %r could not be deleted: %s", embed.slug, error)

@@ -136,6 +136,27 @@ def test_a_name_that_stands_twice_in_a_body_is_refused(
     assert len(kapso_sandbox.requests) == since
 
 
+@pytest.mark.parametrize(
+    "name", ["groups[]", "groups[x]", "assigned_user_id[]", "assigned_user_id[0]"]
+)
+def test_a_field_of_a_form_that_would_not_be_read_is_refused(
+    api: APIClient, kapso_sandbox: Sandbox, sales: Group, name: str
+) -> None:
+    """Ignored, each of these would open the inbox to more people than was asked for."""
+    since = len(kapso_sandbox.requests)
+    assert list(fields(api.post(EMBEDS, {**NEW, name: sales.pk}, format="multipart"))) == [name]
+    assert len(kapso_sandbox.requests) == since
+
+
+def test_a_form_gives_a_list_by_repeating_its_name_or_by_numbers_but_not_both(
+    api: APIClient, kapso_sandbox: Sandbox, sales: Group
+) -> None:
+    both = {**NEW, "groups": sales.pk, "groups[0]": sales.pk}
+    assert list(fields(api.post(EMBEDS, both, format="multipart"))) == ["groups[0]"]
+    made = api.post(EMBEDS, {**NEW, "groups[0]": sales.pk}, format="multipart")
+    assert (made.status_code, made.json()["groups"]) == (201, [sales.pk])
+
+
 def test_a_parameter_is_repeated_only_if_it_takes_several_values(api: APIClient) -> None:
     assert list(fields(api.get(f"{EMBEDS}?ordering=name&ordering=slug"))) == ["ordering"]
     assert list(fields(api.get(f"{EMBEDS}?page=1&page=2"))) == ["page"]

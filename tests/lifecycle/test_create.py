@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.utils import timezone as django_timezone
 from requests.exceptions import ConnectTimeout
 
 from kapso_inbox import signals
+from kapso_inbox.audit import record_change
 from kapso_inbox.kapso import (
     CredentialsError,
     InvalidRequestError,
@@ -189,20 +191,27 @@ def test_ensuring_an_embed_that_kapso_refuses_leaves_nothing_behind_either(
 def test_an_embed_that_existed_before_stays_when_kapso_refuses_its_link(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    """An embed that works, one that was left by a crash, and one that the host created."""
-    left = InboxEmbed.objects.create(slug="left", name="Left")
-    AccessLink.objects.create(embed=left, state=State.FAILED)
+    """An embed that works, and one that the host created."""
     InboxEmbed.objects.create(slug="hosts", name="The host's")
-    kapso_sandbox.order(Fault(answer=Answer(422, {"error": "no"}), times=3))
-    for refused in (
-        lambda: rotate_embed(embed),
-        lambda: create_embed(slug="left", name="Left"),
-        lambda: ensure_embed("hosts"),
-    ):
+    kapso_sandbox.order(Fault(answer=Answer(422, {"error": "no"}), times=2))
+    for refused in (lambda: rotate_embed(embed), lambda: ensure_embed("hosts")):
         with pytest.raises(InvalidRequestError):
             refused()
-    assert InboxEmbed.objects.count() == 3
-    assert create_embed(slug="left", name="Left").pk == left.pk
+    assert set(InboxEmbed.objects.values_list("slug", flat=True)) == {embed.slug, "hosts"}
+
+
+@pytest.mark.parametrize("again", [create_embed, ensure_embed])
+def test_what_a_crash_left_of_a_refused_creation_is_gone_once_it_is_refused_again(
+    kapso_sandbox: Sandbox, again: Callable[..., InboxEmbed]
+) -> None:
+    left = InboxEmbed.objects.create(slug="left", name="Left")
+    AccessLink.objects.create(embed=left, state=State.FAILED)
+    record_change(InboxChange.Action.CREATED, left)
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    with pytest.raises(InvalidRequestError):
+        again(slug="left", name="Left")
+    assert not InboxEmbed.objects.exists()
+    assert InboxChange.objects.filter(slug="left", action=InboxChange.Action.DELETED).exists()
 
 
 @pytest.mark.parametrize("meanwhile", ["changed", "rotated", "revoked", "deleted"])

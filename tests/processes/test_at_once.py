@@ -11,8 +11,9 @@ import pytest
 
 from kapso_inbox import lifecycle
 from kapso_inbox.kapso import UncertainError
-from kapso_inbox.models import AccessLink, InboxEmbed
-from kapso_inbox.sandbox.engine import Fault
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.sandbox.engine import Answer, Fault
+from tests.hosts.database import connection
 from tests.hosts.people import User
 
 from .deployment import Deployment, minutes_pass
@@ -280,3 +281,21 @@ def test_rotating_the_encryption_keys_during_a_change_does_not_deadlock(
     assert [outcome["text"] for outcome in revoking.outcomes()] == [""]
     assert [outcome["error"] for outcome in rotating.outcomes()] == ["CommandError"]
     assert AccessLink.objects.get().state == State.REVOKED
+
+
+@pytest.mark.parametrize("action", ["create_embed", "ensure_embed"])
+def test_if_kapso_refuses_an_embed_that_four_processes_want_no_row_is_left(
+    deployment: Deployment, action: str
+) -> None:
+    deployment.sandbox.order(Fault(method="POST", answer=Answer(422, {"error": "no"}), times=1000))
+    outcomes = deployment.at_once(*([(action, "sales")] * 10 for _ in range(4)))
+    expected = {"InvalidRequestError", "ValidationError", "BusyError"}
+    if connection.vendor == "mysql":
+        # Two that insert the slug that a third has just deleted: InnoDB ends one of them, and
+        # nothing of it was committed.
+        expected.add("OperationalError")
+    assert set(errors(outcomes)) <= expected, texts(outcomes)
+    # Whoever comes last deletes the row that the others have used, too.
+    assert errors(deployment.at_once([(action, "sales")])) == {"InvalidRequestError": 1}
+    assert not InboxEmbed.objects.exists()
+    assert InboxChange.objects.filter(slug="sales").exists()
