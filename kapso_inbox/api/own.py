@@ -79,7 +79,7 @@ class LaunchView(OpenableEmbedView):
         user may open the inbox.
         """
         params = self.validated_body()
-        if not (conf.value("TICKETS_FOR_SESSIONS") or _is_signed_in_by_token(request)):
+        if conf.value("TICKETS_FOR_SESSIONS") is not True and not _is_signed_in_by_token(request):
             raise ApiError("token_required", str(_TOKEN_REQUIRED))
         embed = self.find_openable_embed()
         if embed is None:
