@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required, login_required
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -47,8 +47,13 @@ class RedirectToLaunch(HttpResponseRedirect):
 
 
 def in_frame_view(view: _FrameView) -> _FrameView:
-    """Turn a view's refusals into pages for the frame, and keep all of its answers uncached."""
+    """Turn a view's refusals into pages for the frame, and keep all of its answers uncached.
 
+    The view decides by itself who is let in. `LoginRequiredMiddleware` would send the frame to a
+    login page that no page may frame, also with a ticket.
+    """
+
+    @login_not_required
     @wraps(view)
     @sensitive_variables()
     def in_frame(request: HttpRequest, slug: str) -> HttpResponse:

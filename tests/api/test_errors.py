@@ -256,6 +256,17 @@ def test_the_api_can_be_browsed(
         assert b'name="default_mode"' in response.content
 
 
+@pytest.mark.parametrize("path", [EMBEDS, SALES, f"{SALES}launch/", f"{API}phone-numbers/"])
+def test_behind_login_required_middleware_the_api_authenticates_by_itself(
+    embed: InboxEmbed, path: str
+) -> None:
+    guard = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    with override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, guard]):
+        response = APIClient().get(path)
+    assert response.status_code in (401, 403)
+    assert error(response)["code"] == "not_authenticated"
+
+
 @pytest.mark.parametrize("library", ["rest_framework", "drf_spectacular"])
 def test_without_a_library_of_the_extra_the_urls_name_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch, library: str
