@@ -31,16 +31,34 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{1,50}")
 def check_settings(
     app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Return a message for each setting that is missing or malformed."""
+    """Return an error for each setting that is malformed, and a warning for each missing secret.
+
+    A missing secret stops no command: images are built, migrations made and tests run without it.
+    """
+    return [*malformed_settings(), *_as_warnings(missing_settings(), "W008")]
+
+
+def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return a warning if the URLconf lacks the launch address, or has it without a language."""
+    if missing := missing_urls():
+        return _as_warnings(missing, "W009")
+    return [] if _is_in_the_pages_language() else [_launch_without_a_language()]
+
+
+def check_presence(
+    app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Return an error for each secret and address that is missing, for `check --deploy`."""
+    return [*missing_settings(), *missing_urls()]
+
+
+def malformed_settings() -> list[CheckMessage]:
+    """Return a message for each setting that is malformed."""
     configured = getattr(settings, "KAPSO_INBOX", None)
+    if configured is None:
+        return []
     if not isinstance(configured, Mapping):
-        return [
-            Error(
-                "The setting KAPSO_INBOX is missing or is not a dictionary.",
-                hint='KAPSO_INBOX = {"API_KEY": ..., "ENCRYPTION_KEYS": {...}}; see the README.',
-                id="kapso_inbox.E001",
-            )
-        ]
+        return [_error("The setting KAPSO_INBOX is not a dictionary.", "E001", _EXAMPLE)]
     findings: list[CheckMessage] = [
         checks.Warning(
             f'KAPSO_INBOX["{name}"] is not a setting of kapso_inbox.',
@@ -53,25 +71,44 @@ def check_settings(
     for name, (number, is_right, hint) in _RULES.items():
         if not is_right(conf.value(name)):
             findings.append(_wrong(f'KAPSO_INBOX["{name}"]', number, hint))
-    findings += _check_api_key()
+    if (key := conf.value("API_KEY")) and not _is_api_key(key):
+        findings.append(_wrong('KAPSO_INBOX["API_KEY"]', "E002", _API_KEY_HINT))
     findings += _check_encryption_keys()
     findings += _check_projects()
     return findings
 
 
-def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Return a message if the URLconf lacks the launch address, or has it without a language."""
+def missing_settings() -> list[CheckMessage]:
+    """Return an error for each secret that is missing."""
+    configured = getattr(settings, "KAPSO_INBOX", None)
+    if configured is None:
+        return [_error("The setting KAPSO_INBOX is missing.", "E001", _EXAMPLE)]
+    if not isinstance(configured, Mapping):
+        return []
+    missing: list[CheckMessage] = []
+    projects = conf.value("PROJECTS")
+    projects = projects if isinstance(projects, Mapping) else {}
+    shorthand = conf.value("API_KEY")
+    if not shorthand and not projects:
+        missing.append(_missing('KAPSO_INBOX["API_KEY"]', "E002", _API_KEY_MISSING))
+    for alias, own in projects.items():
+        key = shorthand if alias == conf.DEFAULT_PROJECT else None
+        if _is_alias(alias) and _is_project(own) and not own.get("API_KEY", key):
+            setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]["API_KEY"]'
+            missing.append(_missing(setting, "E002", _API_KEY_MISSING))
+    if not conf.value("ENCRYPTION_KEYS"):
+        missing.append(_missing('KAPSO_INBOX["ENCRYPTION_KEYS"]', "E003", _KEYS_HINT))
+    return missing
+
+
+def missing_urls() -> list[CheckMessage]:
+    """Return an error if the URLconf lacks the launch address."""
     try:
         reverse("kapso_inbox:launch", kwargs={"slug": "x"})
     except NoReverseMatch:
-        return [
-            Error(
-                "kapso_inbox.urls is not included in the URLconf.",
-                hint='Add path("kapso-inbox/", include("kapso_inbox.urls")) to urlpatterns.',
-                id="kapso_inbox.E016",
-            )
-        ]
-    return [] if _is_in_the_pages_language() else [_launch_without_a_language()]
+        hint = 'Add path("kapso-inbox/", include("kapso_inbox.urls")) to urlpatterns.'
+        return [_error("kapso_inbox.urls is not included in the URLconf.", "E016", hint)]
+    return []
 
 
 def _is_in_the_pages_language() -> bool:
@@ -96,41 +133,32 @@ def _launch_without_a_language() -> CheckMessage:
     )
 
 
-def _wrong(setting: str, number: str, hint: str) -> Error:
-    return Error(f"{setting} is not valid.", hint=hint, id=f"kapso_inbox.{number}")
+def _error(text: str, number: str, hint: str) -> CheckMessage:
+    return Error(text, hint=hint, id=f"kapso_inbox.{number}")
 
 
-def _check_api_key() -> Iterator[CheckMessage]:
-    key = conf.value("API_KEY")
-    if not key and not conf.value("PROJECTS"):
-        yield Error(
-            'KAPSO_INBOX["API_KEY"] is missing.',
-            hint="Create an API key in your Kapso project, and read it from the environment here.",
-            id="kapso_inbox.E002",
-        )
-    elif key and not _is_api_key(key):
-        yield _wrong('KAPSO_INBOX["API_KEY"]', "E002", _API_KEY_HINT)
+def _wrong(setting: str, number: str, hint: str) -> CheckMessage:
+    return _error(f"{setting} is not valid.", number, hint)
+
+
+def _missing(setting: str, number: str, hint: str) -> CheckMessage:
+    return _error(f"{setting} is missing.", number, hint)
+
+
+def _as_warnings(errors: Sequence[CheckMessage], number: str) -> list[CheckMessage]:
+    return [
+        checks.Warning(error.msg, hint=error.hint, id=f"kapso_inbox.{number}") for error in errors
+    ]
 
 
 def _check_encryption_keys() -> Iterator[CheckMessage]:
     keys = conf.value("ENCRYPTION_KEYS")
-    hint = (
-        "It must be a dictionary: key ID -> URL-safe base64 of 32 random bytes. Create a key with: "
-        'python -c "from kapso_inbox.encryption import generate_key; print(generate_key())". Keep '
-        "the key as safe as a password, and for as long as links exist: without it their addresses "
-        "are lost."
-    )
-    if not keys:
-        yield Error('KAPSO_INBOX["ENCRYPTION_KEYS"] is missing.', hint=hint, id="kapso_inbox.E003")
-        return
     try:
-        Keyring(keys)
+        if keys:
+            Keyring(keys)
     except KeyConfigurationError as error:
-        yield Error(
-            f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not valid. {error}',
-            hint=hint,
-            id="kapso_inbox.E003",
-        )
+        text = f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not valid. {error}'
+        yield _error(text, "E003", _KEYS_HINT)
 
 
 def _check_projects() -> Iterator[CheckMessage]:
@@ -142,24 +170,32 @@ def _check_projects() -> Iterator[CheckMessage]:
     for alias, own in projects.items():
         setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
         shorthand = conf.value("API_KEY") if alias == conf.DEFAULT_PROJECT else None
-        if not isinstance(alias, str) or not _ALIAS.fullmatch(alias):
+        if not _is_alias(alias):
             yield _wrong(
                 setting,
                 "E006",
                 "An alias must be 1 to 50 letters, digits, hyphens and underscores.",
             )
-        elif not isinstance(own, Mapping) or set(own) - set(conf.PROJECT_KEYS):
+        elif not _is_project(own):
             yield _wrong(setting, "E006", hint)
         elif shorthand and "API_KEY" in own:
             twice = 'KAPSO_INBOX["API_KEY"] is a shorthand for this key. Keep one of the two.'
             yield _wrong(f'{setting}["API_KEY"]', "E006", twice)
-        elif not _is_api_key(own.get("API_KEY", shorthand)):
+        elif (key := own.get("API_KEY", shorthand)) and not _is_api_key(key):
             yield _wrong(f'{setting}["API_KEY"]', "E002", _API_KEY_HINT)
         else:
             for name in ("BASE_URL", "INBOX_ORIGINS"):
                 number, is_right, rule_hint = _RULES[name]
                 if name in own and not is_right(own[name]):
                     yield _wrong(f'{setting}["{name}"]', number, rule_hint)
+
+
+def _is_alias(value: Any) -> bool:
+    return isinstance(value, str) and bool(_ALIAS.fullmatch(value))
+
+
+def _is_project(value: Any) -> bool:
+    return isinstance(value, Mapping) and not set(value) - set(conf.PROJECT_KEYS)
 
 
 def _is_api_key(value: Any) -> bool:
@@ -243,6 +279,14 @@ def _is_phone_region(value: Any) -> bool:
 
 #: A longer duration cannot be subtracted from today's date.
 _LONGEST = timedelta(days=36_500)
+_EXAMPLE = 'KAPSO_INBOX = {"API_KEY": ..., "ENCRYPTION_KEYS": {...}}; see the README.'
+_API_KEY_MISSING = "Create an API key in your Kapso project, and read it from the environment here."
+_KEYS_HINT = (
+    "It must be a dictionary: key ID -> URL-safe base64 of 32 random bytes. Create a key with: "
+    'python -c "from kapso_inbox.encryption import generate_key; print(generate_key())". Keep '
+    "the key as safe as a password, and for as long as links exist: without it their addresses "
+    "are lost."
+)
 _API_KEY_HINT = "A key is one line of ASCII without white space. Was something else pasted with it?"
 
 #: setting -> (number of its check, whether a value is valid, what a valid value is).

@@ -15,6 +15,8 @@ from django.conf import settings as django_settings
 from django.conf.urls.i18n import i18n_patterns
 from django.core import checks as django_checks
 from django.core.checks import CheckMessage
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import include, path
@@ -22,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kapso_inbox import checks, conf
-from kapso_inbox.checks import check_settings, check_urls
+from kapso_inbox.checks import check_presence, check_settings, check_urls
 from kapso_inbox.encryption import generate_key
 
 KEY = "kapso-key-that-nobody-may-see"
@@ -91,19 +93,22 @@ def test_what_the_documents_allow_is_in_order(values: dict[str, Any]) -> None:
     assert findings(**values) == []
 
 
-WRONG: list[tuple[str, str, Any]] = [
-    # id, the words of the message that name the setting, the settings
+MISSING: list[tuple[str, str, Any]] = [
+    # the id with --deploy, the words of the message that name the setting, the settings
     ("E002", '["API_KEY"]', {"API_KEY": None}),
     ("E002", '["API_KEY"]', {"API_KEY": ""}),
     ("E002", '["API_KEY"]', {"API_KEY": " \n"}),
+    ("E002", '["PROJECTS"]["a"]["API_KEY"]', {"PROJECTS": {"a": {}}}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": None}),
+    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {}}),
+]
+WRONG: list[tuple[str, str, Any]] = [
+    # id, the words of the message that name the setting, the settings
     ("E002", '["API_KEY"]', {"API_KEY": f"{KEY} {KEY}"}),
     ("E002", '["API_KEY"]', {"API_KEY": f"{KEY}\n{KEY}"}),
     ("E002", '["API_KEY"]', {"API_KEY": f"{KEY}é"}),
     ("E002", '["API_KEY"]', {"API_KEY": KEY.encode()}),
-    ("E002", '["PROJECTS"]["a"]["API_KEY"]', {"PROJECTS": {"a": {}}}),
     ("E002", '["PROJECTS"]["a"]["API_KEY"]', {"PROJECTS": {"a": {"API_KEY": f"{KEY} {KEY}"}}}),
-    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": None}),
-    ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {}}),
     ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": SECRET}),
     ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": [SECRET]}),
     ("E003", '["ENCRYPTION_KEYS"]', {"ENCRYPTION_KEYS": {SECRET: "k"}}),
@@ -221,11 +226,44 @@ def test_a_wrong_setting_is_one_finding_with_what_to_do(
         assert secret == "proxy.example" or secret not in f"{finding.hint}"
 
 
-@pytest.mark.parametrize("setting", [None, [], "text", 7, object(), ...])
-def test_a_setting_that_is_missing_or_no_dictionary_is_one_finding(setting: Any) -> None:
+@pytest.mark.parametrize(("number", "words", "values"), MISSING)
+def test_a_missing_secret_is_a_warning_and_an_error_where_one_deploys(
+    number: str, words: str, values: dict[str, Any]
+) -> None:
+    with override_settings(KAPSO_INBOX={**QUICKSTART, **values}):
+        [warning], [error] = check_settings(), check_presence()
+    assert (warning.id, error.id) == ("kapso_inbox.W008", f"kapso_inbox.{number}")
+    assert (warning.level, error.level) == (django_checks.WARNING, django_checks.ERROR)
+    assert warning.msg == error.msg == f"KAPSO_INBOX{words} is missing."
+    assert len(warning.hint or "") > 10
+
+
+@pytest.mark.parametrize("setting", [None, ...])
+def test_a_setting_that_is_missing_altogether_is_one_warning(setting: Any) -> None:
     with override_settings(KAPSO_INBOX=setting):
         if setting is ...:
             del django_settings.KAPSO_INBOX
+        [warning], [error] = check_settings(), check_presence()
+    assert (warning.id, error.id) == ("kapso_inbox.W008", "kapso_inbox.E001")
+    assert "ENCRYPTION_KEYS" in (warning.hint or "")
+
+
+def test_no_command_is_stopped_by_secrets_that_are_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with override_settings(KAPSO_INBOX={}):
+        call_command("check", databases=[])  # as each command does that runs the checks
+    assert "ENCRYPTION_KEYS" in capsys.readouterr().err
+
+
+def test_a_deployment_is_stopped_by_secrets_that_are_missing() -> None:
+    with override_settings(KAPSO_INBOX={}), pytest.raises(SystemCheckError, match="E003"):
+        call_command("check", deploy=True, databases=[])
+
+
+@pytest.mark.parametrize("setting", [[], "text", 7, object()])
+def test_a_setting_that_is_no_dictionary_is_one_finding(setting: Any) -> None:
+    with override_settings(KAPSO_INBOX=setting):
         [finding] = check_settings()
     assert finding.id == "kapso_inbox.E001"
     assert "KAPSO_INBOX" in finding.msg
@@ -233,7 +271,7 @@ def test_a_setting_that_is_missing_or_no_dictionary_is_one_finding(setting: Any)
 
 
 #: Every check: those of `WRONG`, those of the setting as a whole, and those of the addresses.
-IDS = {number for number, _, _ in WRONG} | {"E001", "E016", "W007"}
+IDS = {number for number, _, _ in WRONG} | {"E001", "E016", "W007", "W008", "W009"}
 
 
 def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
@@ -298,7 +336,7 @@ anything = st.recursive(
 def test_no_value_of_any_setting_makes_a_check_itself_fail(value: Any) -> None:
     for name in (*conf.REQUIRED, *conf.DEFAULTS):
         for finding in findings(**{name: value}):
-            assert name in finding.msg or finding.id == "kapso_inbox.E002"
+            assert name in finding.msg or finding.id in ("kapso_inbox.E002", "kapso_inbox.W008")
             assert finding.hint
         with override_settings(KAPSO_INBOX={name: value}):
             assert check_settings(), f"{name} alone is not enough"
@@ -313,7 +351,7 @@ def test_a_host_with_the_quickstarts_settings_deploys_without_a_finding_of_ours(
 
 def test_several_wrong_settings_are_as_many_findings() -> None:
     found = findings(API_KEY="", TIMEOUT=3, DELIVERY="x", NONSENSE=1)
-    assert sorted(str(one.id)[-4:] for one in found) == ["E002", "E007", "E011", "W001"]
+    assert sorted(str(one.id)[-4:] for one in found) == ["E007", "E011", "W001", "W008"]
 
 
 def test_the_app_registers_both_checks() -> None:
@@ -332,10 +370,10 @@ def test_addresses_that_are_included_are_in_order() -> None:
 
 def test_addresses_that_are_not_included_are_a_finding() -> None:
     with override_settings(ROOT_URLCONF="tests.urls_without_inbox"):
-        [finding] = check_urls()
-    assert finding.id == "kapso_inbox.E016"
-    assert "kapso_inbox.urls" in finding.msg
-    assert "include(" in (finding.hint or "")
+        [warning], [error] = check_urls(), check_presence()
+    assert (warning.id, error.id) == ("kapso_inbox.W009", "kapso_inbox.E016")
+    assert "kapso_inbox.urls" in warning.msg
+    assert "include(" in (warning.hint or "")
 
 
 @pytest.mark.parametrize(

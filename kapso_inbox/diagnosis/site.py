@@ -34,13 +34,13 @@ _EMBEDDER_POLICY_SETTINGS = ("SECURE_CROSS_ORIGIN_EMBEDDER_POLICY", "CROSS_ORIGI
 
 
 def settings_findings() -> Iterator[Finding]:
-    """Run the system checks of the setting KAPSO_INBOX."""
-    return _from_checks(checks.check_settings())
+    """Run the system checks of the setting KAPSO_INBOX, as in a deployment."""
+    return _from_checks([*checks.malformed_settings(), *checks.missing_settings()])
 
 
 def urlconf_findings() -> Iterator[Finding]:
-    """Run the system checks of the URLconf."""
-    return _from_checks(checks.check_urls())
+    """Run the system checks of the URLconf, as in a deployment."""
+    return _from_checks(checks.missing_urls() or checks.check_urls())
 
 
 def check_site(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
