@@ -353,7 +353,7 @@ was wrong. `UncertainError` means that Kapso may have done it; the sync finds ou
 _MUTATIONS = """\
 ## How far you can trust this
 
-In addition to these rows, a test runs thousands of random sequences of actions, faults, crashes,
+In addition to these rows, a test runs hundreds of random sequences of actions, faults, crashes,
 wrong keys, wrong answers, wrong clocks and changes made at Kapso itself. After each sequence it
 lets the sync finish and checks that everything is consistent
 (`tests/faults/test_state_machine.py`). Another test checks that this one finds mistakes

@@ -15,7 +15,7 @@ from .machine import Inboxes
 from .world import world
 
 #: Fewer on other databases than SQLite in memory: there the database is tested and not the logic.
-SEQUENCES = 2000 if connection.vendor == "sqlite" else 100
+SEQUENCES = 800 if connection.vendor == "sqlite" else 100
 
 #: Reproducible, so that a failure can be investigated. Hypothesis does not shrink the steps that it
 #: reports, because that takes minutes here.
