@@ -136,7 +136,7 @@ def _is_another(link: AccessLink, answer: Embed) -> bool:
     """Return whether Kapso answered a creation with an embed that it created for something else."""
     if reference_in(answer.name) not in ("", link.reference):
         return True
-    return links.with_id(answer.id, link.embed.project).exclude(pk=link.pk).exists()
+    return links.is_of_another(link, answer.id)
 
 
 def _fault_in(created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None) -> str:

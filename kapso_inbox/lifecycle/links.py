@@ -57,9 +57,12 @@ def links_of(embed: InboxEmbed) -> AccessLinkQuerySet:
     return AccessLink.objects.for_write().filter(embed=embed).select_related("embed")
 
 
-def with_id(kapso_id: str, project: str) -> AccessLinkQuerySet:
-    """Return the links of a project that bear this ID at Kapso: one, if all is well."""
-    return AccessLink.objects.for_write().filter(kapso_id=kapso_id, embed__project=project)
+def is_of_another(link: AccessLink, kapso_id: str) -> bool:
+    """Return whether another link of the project bears this ID at Kapso."""
+    bearers = AccessLink.objects.for_write().filter(
+        kapso_id=kapso_id, embed__project=link.embed.project
+    )
+    return bearers.exclude(pk=link.pk).exists()
 
 
 def newest_link(embed: InboxEmbed) -> UUID | None:

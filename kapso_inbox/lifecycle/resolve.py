@@ -89,7 +89,7 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         proven: whether the list is that of the project in which the link was asked for.
         actor: the user who asks for it, for the audit trail.
     """
-    if found is not None and is_of_another(link, found):
+    if found is not None and links.is_of_another(link, found.id):
         found = None
     known = {"kapso_id": found.id, "absent_at": None} if found is not None else {}
     if found is not None and found.status == "revoked":
@@ -130,12 +130,6 @@ def is_absent_again(link: AccessLink) -> bool:
     return now - link.absent_at >= ABSENT_AFTER
 
 
-def is_of_another(link: AccessLink, found: Embed) -> bool:
-    """Return whether an embed at Kapso is another link's, although it bears this one's name."""
-    others = links.with_id(found.id, link.embed.project).exclude(pk=link.pk)
-    return others.exists()
-
-
 def _find_by_reference(
     client: KapsoClient, project: str, wanted: Collection[str]
 ) -> dict[str, Embed]:
@@ -154,9 +148,10 @@ def _find_by_reference(
     newest = (
         at_kapso.exclude(kapso_id="").order_by("-created_at").values_list("kapso_id", flat=True)
     )
-    missing = sample = set(newest[:_SAMPLE])
+    sample = set(newest[:_SAMPLE])
+    missing = set(sample)
     for remote in client.inbox_embeds.list():
-        missing = missing - {remote.id}
+        missing.discard(remote.id)
         reference = reference_in(remote.name)
         if reference in wanted:
             # The most recent comes first, and an older one of that reference is not it.

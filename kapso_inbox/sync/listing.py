@@ -13,9 +13,9 @@ from kapso_inbox import conf
 from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
-from kapso_inbox.lifecycle.links import STALE_AFTER
+from kapso_inbox.lifecycle.links import STALE_AFTER, is_of_another
 from kapso_inbox.lifecycle.refresh import FOUND_REVOKED, NOT_FOUND, end_link, take_over
-from kapso_inbox.lifecycle.resolve import is_absent_again, is_of_another, is_uncertain, settle
+from kapso_inbox.lifecycle.resolve import is_absent_again, is_uncertain, settle
 from kapso_inbox.lifecycle.values import differences, mirror
 from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, reference_in
 from kapso_inbox.transactions import database
@@ -324,7 +324,7 @@ def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
     if run.dry_run:
         run.report.settled += remote is not None
         return
-    if remote is not None and remote.status != "revoked" and not is_of_another(link, remote):
+    if remote is not None and remote.status != "revoked" and not is_of_another(link, remote.id):
         if conf.is_read_only():
             run.left_alive += 1
             return
