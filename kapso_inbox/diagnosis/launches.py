@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from django.db.models import Count, Q
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from kapso_inbox import clock
 from kapso_inbox.models import LaunchAttempt, Outcome
 
 from .findings import Finding, warning
@@ -18,7 +18,7 @@ _PERIOD = timedelta(days=1)
 
 def launch_findings() -> Iterator[Finding]:
     """Check that browsers say that frames ask. A single refusal may be somebody's own doing."""
-    lately = LaunchAttempt.objects.filter(created_at__gte=timezone.now() - _PERIOD)
+    lately = LaunchAttempt.objects.filter(created_at__range=clock.lately(_PERIOD))
     counts = lately.aggregate(
         refused=Count("pk", filter=Q(outcome=Outcome.NOT_IN_FRAME)),
         opened=Count("pk", filter=Q(outcome=Outcome.OPENED)),

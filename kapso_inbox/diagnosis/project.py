@@ -11,6 +11,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
+from kapso_inbox.clock import is_stamped_within, stamp
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoClient, KapsoError, NotFoundError
 from kapso_inbox.kapso.configuration import checked_api_key
@@ -71,11 +72,11 @@ def _project_findings(
         # What is asked depends on the key and the sample, and the texts on the language.
         asked = repr((configured.key_fingerprint, own.sample, get_language()))
         key = f"kapso_inbox:findings:{hashlib.sha256(asked.encode()).hexdigest()}"
-        answers = cache.get(key) if remembered_for else None
-        if answers is None:
+        kept_at, answers = cache.get(key, (None, [])) if remembered_for else (None, [])
+        if not is_stamped_within(kept_at, remembered_for):
             answers = [asdict(without_secrets(one)) for one in _answers(client, own.sample)]
             if remembered_for:
-                cache.set(key, answers, remembered_for)
+                cache.set(key, (stamp(), answers), remembered_for)
         key_was_judged = any(answer["code"].startswith("api-key-") for answer in answers)
         yield from (Finding(**answer) for answer in answers)
     if own.of_other_keys and not key_was_judged:

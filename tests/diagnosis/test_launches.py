@@ -29,3 +29,9 @@ def test_single_launches_that_are_not_by_frames_are_no_finding() -> None:
     record(Outcome.NOT_IN_FRAME, created_at=ago(days=2))
     record(Outcome.OPENED)
     assert "launches-not-by-frames" not in codes(network=False)
+
+
+def test_a_refusal_that_a_wrong_clock_put_into_the_future_is_not_one_of_the_last_day() -> None:
+    store()
+    record(Outcome.NOT_IN_FRAME, created_at=ago(days=-300))
+    assert "launches-not-by-frames" not in codes(network=False)
