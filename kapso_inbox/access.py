@@ -13,6 +13,7 @@ from .models import InboxEmbed, InboxEmbedQuerySet, Record
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser, AnonymousUser
+    from django.http import HttpRequest
 
     User = AbstractUser | AnonymousUser
 
@@ -64,6 +65,18 @@ class AccessPolicy:
             return reachable
         own = Exists(_GROUPS.filter(**{_members(): user.pk}))
         return reachable.filter(_FOR_ALL | own, personal_to__in=("", str(user.pk)))
+
+    def admits(self, request: HttpRequest) -> bool:
+        """Return whether this request may open inboxes at all, whichever they are.
+
+        Override it for what only the request knows, such as whether the user has shown a second
+        factor. It is asked before a frame or a page gets an inbox, and before a ticket is issued.
+        The launch by that ticket is not asked again: it has no session.
+
+        Args:
+            request: a request of a signed-in user; for the API, one of Django REST framework.
+        """
+        return True
 
     def may_have_own(self, user: User) -> bool:
         """Return whether this user may set up an inbox of their own (`{% kapso_my_inbox %}`)."""

@@ -354,6 +354,11 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
         lambda value: value is None or _is_importable(value),
         "None, or the dotted path of a function that takes a user and returns a Kapso user_id.",
     ),
+    "REAL_USER": (
+        "E030",
+        _is_importable,
+        "The dotted path of a function that takes a request and returns a user.",
+    ),
     "VERIFY_AFTER": (
         "E015",
         _is_duration,

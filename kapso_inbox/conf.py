@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "USER_PARAMS": None,
     "PHONE_REGION": None,
     "TEAM_MEMBER": None,
+    "REAL_USER": "kapso_inbox.audit.user_behind",
     "VERIFY_AFTER": timedelta(minutes=5),
     "RENEW_BEFORE": None,
     "AUDIT_RETENTION": timedelta(days=365),
@@ -191,6 +192,15 @@ def team_member() -> Callable[[Any], Any] | None:
     """
     path = value("TEAM_MEMBER")
     return cast("Callable[[Any], Any]", import_string(path)) if path else None
+
+
+def real_user() -> Callable[[Any], Any]:
+    """Return the function that says who really sits there, if somebody acts as another user.
+
+    Raises:
+        ImportError: the setting `REAL_USER` does not name a function that can be imported.
+    """
+    return cast("Callable[[Any], Any]", import_string(value("REAL_USER")))
 
 
 def _projects() -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from kapso_inbox import access, lifecycle, refusals
+from kapso_inbox import access, audit, lifecycle, refusals
 from kapso_inbox.clock import lately
 from kapso_inbox.kapso import KapsoError, UncertainError
 from kapso_inbox.lifecycle import links, values
@@ -126,7 +126,7 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
     try:
         if not access.may_take(request.user, wanted["slug"]):
             raise values.slug_taken()
-        embed = lifecycle.create_embed(**wanted, actor=request.user)
+        embed = lifecycle.create_embed(**wanted, actor=audit.actor_of(request))
     except ValidationError as error:
         twin = _made_just_now(request, form)
         if twin is None:
@@ -155,7 +155,7 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
 def _change(
     model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, form: ChangeEmbedForm
 ) -> HttpResponse:
-    embed = lifecycle.update_embed(embed, actor=request.user, **form.changes())
+    embed = lifecycle.update_embed(embed, actor=audit.actor_of(request), **form.changes())
     if form.has_changed():
         message = model_admin.construct_change_message(request, form, [], False)
         model_admin.log_change(request, embed, message)
@@ -192,7 +192,7 @@ def _made_just_now(request: HttpRequest, form: AddEmbedForm) -> InboxEmbed | Non
     made = InboxChange.objects.for_write().filter(
         action=InboxChange.Action.CREATED,
         embed_id=twin.pk,
-        username=request.user.get_username(),
+        **audit.who(audit.actor_of(request)),
         created_at__range=lately(SECOND_PRESS),
     )
     return twin if made.exists() else None

@@ -47,6 +47,8 @@ CODES = {
     "authentication_failed": ErrorCode((401, 403), "The credentials are not valid."),
     "permission_denied": ErrorCode((403,), "The user may not do this."),
     "token_required": ErrorCode((403,), "A ticket requires a token; a session gets none."),
+    "not_admitted": ErrorCode((403,), "The access policy asks for more than being signed in."),
+    "impersonated": ErrorCode((403,), "Somebody who acts as another user gets no ticket."),
     "not_found": ErrorCode((404,), "There is no such object, or the user may not see it."),
     "method_not_allowed": ErrorCode((405,), "This address does not support the method."),
     "not_acceptable": ErrorCode((406,), "No renderer can produce what `Accept` asks for."),
