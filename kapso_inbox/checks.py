@@ -375,4 +375,5 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
         "A timedelta or a number of seconds; None or 0 keeps the audit trail for ever.",
     ),
     "READ_ONLY": ("E021", lambda value: isinstance(value, bool), "True or False."),
+    "SHARED_PROJECTS": ("E031", lambda value: isinstance(value, bool), "True or False."),
 }

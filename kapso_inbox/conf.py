@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "RENEW_BEFORE": None,
     "AUDIT_RETENTION": timedelta(days=365),
     "READ_ONLY": False,
+    "SHARED_PROJECTS": False,
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
@@ -114,6 +115,14 @@ def duration(name: str) -> timedelta:
 def is_read_only() -> bool:
     """Return whether this deployment must change nothing at Kapso."""
     return bool(value("READ_ONLY"))
+
+
+def shares_projects() -> bool:
+    """Return whether others, such as the other tenants of this site, use the same Kapso projects.
+
+    What lives there and is not on record here is then theirs.
+    """
+    return bool(value("SHARED_PROJECTS"))
 
 
 def project_aliases() -> list[str]:

@@ -22,6 +22,7 @@ from .kapso import (
 )
 from .lifecycle import (
     BusyError,
+    ForeignError,
     InsideTransactionError,
     LiveError,
     ReadOnlyError,
@@ -187,6 +188,13 @@ MEANINGS: dict[type[Exception], Meaning] = {
         cause=_("The settings are not in order: %(text)s"),
     ),
     ReadOnlyError: _READ_ONLY,
+    ForeignError: Meaning(
+        code="made_elsewhere",
+        outcome=_(
+            "It was made elsewhere. This site shares its Kapso project with others "
+            '(KAPSO_INBOX["SHARED_PROJECTS"]) and leaves theirs alone.'
+        ),
+    ),
     BusyError: Meaning(
         code="busy",
         outcome=_("Somebody is making or changing its link right now. Try again in a moment."),

@@ -54,6 +54,9 @@ CODES = {
     "not_acceptable": ErrorCode((406,), "No renderer can produce what `Accept` asks for."),
     "slug_taken": ErrorCode((409,), "There is an embed with this slug already."),
     "read_only": ErrorCode((409,), "This deployment is read-only; nothing was done."),
+    "made_elsewhere": ErrorCode(
+        (409,), "It belongs to somebody else who shares the Kapso project; nothing was done."
+    ),
     "busy": ErrorCode((409,), "Somebody is changing its link right now; try again in a moment."),
     "replaced": ErrorCode((409,), "A newer link than `newest_link_id` was begun; look again."),
     "revoked": ErrorCode((409,), "It was revoked; `rotate/` brings it back."),

@@ -178,7 +178,9 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
     _note_seen(run, seen)
     _save(run, changed)
     others = [embed for key, embed in by_id.items() if key not in accounted]
-    _add_unmanaged(run, _on_no_record(run, others))
+    unknown = _on_no_record(run, others)
+    if not conf.shares_projects():
+        _add_unmanaged(run, unknown)
     run.report.pages += 1
     run.report.listed += len(page)
 
