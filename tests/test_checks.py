@@ -33,6 +33,10 @@ PAGE = path("page/", lambda request: HttpResponse())
 OURS = path("kapso-inbox/", include("kapso_inbox.urls"))
 pytestmark = pytest.mark.table  # no query is made
 
+NEEDS_PHONENUMBERS = pytest.mark.skipif(
+    find_spec("phonenumbers") is None, reason="It takes the extra phone."
+)
+
 QUICKSTART: dict[str, Any] = {"API_KEY": KEY, "ENCRYPTION_KEYS": {"k": SECRET}}
 
 
@@ -76,12 +80,7 @@ def test_the_quickstarts_settings_are_in_order() -> None:
         {"DELIVERY": "direct"},
         {"REQUIRE_FETCH_METADATA": False},
         {"USER_PARAMS": "tests.test_checks.findings"},
-        pytest.param(
-            {"PHONE_REGION": "BR"},
-            marks=pytest.mark.skipif(
-                find_spec("phonenumbers") is None, reason="It takes the extra phone."
-            ),
-        ),
+        pytest.param({"PHONE_REGION": "BR"}, marks=NEEDS_PHONENUMBERS),
         {"TEAM_MEMBER": "tests.test_checks.findings"},
         {"VERIFY_AFTER": 0},
         {"VERIFY_AFTER": None},
@@ -224,6 +223,86 @@ def test_a_wrong_setting_is_one_finding_with_what_to_do(
     for secret in (KEY, SECRET[:-2], "proxy.example"):
         assert secret not in f"{finding.msg}"
         assert secret == "proxy.example" or secret not in f"{finding.hint}"
+
+
+CAUSES: list[tuple[dict[str, Any], str]] = [
+    # the settings, what the message says about them
+    ({"API_KEY": KEY.encode()}, "It is of type bytes."),
+    ({"PROJECTS": {"a": KEY}}, "It is of type str."),
+    ({"BASE_URL": None}, "It is None."),
+    ({"BASE_URL": "http://api.kapso.ai/v1"}, "It is “http://api.kapso.ai…”."),
+    ({"BASE_URL": f"https://{KEY}@api.kapso.ai"}, "It has a user name."),
+    ({"BASE_URL": f"https://api.kapso.ai?key={KEY}"}, "It has a query or a fragment."),
+    ({"INBOX_ORIGINS": "https://inbox.kapso.ai"}, "It is of type str."),
+    ({"INBOX_ORIGINS": []}, "It is empty."),
+    ({"INBOX_ORIGINS": [f"https://inbox.kapso.ai/embed/{KEY}"]}, "is “https://inbox.kapso.ai…”."),
+    ({"ALLOWED_ORIGINS": ["a.example", "b.example/"]}, "Item 2 is “b.example…”."),
+    ({"ALLOWED_ORIGINS": [f"https://ana:{KEY}@b.example"]}, "Item 1 has a user name."),
+    ({"ALLOWED_ORIGINS": [None]}, "Item 1 is None."),
+    ({"PROXIES": [f"http://ana:{KEY}@proxy.example"]}, "It is of type list."),
+    ({"PROXIES": {"https": None}}, "It is of type dict."),
+    ({"TIMEOUT": (3, -1)}, "It is (3, -1)."),
+    ({"CA_BUNDLE": "/nowhere/at/all.pem"}, "It is '/nowhere/at/all.pem'."),
+    ({"DELIVERY": "iframe"}, "It is 'iframe'."),
+    ({"READ_ONLY": "no"}, "It is 'no'."),
+    ({"READ_ONLY": "n" * 200}, "It is of type str."),
+    ({"ACCESS_POLICY": "no.such.Policy"}, "It is 'no.such.Policy'. No module named 'no'"),
+    ({"ACCESS_POLICY": "kapso_inbox.access.NoSuch"}, 'does not define a "NoSuch"'),
+    ({"ACCESS_POLICY": "kapso_inbox.models.InboxEmbed"}, "is not a subclass of AccessPolicy."),
+    ({"ACCESS_POLICY": "tests.hosts.broken.Policy"}, "ValueError: This module cannot be imported."),
+    ({"USER_PARAMS": "kapso_inbox.__version__"}, "It cannot be called."),
+    ({"USER_PARAMS": findings}, "It is of type function."),
+    ({"TEAM_MEMBER": "kapso_inbox.nothing"}, 'does not define a "nothing"'),
+    ({"VERIFY_AFTER": "300"}, "It is '300'."),
+    ({"RENEW_BEFORE": timedelta(seconds=-1)}, "It is datetime.timedelta(days=-1, seconds=86399)."),
+    pytest.param(
+        {"PHONE_REGION": "UK"},
+        "It is 'UK'. The phonenumbers library does not know it.",
+        marks=NEEDS_PHONENUMBERS,
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "cause"), CAUSES)
+def test_a_message_says_what_is_wrong_with_the_value(values: dict[str, Any], cause: str) -> None:
+    [finding] = findings(**values)
+    assert cause in finding.msg
+    assert KEY not in finding.msg
+
+
+NAME, MARKS, EXPORT = "the name and the “=” after it", "the quotation marks", "the word “export”"
+PASTED = [
+    # what was pasted around the key, and what of it must go
+    ('"{}"', [MARKS]),
+    ("'{}'", [MARKS]),
+    ("“{}”", [MARKS]),
+    ("{}'", [MARKS]),
+    ("KAPSO_API_KEY={}", [NAME]),
+    ('KAPSO_API_KEY="{}"', [NAME, MARKS]),
+    ("export KAPSO_API_KEY='{}'", [EXPORT, NAME, MARKS]),
+    ("2026-11={}", [NAME]),
+    ("2026-11={}=", [NAME]),
+    ("KAPSO_INBOX_ENCRYPTION_KEYS=2026-11={}", [NAME]),
+]
+
+
+@pytest.mark.parametrize(("around", "removed"), PASTED)
+@pytest.mark.parametrize("where", ["API_KEY", "PROJECTS", "ENCRYPTION_KEYS"])
+def test_a_key_that_was_pasted_with_its_name_or_with_quotes_is_recognised(
+    around: str, removed: list[str], where: str
+) -> None:
+    key, secret = around.format(KEY), around.format(SECRET)
+    [finding] = findings(
+        **{
+            "API_KEY": {"API_KEY": key},
+            "PROJECTS": {"PROJECTS": {"a": {"API_KEY": key}}},
+            "ENCRYPTION_KEYS": {"ENCRYPTION_KEYS": {"k": secret}},
+        }[where]
+    )
+    assert finding.id == f"kapso_inbox.{'E003' if where == 'ENCRYPTION_KEYS' else 'E002'}"
+    assert f"Remove {' and '.join(removed)}." in finding.msg
+    for part in (KEY[:8], SECRET[:8], "KAPSO_API", "2026"):
+        assert part not in f"{finding.msg}{finding.hint}"
 
 
 @pytest.mark.parametrize(("number", "words", "values"), MISSING)

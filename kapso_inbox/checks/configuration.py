@@ -11,7 +11,9 @@ from django.core.checks import CheckMessage
 
 from kapso_inbox import conf
 from kapso_inbox.encryption import KeyConfigurationError, Keyring
+from kapso_inbox.secret import pasted_with
 
+from .causes import cause_of
 from .rules import RULES
 from .wording import make_error, make_warning
 
@@ -45,9 +47,10 @@ def malformed_settings() -> list[CheckMessage]:
     ]
     for name, (number, is_right, hint) in RULES.items():
         if not is_right(conf.value(name)):
-            findings.append(_wrong(f'KAPSO_INBOX["{name}"]', number, hint))
+            cause = cause_of(name, conf.value(name))
+            findings.append(_wrong(f'KAPSO_INBOX["{name}"]', number, hint, cause))
     if (key := conf.value("API_KEY")) and not _is_api_key(key):
-        findings.append(_wrong('KAPSO_INBOX["API_KEY"]', "E002", _API_KEY_HINT))
+        findings.append(_wrong_api_key('KAPSO_INBOX["API_KEY"]', key))
     findings += _check_encryption_keys()
     findings += _check_projects()
     return findings
@@ -82,7 +85,7 @@ def _check_encryption_keys() -> Iterator[CheckMessage]:
         if keys:
             Keyring(keys)
     except KeyConfigurationError as error:
-        text = f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not valid. {error}'
+        text = f'KAPSO_INBOX["ENCRYPTION_KEYS"] is not valid. {error}'.strip()
         yield make_error("E003", text, _KEYS_HINT)
 
 
@@ -90,7 +93,7 @@ def _check_projects() -> Iterator[CheckMessage]:
     projects = conf.value("PROJECTS")
     hint = f"It must be a dictionary: alias -> dictionary of {', '.join(conf.PROJECT_KEYS)}."
     if not isinstance(projects, Mapping):
-        yield _wrong('KAPSO_INBOX["PROJECTS"]', "E006", hint)
+        yield _wrong('KAPSO_INBOX["PROJECTS"]', "E006", hint, cause_of("PROJECTS", projects))
         return
     for alias, own in projects.items():
         setting = f'KAPSO_INBOX["PROJECTS"]["{alias}"]'
@@ -102,17 +105,19 @@ def _check_projects() -> Iterator[CheckMessage]:
                 "An alias must be 1 to 50 letters, digits, hyphens and underscores.",
             )
         elif not _is_project(own):
-            yield _wrong(setting, "E006", hint)
+            cause = "" if isinstance(own, Mapping) else cause_of("PROJECTS", own)
+            yield _wrong(setting, "E006", hint, cause)
         elif shorthand and "API_KEY" in own:
             twice = 'KAPSO_INBOX["API_KEY"] is a shorthand for this key. Keep one of the two.'
             yield _wrong(f'{setting}["API_KEY"]', "E006", twice)
         elif (key := own.get("API_KEY", shorthand)) and not _is_api_key(key):
-            yield _wrong(f'{setting}["API_KEY"]', "E002", _API_KEY_HINT)
+            yield _wrong_api_key(f'{setting}["API_KEY"]', key)
         else:
             for name in ("BASE_URL", "INBOX_ORIGINS"):
                 number, is_right, rule_hint = RULES[name]
                 if name in own and not is_right(own[name]):
-                    yield _wrong(f'{setting}["{name}"]', number, rule_hint)
+                    cause = cause_of(name, own[name])
+                    yield _wrong(f'{setting}["{name}"]', number, rule_hint, cause)
 
 
 def _is_alias(value: Any) -> bool:
@@ -124,11 +129,16 @@ def _is_project(value: Any) -> bool:
 
 
 def _is_api_key(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[!-~]+", value))
+    is_one_word = isinstance(value, str) and bool(re.fullmatch(r"[!-~]+", value))
+    return is_one_word and not pasted_with(value)
 
 
-def _wrong(setting: str, number: str, hint: str) -> CheckMessage:
-    return make_error(number, f"{setting} is not valid.", hint)
+def _wrong_api_key(setting: str, key: Any) -> CheckMessage:
+    return _wrong(setting, "E002", _API_KEY_HINT, cause_of("API_KEY", key))
+
+
+def _wrong(setting: str, number: str, hint: str, cause: str = "") -> CheckMessage:
+    return make_error(number, f"{setting} is not valid. {cause}".strip(), hint)
 
 
 def _missing(setting: str, number: str, hint: str) -> CheckMessage:

@@ -69,7 +69,7 @@ def _is_ca_bundle(value: Any) -> bool:
 def _is_importable(value: Any) -> bool:
     try:
         return callable(import_string(value))
-    except (ImportError, TypeError, AttributeError, ValueError):
+    except Exception:  # noqa: BLE001 (a module of the host may raise anything)
         return False
 
 
