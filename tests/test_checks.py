@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,19 @@ from django.core import checks as django_checks
 from django.core.checks import CheckMessage
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
-from django.urls import include, path
+from django.urls import (
+    get_script_prefix,
+    include,
+    path,
+    re_path,
+    register_converter,
+    reverse_lazy,
+    set_script_prefix,
+)
+from django.urls.converters import REGISTERED_CONVERTERS, get_converters
+from django.views import View
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +44,9 @@ PAGE = path("page/", lambda request: HttpResponse())
 OURS = path("kapso-inbox/", include("kapso_inbox.urls"))
 pytestmark = pytest.mark.table  # no query is made
 
+NEEDS_REST_FRAMEWORK = pytest.mark.skipif(
+    find_spec("rest_framework") is None, reason="It takes the extra api."
+)
 NEEDS_PHONENUMBERS = pytest.mark.skipif(
     find_spec("phonenumbers") is None, reason="It takes the extra phone."
 )
@@ -54,6 +68,14 @@ def nothing_leaves(django_assert_num_queries: Callable[..., Any], db: None) -> I
 def findings(**values: Any) -> list[CheckMessage]:
     with override_settings(KAPSO_INBOX={**QUICKSTART, **values}):
         return list(check_settings())
+
+
+def host(*urlpatterns: Any, **values: Any) -> Any:
+    """Return a context in which the site has these addresses, and a login page elsewhere."""
+    urlconf = type("urlconf", (), {"urlpatterns": list(urlpatterns)})
+    return override_settings(
+        **{"ROOT_URLCONF": urlconf, "LOGIN_URL": "https://sso.example.com/", **values}
+    )
 
 
 def test_the_quickstarts_settings_are_in_order() -> None:
@@ -350,7 +372,7 @@ def test_a_setting_that_is_no_dictionary_is_one_finding(setting: Any) -> None:
 
 
 #: Every check: those of `WRONG`, those of the setting as a whole, and those of the addresses.
-IDS = {number for number, _, _ in WRONG} | {"E001", "E016", "W007", "W008", "W009"}
+IDS = {number for number, _, _ in WRONG} | {"E001", "E016", "W007", "W008", "W009", "W010", "W011"}
 
 
 def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
@@ -469,6 +491,150 @@ def test_where_addresses_begin_with_a_language_ours_have_to(
     urlpatterns: list[Any], languages: list[tuple[str, str]], found: list[str]
 ) -> None:
     """Else an inbox is in the browser's language on a page of another."""
-    urlconf = type("urlconf", (), {"urlpatterns": urlpatterns})
-    with override_settings(ROOT_URLCONF=urlconf, LANGUAGES=languages):
+    with host(*urlpatterns, LANGUAGES=languages):
         assert [finding.id for finding in check_urls()] == found
+
+
+def app_page(request: HttpRequest, path: str = "") -> HttpResponse:
+    """Show the single-page application of the host, whatever the path."""
+    return HttpResponse()
+
+
+class AppPage(View):
+    """The same, as a class."""
+
+
+EVERYTHING = path("<path:path>", app_page)
+API = path("api/kapso-inbox/", include("kapso_inbox.api.urls"))
+TAKEN: list[tuple[list[Any], str, str]] = [
+    # the URLconf, the pattern that the message names, and the view
+    ([EVERYTHING, OURS], "<path:path>", "tests.test_checks.app_page"),
+    ([re_path("^(.*)$", AppPage.as_view()), OURS], "^(.*)$", "tests.test_checks.AppPage"),
+    ([path("", include([EVERYTHING])), OURS], "<path:path>", "tests.test_checks.app_page"),
+    (i18n_patterns(EVERYTHING, OURS), "<path:path>", "tests.test_checks.app_page"),
+    ([EVERYTHING, *i18n_patterns(OURS)], "<path:path>", "tests.test_checks.app_page"),
+    ([path("<path:path>", partial(app_page)), OURS], "<path:path>", "functools.partial"),
+    (
+        [path("kapso-inbox/<slug:slug>/settings/", app_page), OURS],
+        "kapso-inbox/<slug:slug>/settings/",
+        "tests.test_checks.app_page",
+    ),
+]
+
+
+@pytest.mark.parametrize(("urlpatterns", "pattern", "view"), TAKEN)
+def test_a_pattern_before_ours_that_takes_our_addresses_is_found(
+    urlpatterns: list[Any], pattern: str, view: str
+) -> None:
+    with host(*urlpatterns):
+        [warning] = check_urls()
+    assert (warning.id, warning.level) == ("kapso_inbox.W010", django_checks.WARNING)
+    assert f"{pattern}”" in warning.msg
+    assert view in warning.msg
+    assert "/kapso-inbox/" in warning.msg
+    assert 'Put path("kapso-inbox/", include("kapso_inbox.urls")) before it.' in (
+        warning.hint or ""
+    )
+
+
+@pytest.mark.parametrize(
+    "urlpatterns",
+    [[OURS, EVERYTHING], i18n_patterns(OURS, EVERYTHING), [*i18n_patterns(OURS), EVERYTHING]],
+)
+def test_a_pattern_after_ours_may_take_every_address(urlpatterns: list[Any]) -> None:
+    with host(*urlpatterns):
+        assert check_urls() == []
+
+
+@NEEDS_REST_FRAMEWORK
+def test_a_pattern_before_those_of_the_api_that_takes_its_addresses_is_found() -> None:
+    with host(OURS, EVERYTHING, API):
+        [warning] = check_urls()
+    assert warning.id == "kapso_inbox.W010"
+    assert "/api/kapso-inbox/" in warning.msg
+    assert 'include("kapso_inbox.api.urls")) before it' in (warning.hint or "")
+    with host(OURS, API, EVERYTHING):
+        assert check_urls() == []
+
+
+def test_a_site_below_a_path_is_no_reason_for_a_finding() -> None:
+    previous = get_script_prefix()
+    set_script_prefix("/crm/")
+    try:
+        with host(OURS, PAGE, LOGIN_URL="/crm/page/"):
+            assert check_urls() == []
+        with host(EVERYTHING, OURS):
+            assert [one.id for one in check_urls()] == ["kapso_inbox.W010"]
+    finally:
+        set_script_prefix(previous)
+
+
+class Stubborn:
+    """A converter of a host, which cannot do without its database."""
+
+    regex = ".+"
+
+    def to_python(self, value: str) -> str:
+        raise RuntimeError("There is no database.")
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+def test_a_pattern_of_the_host_that_fails_ends_no_command() -> None:
+    register_converter(Stubborn, "stubborn")
+    try:
+        with host(path("<stubborn:value>", app_page), OURS):
+            assert check_urls() == []
+    finally:
+        REGISTERED_CONVERTERS.pop("stubborn")
+        get_converters.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("login_url", "cause"),
+    [
+        ("no-such-view", "is not an address, and not the name of a view"),
+        (None, "is not an address, and not the name of a view"),
+        (reverse_lazy("no-such-view"), "is not an address, and not the name of a view"),
+        ("/accounts/login/", "“/accounts/login/”, which leads to no view of this site"),
+        ("/accounts/login/?next=/", "“/accounts/login/”, which leads to no view of this site"),
+    ],
+)
+def test_a_login_address_that_leads_nowhere_is_found(login_url: Any, cause: str) -> None:
+    with host(OURS, LOGIN_URL=login_url):
+        [warning] = check_urls()
+    assert (warning.id, warning.level) == ("kapso_inbox.W011", django_checks.WARNING)
+    assert warning.msg.startswith("The setting LOGIN_URL ")
+    assert cause in warning.msg
+    assert "LOGIN_URL" in (warning.hint or "")
+
+
+LOGIN = path("login/", app_page, name="sign-in")
+
+
+@pytest.mark.parametrize(
+    ("login_url", "urlpatterns"),
+    [
+        ("sign-in", [OURS, LOGIN]),
+        (reverse_lazy("sign-in"), [OURS, LOGIN]),
+        ("/login/?realm=crm#top", [OURS, LOGIN]),
+        ("/login", [OURS, LOGIN]),
+        ("https://sso.example.com/in?realm=crm", [OURS]),
+        ("//sso.example.com/in", [OURS]),
+        ("/pt-br/login/", i18n_patterns(OURS, LOGIN)),
+        ("/login/", i18n_patterns(OURS, LOGIN)),
+        ("sign-in", i18n_patterns(OURS, LOGIN)),
+        ("/anything/", [OURS, EVERYTHING]),
+    ],
+)
+def test_a_login_address_that_leads_somewhere_is_fine(
+    login_url: Any, urlpatterns: list[Any]
+) -> None:
+    with host(*urlpatterns, LOGIN_URL=login_url):
+        assert check_urls() == []
+
+
+def test_where_our_addresses_are_missing_nobody_is_led_to_a_login() -> None:
+    with host(LOGIN_URL="no-such-view"):
+        assert [one.id for one in check_urls()] == ["kapso_inbox.W009"]
