@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -14,6 +17,7 @@ import pytest
 import responses
 from django.conf import settings as django_settings
 from django.conf.urls.i18n import i18n_patterns
+from django.contrib.auth import get_user_model
 from django.core import checks as django_checks
 from django.core.checks import CheckMessage
 from django.core.management import call_command
@@ -35,7 +39,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kapso_inbox import checks, conf
-from kapso_inbox.checks import check_presence, check_settings, check_urls
+from kapso_inbox.checks import check_host, check_presence, check_settings, check_urls
+from kapso_inbox.diagnosis.site import host_findings, urlconf_findings
 from kapso_inbox.encryption import generate_key
 
 KEY = "kapso-key-that-nobody-may-see"
@@ -372,7 +377,11 @@ def test_a_setting_that_is_no_dictionary_is_one_finding(setting: Any) -> None:
 
 
 #: Every check: those of `WRONG`, those of the setting as a whole, and those of the addresses.
-IDS = {number for number, _, _ in WRONG} | {"E001", "E016", "W007", "W008", "W009", "W010", "W011"}
+IDS = (
+    {number for number, _, _ in WRONG}
+    | {"E001", "E016", "W007", "W008", "W009", "W010", "W011"}
+    | {f"W0{number}" for number in range(12, 17)}
+)
 
 
 def test_every_id_of_the_source_has_a_wrong_setting_here() -> None:
@@ -455,10 +464,11 @@ def test_several_wrong_settings_are_as_many_findings() -> None:
     assert sorted(str(one.id)[-4:] for one in found) == ["E007", "E011", "W001", "W008"]
 
 
-def test_the_app_registers_both_checks() -> None:
+def test_the_app_registers_its_checks() -> None:
     registered = django_checks.registry.registry.get_checks()
     assert check_settings in registered
     assert check_urls in registered
+    assert check_host in registered
     with override_settings(KAPSO_INBOX={**QUICKSTART, "TIMEOUT": 3}):
         assert [one.id for one in django_checks.run_checks(tags=["kapso_inbox"])] == [
             "kapso_inbox.E007"
@@ -500,12 +510,17 @@ def app_page(request: HttpRequest, path: str = "") -> HttpResponse:
     return HttpResponse()
 
 
+def api() -> Any:
+    """Return the pattern of the REST API, which is an extra."""
+    return path("api/kapso-inbox/", include("kapso_inbox.api.urls"))
+
+
 class AppPage(View):
     """The same, as a class."""
 
 
 EVERYTHING = path("<path:path>", app_page)
-API = path("api/kapso-inbox/", include("kapso_inbox.api.urls"))
+JSON_ONLY = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
 TAKEN: list[tuple[list[Any], str, str]] = [
     # the URLconf, the pattern that the message names, and the view
     ([EVERYTHING, OURS], "<path:path>", "tests.test_checks.app_page"),
@@ -548,12 +563,12 @@ def test_a_pattern_after_ours_may_take_every_address(urlpatterns: list[Any]) -> 
 
 @NEEDS_REST_FRAMEWORK
 def test_a_pattern_before_those_of_the_api_that_takes_its_addresses_is_found() -> None:
-    with host(OURS, EVERYTHING, API):
+    with host(OURS, EVERYTHING, api(), REST_FRAMEWORK=JSON_ONLY):
         [warning] = check_urls()
     assert warning.id == "kapso_inbox.W010"
     assert "/api/kapso-inbox/" in warning.msg
     assert 'include("kapso_inbox.api.urls")) before it' in (warning.hint or "")
-    with host(OURS, API, EVERYTHING):
+    with host(OURS, api(), EVERYTHING, REST_FRAMEWORK=JSON_ONLY):
         assert check_urls() == []
 
 
@@ -638,3 +653,197 @@ def test_a_login_address_that_leads_somewhere_is_fine(
 def test_where_our_addresses_are_missing_nobody_is_led_to_a_login() -> None:
     with host(LOGIN_URL="no-such-view"):
         assert [one.id for one in check_urls()] == ["kapso_inbox.W009"]
+
+
+class Routes:
+    """Send the models of some apps to another database, and let migrate make tables in some."""
+
+    def __init__(self, apps: str, made_in: str = "default replica") -> None:
+        self.apps, self.made_in = apps.split(), made_in.split()
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "replica" if model._meta.app_label in self.apps else "default"
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "kapso_inbox" or db in self.made_in
+
+
+#: The labels of the apps of users and groups.
+USERS = f"auth {get_user_model()._meta.app_label}"
+
+
+class HelplessRoutes(Routes):
+    """Know where to go in a request only."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        raise LookupError("There is no request.")
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        (Routes("kapso_inbox"), "of kapso_inbox into 'replica', and users and groups into 'def"),
+        (Routes(USERS), "of kapso_inbox into 'default', and users and groups into 'replica'"),
+        (Routes("", made_in="replica"), "keep migrate from making the tables of kapso_inbox in"),
+    ],
+)
+def test_routers_that_part_our_tables_from_those_of_users_are_found(
+    routes: Routes, words: str
+) -> None:
+    with override_settings(DATABASE_ROUTERS=[routes]):
+        [warning] = check_host()
+    assert (warning.id, warning.level) == ("kapso_inbox.W013", django_checks.WARNING)
+    assert f"DATABASE_ROUTERS {'put the tables ' if 'into' in words else ''}{words}" in warning.msg
+    assert "DATABASE_ROUTERS" in (warning.hint or "")
+
+
+@pytest.mark.parametrize(
+    "routes", [Routes(""), Routes(f"kapso_inbox {USERS}"), HelplessRoutes("kapso_inbox")]
+)
+def test_routers_that_keep_our_tables_with_those_of_users_are_fine(routes: Routes) -> None:
+    with override_settings(DATABASE_ROUTERS=[routes]):
+        assert check_host() == []
+
+
+class TenantSyncRouter(Routes):
+    """Stand in for the router of django-tenants, which answers for the schema of one tenant."""
+
+    __module__ = "django_tenants.routers"
+
+    def __init__(self) -> None:
+        super().__init__("kapso_inbox", made_in="")
+
+
+USERS_APP = get_user_model()._meta.app_config.name
+OUR_CONFIG = "kapso_inbox.apps.KapsoInboxConfig"
+
+
+@pytest.mark.parametrize(
+    ("shared", "tenant", "words"),
+    [
+        ([USERS_APP], [USERS_APP], "neither in SHARED_APPS nor in TENANT_APPS"),
+        (["kapso_inbox"], [USERS_APP], "is in SHARED_APPS alone"),
+        ([USERS_APP], ["kapso_inbox"], ""),
+        ([USERS_APP], [USERS_APP, OUR_CONFIG], ""),
+        ([USERS_APP, OUR_CONFIG], (), ""),
+        (["kapso_inbox"], [USERS_APP, "kapso_inbox"], ""),
+    ],
+)
+def test_with_django_tenants_the_app_must_be_where_its_users_are(
+    shared: Any, tenant: Any, words: str
+) -> None:
+    values: dict[str, Any] = {"SHARED_APPS": shared, "TENANT_APPS": tenant}
+    with override_settings(**values):
+        assert check_host() == [], "these names alone are not django-tenants"
+    with override_settings(**values, DATABASE_ROUTERS=[TenantSyncRouter()]):
+        found = check_host()
+    assert [one.id for one in found] == (["kapso_inbox.W014"] if words else [])
+    assert all(words in one.msg and "TENANT_APPS" in str(one.hint) for one in found)
+
+
+DJANGO_TEMPLATES = "django.template.backends.django.DjangoTemplates"
+
+
+@pytest.mark.parametrize(
+    ("backends", "cause"),
+    [
+        ([], "TemplateDoesNotExist"),
+        ([{"BACKEND": DJANGO_TEMPLATES, "DIRS": [Path(__file__).parent]}], "TemplateDoesNotExist"),
+        ([{"BACKEND": "django.template.backends.dummy.TemplateStrings"}], "TemplateDoesNotExist"),
+        ([{"BACKEND": "no.such.Backend"}], "No module named 'no'"),
+    ],
+)
+def test_templates_that_cannot_be_found_are_a_finding(backends: Any, cause: str) -> None:
+    with override_settings(TEMPLATES=backends):
+        [warning] = check_host()
+    assert (warning.id, warning.level) == ("kapso_inbox.W015", django_checks.WARNING)
+    assert "kapso_inbox/message.html" in warning.msg
+    assert cause in warning.msg
+    assert "APP_DIRS" in (warning.hint or "")
+
+
+def test_the_doctor_tells_what_the_checks_of_addresses_and_host_find() -> None:
+    with (
+        host(EVERYTHING, OURS),
+        override_settings(TEMPLATES=[]),
+    ):
+        told = [*urlconf_findings(), *host_findings()]
+    assert [(one.code, one.level) for one in told] == [
+        ("kapso_inbox.W010", "warning"),
+        ("kapso_inbox.W015", "warning"),
+    ]
+
+
+WITHOUT_DRF = [app for app in django_settings.INSTALLED_APPS if app != "rest_framework"]
+
+
+@NEEDS_REST_FRAMEWORK
+def test_an_api_whose_pages_lack_their_templates_is_found() -> None:
+    with host(OURS, api(), INSTALLED_APPS=WITHOUT_DRF):
+        [warning] = check_urls()
+        with override_settings(REST_FRAMEWORK=JSON_ONLY):
+            assert check_urls() == []
+    assert warning.id == "kapso_inbox.W016"
+    assert 'Add "rest_framework" to INSTALLED_APPS' in (warning.hint or "")
+    with host(OURS, INSTALLED_APPS=WITHOUT_DRF):
+        assert check_urls() == []
+
+
+def test_a_site_without_a_urlconf_is_one_warning() -> None:
+    with override_settings(ROOT_URLCONF=None):
+        assert [one.id for one in check_urls()] == ["kapso_inbox.W009"]
+
+
+HOST_WITHOUT_US = """
+import django
+from django.conf import settings
+from tests import settings as ours
+values = {name: getattr(ours, name) for name in dir(ours) if name.isupper()}
+apps = [app for app in ours.INSTALLED_APPS if app != "kapso_inbox"]
+settings.configure(**{**values, "INSTALLED_APPS": apps})
+django.setup()
+"""
+SETTINGS_THAT_ASK = """
+SECRET_KEY = "tests"
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "kapso_inbox"]
+from kapso_inbox.csp import csp_sources
+SECURE_CSP = csp_sources()
+"""
+
+
+def last_line_of(*arguments: str, folder: Path | None = None, **environment: str) -> str:
+    """Run Python in a process that fails; return the last line of what it says."""
+    paths = [str(folder), *sys.path] if folder else sys.path
+    python_path = os.pathsep.join(filter(None, paths))
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": python_path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "included",
+    ["kapso_inbox.urls", pytest.param("kapso_inbox.api.urls", marks=NEEDS_REST_FRAMEWORK)],
+)
+def test_addresses_of_an_app_that_is_not_installed_say_what_to_add(included: str) -> None:
+    said = last_line_of("-c", f"{HOST_WITHOUT_US}\nimport {included}")
+    assert 'ConfigurationError: Add "kapso_inbox" to INSTALLED_APPS.' in said
+
+
+def test_csp_sources_in_the_settings_say_what_to_write_instead(tmp_path: Path) -> None:
+    (tmp_path / "asking_settings.py").write_text(SETTINGS_THAT_ASK)
+    said = last_line_of(
+        *("-c", "import django; django.setup()"),
+        folder=tmp_path,
+        DJANGO_SETTINGS_MODULE="asking_settings",
+    )
+    assert said.startswith("kapso_inbox.exceptions.ConfigurationError: csp_sources()")
+    assert "https://inbox.kapso.ai" in said

@@ -10,10 +10,12 @@ from django.core.checks import CheckMessage
 
 from .addresses import address_warnings, missing_urls
 from .configuration import malformed_settings, missing_settings
+from .host import host_warnings
 from .wording import as_warnings
 
 __all__ = [
     "address_warnings",
+    "check_host",
     "check_presence",
     "check_settings",
     "check_urls",
@@ -36,6 +38,11 @@ def check_settings(
 def check_urls(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Return a warning for each thing that keeps the addresses from working as they should."""
     return as_warnings(missing_urls(), "W009") or address_warnings()
+
+
+def check_host(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return a warning for each thing about the host that keeps inboxes from opening."""
+    return host_warnings()
 
 
 def check_presence(

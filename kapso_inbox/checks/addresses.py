@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.checks import CheckMessage
@@ -36,8 +37,11 @@ _INCLUDED: dict[str, dict[str, dict[str, str]]] = {
 def missing_urls() -> list[CheckMessage]:
     """Return an error if the URLconf lacks the launch address."""
     try:
-        reverse("kapso_inbox:launch", kwargs={"slug": "x"})
+        is_included = getattr(settings, "ROOT_URLCONF", None) is not None
+        is_included = is_included and bool(reverse("kapso_inbox:launch", kwargs={"slug": "x"}))
     except NoReverseMatch:
+        is_included = False
+    if not is_included:
         hint = 'Add path("kapso-inbox/", include("kapso_inbox.urls")) to urlpatterns.'
         return [make_error("E016", "kapso_inbox.urls is not included in the URLconf.", hint)]
     return []
@@ -45,7 +49,7 @@ def missing_urls() -> list[CheckMessage]:
 
 def address_warnings() -> list[CheckMessage]:
     """Return a warning for each thing that keeps included addresses from doing what they should."""
-    found = list(_taken_addresses())
+    found = [*_taken_addresses(), *_api_without_templates()]
     if not _is_in_the_pages_language():
         found.append(_launch_without_a_language())
     if problem := _login_problem():
@@ -73,6 +77,27 @@ def _taken_addresses() -> Iterator[CheckMessage]:
         for (route, view), address in taken.items():
             text = f"{address} is taken by the pattern “{route}” of the URLconf, for {view}."
             yield make_warning("W010", text, f"Put {included} before it.")
+
+
+def _api_without_templates() -> Iterator[CheckMessage]:
+    """Yield a warning if the API's pages for browsers have no templates. JSON needs none."""
+    try:
+        address = reverse("kapso_inbox_api:embeds")
+    except NoReverseMatch:
+        return
+    options = getattr(settings, "REST_FRAMEWORK", None) or {}
+    renderers = options.get("DEFAULT_RENDERER_CLASSES", ["BrowsableAPIRenderer"])
+    if apps.is_installed("rest_framework") or "BrowsableAPIRenderer" not in str(renderers):
+        return
+    text = (
+        "kapso_inbox.api.urls is included, but rest_framework is not installed as an app. "
+        f"{address} fails in a browser."
+    )
+    hint = (
+        'Add "rest_framework" to INSTALLED_APPS, or name DEFAULT_RENDERER_CLASSES without the '
+        "BrowsableAPIRenderer in REST_FRAMEWORK."
+    )
+    yield make_warning("W016", text, hint)
 
 
 def _resolved(address: str) -> ResolverMatch | None:
