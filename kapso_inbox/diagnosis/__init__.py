@@ -59,6 +59,7 @@ def diagnose(
     checks = (
         site.settings_findings,
         site.urlconf_findings,
+        site.host_findings,
         site.deployment_findings,
         site.delivery_findings,
         site.https_findings,

@@ -43,6 +43,11 @@ def urlconf_findings() -> Iterator[Finding]:
     return _from_checks(checks.missing_urls() or checks.check_urls())
 
 
+def host_findings() -> Iterator[Finding]:
+    """Run the system checks of the host's users, databases, tenants and templates."""
+    return _from_checks(checks.check_host())
+
+
 def check_site(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Return what the settings of the site do to the inbox, as system checks for deployment.
 

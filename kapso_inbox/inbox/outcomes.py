@@ -121,7 +121,9 @@ def message_context(
     if outcome == Outcome.NOT_IN_FRAME:
         # Asked before it is known who asks, and about no embed.
         user = getattr(request, "user", None)
-        context["manages"] = user is not None and user.has_perm("kapso_inbox.change_inboxembed")
+        context["manages"] = user is not None and access.has_permission(
+            user, "kapso_inbox.change_inboxembed"
+        )
     if outcome == Outcome.WRONG_ORIGIN and embed is not None:
         context |= {"page": page_origin(request), "allowed": embed.allowed_origins}
     # Any site may frame the page that a ticket leads to, so it offers nothing to click on.
@@ -151,7 +153,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
     }
     if outcome == Outcome.NOT_AVAILABLE:
         context |= {
-            "lacks_permission": not user.has_perm(access.OPEN),
+            "lacks_permission": not access.has_permission(user, access.OPEN),
             "lacks_groups": _missing_groups(user, embed),
             "is_of_another": embed.personal_to not in ("", str(user.pk)),
         }
@@ -160,7 +162,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
 
 def _for_those_who_may_add(user: Any, slug: str) -> dict[str, Any]:
     """Return what the page tells users who may add embeds: most likely the slug is wrong."""
-    if not user.has_perm("kapso_inbox.add_inboxembed"):
+    if not access.has_permission(user, "kapso_inbox.add_inboxembed"):
         return {}
     address = admin_url(user, "add")
     query = urlencode({"slug": slug})
@@ -168,13 +170,9 @@ def _for_those_who_may_add(user: Any, slug: str) -> dict[str, Any]:
 
 
 def _missing_groups(user: Any, embed: InboxEmbed) -> list[str]:
-    """Return the names of the embed's groups, or [] if the user is in one of them.
-
-    A user model without groups gets [] as well.
-    """
+    """Return the names of the embed's groups, or [] if the user is in one of them."""
     names = {group.pk: group.name for group in embed.groups.all()}
-    own = getattr(user, "groups", None)
-    if own is None or own.filter(pk__in=names).exists():
+    if access.members_lookup() and user.groups.filter(pk__in=names).exists():
         return []
     return sorted(names.values())
 

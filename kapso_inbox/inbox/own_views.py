@@ -17,7 +17,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from kapso_inbox import audit, conf, refusals
-from kapso_inbox.access import get_policy
+from kapso_inbox.access import get_policy, has_permission
 from kapso_inbox.models import InboxEmbed, Outcome
 
 from . import outcomes, own
@@ -126,7 +126,7 @@ def _state_page(request: HttpRequest, state: str, detail: str = "") -> HttpRespo
         detail: what the state alone does not say.
     """
     user: Any = request.user
-    manages = user.has_perm("kapso_inbox.change_inboxembed")
+    manages = has_permission(user, "kapso_inbox.change_inboxembed")
     is_fixed_in_admin = manages and state in ("unsettled", "failed")
     context = {
         "outcome": state,

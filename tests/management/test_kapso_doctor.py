@@ -133,7 +133,9 @@ def test_the_command_runs_with_settings_that_fail_the_system_checks(settings: An
     status, output = run("--offline")
     assert status == 1
     assert "[kapso_inbox.E001]" in output
-    assert "The check “urlconf_findings” itself failed: ModuleNotFoundError in checks.py:" in output
+    assert (
+        "The check “urlconf_findings” itself failed: ModuleNotFoundError in addresses.py:" in output
+    )
 
 
 def test_the_command_works_over_real_http(change_settings: ChangeSettings) -> None:
