@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from configparser import ConfigParser
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -42,14 +43,14 @@ def in_language(*languages: str) -> Any:
 
 
 def is_test(block: Block) -> bool:
-    return bool(re.search(r"^def test_", block.code, re.MULTILINE))
+    return bool(re.search(r"^ *def test_", block.code, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_block_is_closed_not_indented_and_of_a_language_that_is_tested(path: Path) -> None:
     fences = re.findall(r"^ *```", path.read_text(), re.MULTILINE)
     assert len(fences) == 2 * len(list(blocks(path)))
-    tested = {"python", "django", "css", "json", "sh", "cron", "http", "js", "text"}
+    tested = {"python", "django", "css", "ini", "json", "sh", "cron", "http", "js", "text"}
     assert {block.language for block in blocks(path)} <= tested
 
 
@@ -133,6 +134,17 @@ def test_a_template_renders_without_a_problem(
     assert 'role="alert"' not in page
     for text in re.findall(r"\{% block \w+ %\}(.*?)\{% endblock %\}", block.code):
         assert text in page
+
+
+@in_language("ini")
+def test_an_ini_file_has_options_that_pytest_knows(
+    block: Block, request: pytest.FixtureRequest
+) -> None:
+    ini = ConfigParser()
+    ini.read_string(block.code)
+    for name in ini["pytest"]:
+        known = request.config.getini(name if name.startswith("kapso") else name.upper())
+        assert known is not None
 
 
 @in_language("css")
