@@ -22,11 +22,13 @@ from django.template import Context, Engine
 from django.template.backends.django import get_installed_libraries
 from django.test import RequestFactory, override_settings
 from django.urls import resolve
+from jinja2 import Environment, StrictUndefined
 
 from kapso_inbox.api.errors import CODES
 from kapso_inbox.checks import check_settings
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.sandbox.interception import intercepted
+from kapso_inbox.templatetags.kapso_inbox import register
 
 from . import DOCUMENTS, ROOT, Block, blocks, rows
 
@@ -50,7 +52,7 @@ def is_test(block: Block) -> bool:
 def test_every_block_is_closed_not_indented_and_of_a_language_that_is_tested(path: Path) -> None:
     fences = re.findall(r"^ *```", path.read_text(), re.MULTILINE)
     assert len(fences) == 2 * len(list(blocks(path)))
-    tested = {"python", "django", "css", "ini", "json", "sh", "cron", "http", "js", "text"}
+    tested = {"python", "django", "jinja", "css", "ini", "json", "sh", "cron", "http", "js", "text"}
     assert {block.language for block in blocks(path)} <= tested
 
 
@@ -136,6 +138,20 @@ def test_a_template_renders_without_a_problem(
     assert 'role="alert"' not in page
     for text in re.findall(r"\{% block \w+ %\}(.*?)\{% endblock %\}", block.code):
         assert text in page
+
+
+@in_language("jinja")
+def test_a_jinja2_template_renders_without_a_problem(
+    block: Block, caplog: pytest.LogCaptureFixture
+) -> None:
+    extensions = ["kapso_inbox.jinja2.KapsoInboxExtension"]
+    environment = Environment(extensions=extensions, undefined=StrictUndefined, autoescape=True)
+    template = environment.from_string(block.code)
+    page = template.render(customer=SimpleNamespace(phone="+55 11 91234-5678"))
+    assert caplog.messages == []
+    assert "<kapso-inbox" in page
+    functions = {*re.findall(r"`(\w+)`", block.path.read_text())} & {*register.tags}
+    assert functions <= set(environment.globals)
 
 
 @in_language("ini")
