@@ -218,6 +218,46 @@ def test_in_a_right_to_left_page_the_drawer_comes_from_the_left(show: Show) -> N
     assert box["width"] == 512
 
 
+#: Custom properties of a page, its direction -> where the button's centre is, from which edges.
+PLACES = [
+    ({}, "ltr", ("right", 44, 44)),
+    ({}, "rtl", ("left", 44, 44)),
+    ({"block-end": "5rem", "inline-end": "3rem"}, "ltr", ("right", 76, 108)),
+    ({"inline-start": "2rem", "inline-end": "auto"}, "ltr", ("left", 60, 44)),
+    ({"inline-start": "2rem", "inline-end": "auto"}, "rtl", ("right", 60, 44)),
+]
+
+
+@pytest.mark.parametrize(("properties", "direction", "place"), PLACES)
+def test_a_page_places_the_floating_button_and_the_panel_above_it(
+    show: Show, properties: dict[str, str], direction: str, place: tuple[str, int, int]
+) -> None:
+    page = show(inbox("floating"), direction=direction)
+    for name, value in properties.items():
+        page.evaluate(
+            "([name, value]) => document.documentElement.style.setProperty(name, value)",
+            [f"--kapso-inbox-floating-{name}", value],
+        )
+    button = page.get_by_role("button", name="WhatsApp")
+    button.click()
+    page.wait_for_timeout(250)
+    round_one = button.bounding_box()
+    panel = component(page).locator("[popover]").bounding_box()
+    assert round_one is not None
+    assert panel is not None
+    side, across, up = place
+    x = round_one["x"] + 28
+    assert (x if side == "left" else DESKTOP["width"] - x) == across
+    assert DESKTOP["height"] - round_one["y"] - 28 == up
+    if side == "left":
+        assert panel["x"] == round_one["x"]
+    else:
+        assert panel["x"] + panel["width"] == round_one["x"] + 56
+    assert panel["y"] + panel["height"] == round_one["y"] - 16
+    assert panel["y"] >= 24
+    assert not scrolls(page)
+
+
 @pytest.mark.pictures
 def test_reduced_motion_and_forced_colours_are_respected(show: Show) -> None:
     page = show(inbox("drawer", "views=1"), reduced_motion="reduce", forced_colors="active")
