@@ -13,6 +13,7 @@ from .kapso import (
     CredentialsError,
     InvalidRequestError,
     KapsoError,
+    NetworkRefusedError,
     NotFoundError,
     PaymentRequiredError,
     RateLimitedError,
@@ -180,6 +181,15 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ),
     UncertainError: _UNCERTAIN,
     ReadOnlyClientError: _READ_ONLY,
+    # Only developers meet it, in their tests.
+    NetworkRefusedError: Meaning(
+        code="kapso_unreachable",
+        outcome="%(text)s.",
+        cause="%(text)s.",
+        finding="kapso-unreachable",
+        found="%(reason)s.",
+        hint="%(reason)s.",
+    ),
     # A class that is added later counts as uncertain, which never claims that nothing was done.
     KapsoError: _UNCERTAIN,
     ConfigurationError: Meaning(

@@ -47,9 +47,11 @@ EXTRAS = {
     "test_faces": "rest_framework",
     "documents": "rest_framework",
     "test_frames": "sentry_sdk",
+    "test_jinja2": "jinja2",
     "test_patterns": "rest_framework",
     "test_phone": "phonenumbers",
     "test_translations": "rest_framework",
+    "test_wagtail": "wagtail",
 }
 
 #: Headers that a browser sends when it loads a frame of the CRM's own page.

@@ -134,6 +134,16 @@ class ReadOnlyClientError(KapsoError):
     summary = "This client may only read; nothing was sent"
 
 
+class NetworkRefusedError(KapsoError):
+    """A test tried to send a request to Kapso. Certainly nothing was done. See docs/testing.md."""
+
+    summary = (
+        "Tests must not reach Kapso; nothing was sent. Use the pytest fixture kapso_sandbox, or "
+        "kapso_inbox.sandbox.testcases.KapsoSandboxMixin. To allow requests, mark the test with "
+        "kapso_inbox_network, or set kapso_inbox_network = true in pytest's ini file"
+    )
+
+
 class UncertainError(KapsoError):
     """The request was sent, and no usable answer came. Kapso may have carried it out, or not."""
 

@@ -18,9 +18,11 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from io import BytesIO
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from requests import exceptions
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -32,11 +34,13 @@ from urllib3.exceptions import (
 )
 
 from kapso_inbox import __version__
+from kapso_inbox.origins import is_local
 from kapso_inbox.secret import without_frames
 
 from .configuration import checked_api_key, checked_base_url, checked_ca_bundle
 from .errors import (
     KapsoError,
+    NetworkRefusedError,
     RateLimitedError,
     ReadOnlyClientError,
     UncertainError,
@@ -70,6 +74,30 @@ class _Session(requests.Session):
         Otherwise requests prepares the next request even if it must not follow the redirect: it
         reads the whole body, however long, and fails on a Location that it cannot parse (2.34).
         """
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter that connects to this machine only, if `KAPSO_INBOX_NETWORK` is `refused`.
+
+    The pytest plugin sets that variable. It is read for each request, so that it holds in every
+    thread, and a subprocess of a test inherits it.
+    """
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> Any:
+        """Return a connection.
+
+        requests calls this from `HTTPAdapter.send`. The mocks of `responses` replace `send`, so
+        what they answer is never refused.
+
+        Raises:
+            NetworkRefusedError: the request is refused.
+        """
+        refused = os.environ.get("KAPSO_INBOX_NETWORK") == "refused"
+        if refused and not is_local(urlsplit(request.url or "").hostname or ""):
+            raise NetworkRefusedError
+        return super().get_connection_with_tls_context(request, *args, **options)
 
 
 @dataclass(frozen=True)
@@ -305,6 +333,8 @@ class Transport:
             sessions = _pools.sessions = {}
         if key not in sessions:
             session = _Session()
+            for scheme in ("https://", "http://"):
+                session.mount(scheme, _Adapter())
             # A .netrc can inject an Authorization header, the environment a proxy (measured).
             session.trust_env = False
             session.proxies = dict(self._proxies)

@@ -12,13 +12,23 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
-import responses
 from urllib3.exceptions import ProtocolError
 from urllib3.util import Timeout
 
 from kapso_inbox import conf, lookups
 
 from .engine import DroppedConnection, Request, Sandbox
+
+try:
+    import responses
+except ModuleNotFoundError as missing:
+    if missing.name != "responses":
+        raise
+    raise ModuleNotFoundError(
+        "The sandbox for tests needs the responses library: "
+        'pip install "django-kapso-inbox[testing]".',
+        name="responses",
+    ) from None
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 

@@ -51,6 +51,8 @@ class _InboxNode(template.Node):
     """What all tags share: the arguments, which are a slug and then options by name."""
 
     tag = "kapso_inbox"
+    #: The names of the options.
+    names: Collection[str] = ()
 
     def __init__(self, slug: FilterExpression, options: dict[str, FilterExpression]) -> None:
         self.slug = slug
@@ -113,6 +115,8 @@ class _InboxNode(template.Node):
 class InboxFrameNode(_InboxNode):
     """The inbox itself."""
 
+    names = (*CONTACT, "title", *component.OPTIONS)
+
     @sensitive_variables()
     def render(self, context: Context) -> str:
         slug, params, problems = self.resolve(context)
@@ -151,9 +155,10 @@ class LaunchUrlNode(_InboxNode):
     """The address of a launch, for an iframe that the host writes itself. It is never secret."""
 
     tag = "kapso_inbox_url"
+    names = PARAMETERS
 
     def __init__(
-        self, slug: FilterExpression, options: dict[str, FilterExpression], variable: str
+        self, slug: FilterExpression, options: dict[str, FilterExpression], variable: str = ""
     ) -> None:
         super().__init__(slug, options)
         self.variable = variable
@@ -177,6 +182,7 @@ class LinkNode(_InboxNode):
     """A link from a contact to their conversations."""
 
     tag = "kapso_inbox_link"
+    names = (*CONTACT, "text", "class")
 
     def render(self, context: Context) -> str:
         slug, params, _problems = self.resolve(context)
@@ -210,7 +216,7 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 
     None and "" count as left out.
     """
-    slug, options, variable = _parse(parser, token, (*CONTACT, "title", *component.OPTIONS))
+    slug, options, variable = _parse(parser, token, InboxFrameNode.names)
     if variable:
         raise template.TemplateSyntaxError(
             "'kapso_inbox' shows the inbox. For its address, use 'kapso_inbox_url … as'."
@@ -234,7 +240,7 @@ def kapso_my_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 @register.tag
 def kapso_inbox_url(parser: Parser, token: Token) -> LaunchUrlNode:
     """Print or store the launch address: `{% kapso_inbox_url "support" unread=1 as url %}`."""
-    return LaunchUrlNode(*_parse(parser, token, PARAMETERS))
+    return LaunchUrlNode(*_parse(parser, token, LaunchUrlNode.names))
 
 
 @register.tag
@@ -245,7 +251,7 @@ def kapso_inbox_link(parser: Parser, token: Token) -> LinkNode:
     the drawer. It makes no query. Arguments: the embed's slug, `contact`, `text`, `class`, and the
     parameters in `params.PARAMETERS`.
     """
-    slug, options, variable = _parse(parser, token, (*CONTACT, "text", "class"))
+    slug, options, variable = _parse(parser, token, LinkNode.names)
     if variable:
         raise template.TemplateSyntaxError(
             "'kapso_inbox_link' is a link and does not support 'as'."

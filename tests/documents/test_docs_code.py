@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from configparser import ConfigParser
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -21,11 +22,13 @@ from django.template import Context, Engine
 from django.template.backends.django import get_installed_libraries
 from django.test import RequestFactory, override_settings
 from django.urls import resolve
+from jinja2 import Environment, StrictUndefined
 
 from kapso_inbox.api.errors import CODES
 from kapso_inbox.checks import check_settings
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.sandbox.interception import intercepted
+from kapso_inbox.templatetags.kapso_inbox import register
 
 from . import DOCUMENTS, ROOT, Block, blocks, rows
 
@@ -42,14 +45,14 @@ def in_language(*languages: str) -> Any:
 
 
 def is_test(block: Block) -> bool:
-    return bool(re.search(r"^def test_", block.code, re.MULTILINE))
+    return bool(re.search(r"^ *def test_", block.code, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_block_is_closed_not_indented_and_of_a_language_that_is_tested(path: Path) -> None:
     fences = re.findall(r"^ *```", path.read_text(), re.MULTILINE)
     assert len(fences) == 2 * len(list(blocks(path)))
-    tested = {"python", "django", "css", "json", "sh", "cron", "http", "js", "text"}
+    tested = {"python", "django", "jinja", "css", "ini", "json", "sh", "cron", "http", "js", "text"}
     assert {block.language for block in blocks(path)} <= tested
 
 
@@ -74,6 +77,8 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(
         for block in shown:
             if "django.utils.csp" in block.code and django.VERSION < (6, 0):
                 continue
+            if block.code.startswith("# crm/models.py"):
+                continue  # it takes an app: see test_tenancy.py
             with django_capture_on_commit_callbacks(execute=True):
                 exec(compile(block.code, str(block), "exec"), names)  # noqa: S102 (our own)
             own = {**own, **names.get("KAPSO_INBOX", {})}
@@ -100,7 +105,7 @@ def what_the_examples_find(
         "env": lambda name: f"key-of-{name}",
         **{name: [] for name in ("INSTALLED_APPS", "MIDDLEWARE", "urlpatterns")},
         "user": user,
-        "organisation": SimpleNamespace(pk=7, name="Acme", kapso_customer_id=customer),
+        "organisation": SimpleNamespace(name="Acme", inbox_slug="acme", kapso_customer_id=customer),
     }
 
 
@@ -133,6 +138,31 @@ def test_a_template_renders_without_a_problem(
     assert 'role="alert"' not in page
     for text in re.findall(r"\{% block \w+ %\}(.*?)\{% endblock %\}", block.code):
         assert text in page
+
+
+@in_language("jinja")
+def test_a_jinja2_template_renders_without_a_problem(
+    block: Block, caplog: pytest.LogCaptureFixture
+) -> None:
+    extensions = ["kapso_inbox.jinja2.KapsoInboxExtension"]
+    environment = Environment(extensions=extensions, undefined=StrictUndefined, autoescape=True)
+    template = environment.from_string(block.code)
+    page = template.render(customer=SimpleNamespace(phone="+55 11 91234-5678"))
+    assert caplog.messages == []
+    assert "<kapso-inbox" in page
+    functions = {*re.findall(r"`(\w+)`", block.path.read_text())} & {*register.tags}
+    assert functions <= set(environment.globals)
+
+
+@in_language("ini")
+def test_an_ini_file_has_options_that_pytest_knows(
+    block: Block, request: pytest.FixtureRequest
+) -> None:
+    ini = ConfigParser()
+    ini.read_string(block.code)
+    for name in ini["pytest"]:
+        known = request.config.getini(name if name.startswith("kapso") else name.upper())
+        assert known is not None
 
 
 @in_language("css")

@@ -32,6 +32,9 @@ from kapso_inbox.kapso.transport import MAX_BODY, TRIES
 
 from .conftest import KEY, Handler, Server, answer, answering
 
+# Many of these addresses do not exist, or are behind a proxy of the test's own.
+pytestmark = pytest.mark.kapso_inbox_network
+
 Serve = Callable[..., Server]
 
 EMBED = b'{"data": {"id": "e1", "embed_url": "https://inbox.kapso.ai/embed/tok"}}'
