@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from .exceptions import ConfigurationError
 from .kapso import (
     CredentialsError,
+    InboxOriginError,
     InvalidRequestError,
     KapsoError,
     NotFoundError,
@@ -99,6 +100,32 @@ _UNCERTAIN = Meaning(
     hint=_UNCLEAR_HINT,
 )
 
+_AT_FOREIGN_ORIGIN = _(
+    "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+    "%(inbox_origins)s."
+)
+
+_INBOX_ORIGIN = Meaning(
+    code="inbox_origin_missing",
+    outcome=_(
+        "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+        "%(inbox_origins)s. So the new link was revoked again. If Kapso shows your inboxes at that "
+        "origin, add it to the setting and try again."
+    ),
+    cause=_AT_FOREIGN_ORIGIN,
+    finding="kapso-answer-unclear",
+    found=_AT_FOREIGN_ORIGIN,
+    hint=_("If Kapso shows your inboxes at that origin, add it to the setting and try again."),
+)
+
+_INBOX_ORIGIN_UNREVOKED = _INBOX_ORIGIN._replace(
+    outcome=_(
+        "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+        "%(inbox_origins)s. The new link is not revoked yet: kapso_sync goes on with that. If "
+        "Kapso shows your inboxes at that origin, add it to the setting and try again."
+    )
+)
+
 _IS_READ_ONLY = _(
     'This deployment is read-only (KAPSO_INBOX["READ_ONLY"]): it mirrors Kapso and opens inboxes, '
     "but changes nothing at Kapso."
@@ -178,6 +205,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
         ),
     ),
     UncertainError: _UNCERTAIN,
+    InboxOriginError: _INBOX_ORIGIN,
     ReadOnlyClientError: _READ_ONLY,
     # A class that is added later counts as uncertain, which never claims that nothing was done.
     KapsoError: _UNCERTAIN,
@@ -225,6 +253,8 @@ def meaning_of(error: Exception) -> Meaning:
     """
     if isinstance(error, CredentialsError) and error.code.startswith("cloudflare-"):
         return _REFUSED_BY_CLOUDFLARE
+    if isinstance(error, InboxOriginError) and not error.is_revoked:
+        return _INBOX_ORIGIN_UNREVOKED
     for kind in type(error).__mro__:
         if kind in MEANINGS:
             return MEANINGS[kind]
@@ -236,13 +266,16 @@ def fill_in(text: str | Promise, error: Exception) -> str:
 
     Args:
         text: one of the texts of the error's `Meaning`.
-        error: the error whose text, status and code the text may name.
+        error: the error whose text, status, code and origins the text may name.
     """
     facts: dict[str, Any] = {
         "text": error,
         "reason": error,
         "status": getattr(error, "status", None),
         "code": getattr(error, "code", ""),
+        "origin": getattr(error, "origin", ""),
+        "setting": getattr(error, "setting", ""),
+        "inbox_origins": ", ".join(getattr(error, "inbox_origins", ())),
     }
     return str(text) % facts
 

@@ -3,6 +3,7 @@
 from .client import BASE_URL, KapsoClient
 from .errors import (
     CredentialsError,
+    InboxOriginError,
     InvalidRequestError,
     KapsoError,
     NotFoundError,
@@ -20,6 +21,7 @@ __all__ = [
     "CredentialsError",
     "Customer",
     "Embed",
+    "InboxOriginError",
     "InvalidRequestError",
     "KapsoClient",
     "KapsoError",
