@@ -51,12 +51,21 @@ Delivery = Literal["launch", "direct"]
 
 @dataclass(frozen=True)
 class Project:
-    """A Kapso project as configured: its address, its key, and where its inboxes live."""
+    """A Kapso project as configured.
+
+    Attributes:
+        alias: its alias.
+        api_key: its API key.
+        base_url: the address of Kapso's API.
+        inbox_origins: the origins at which its inboxes may live.
+        inbox_origins_setting: the name of the setting that holds them.
+    """
 
     alias: str
     api_key: str = field(repr=False)
     base_url: str
     inbox_origins: tuple[str, ...]
+    inbox_origins_setting: str = field(default='KAPSO_INBOX["INBOX_ORIGINS"]', compare=False)
 
     @property
     def key_fingerprint(self) -> str:
@@ -152,6 +161,11 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
         api_key=_hidden(own["API_KEY"]),
         base_url=own.get("BASE_URL") or value("BASE_URL"),
         inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS") or ()),
+        inbox_origins_setting=(
+            f'KAPSO_INBOX["PROJECTS"]["{alias}"]["INBOX_ORIGINS"]'
+            if own.get("INBOX_ORIGINS")
+            else 'KAPSO_INBOX["INBOX_ORIGINS"]'
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox import access, audit, lifecycle, refusals
 from kapso_inbox.clock import lately
-from kapso_inbox.kapso import KapsoError, UncertainError
+from kapso_inbox.kapso import InboxOriginError, KapsoError, UncertainError
 from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxChange, InboxEmbed
 from kapso_inbox.transactions import database
@@ -204,9 +204,14 @@ def _report_uncertain(
     embed: InboxEmbed,
     error: UncertainError | DatabaseError,
 ) -> HttpResponse:
-    """Say that Kapso may have created the link, and go to the embed's page."""
-    text = _("Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link.")
-    text %= {"resolve": VERBS["resolve"].label}
+    """Say that the embed has no link yet, and why, and go to the embed's page."""
+    if isinstance(error, InboxOriginError):
+        text = _("Do not add the inbox again: press “%(rotate)s” here.")
+    else:
+        text = _(
+            "Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link."
+        )
+    text %= {"resolve": VERBS["resolve"].label, "rotate": VERBS["rotate"].label}
     model_admin.message_user(request, f"{refusals.texts(error)} {text}", messages.WARNING)
     return redirect_to_embed(model_admin, request, embed, "change")
 

@@ -190,12 +190,9 @@ class RotateView(ApiView):
     @embed_operation(
         "embeds_rotate",
         "The embed, with its new link.",
-        *schema.BODY,
-        *schema.CHANGING_KAPSO,
-        "busy",
+        *schema.MAKING_A_LINK,
         "replaced",
         "revoked",
-        "not_revoked_yet",
         body=InboxRotationSerializer,
     )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:

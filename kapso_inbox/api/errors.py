@@ -76,6 +76,12 @@ CODES = {
     "outcome_uncertain": ErrorCode(
         (502, 504), "Kapso may have done it; `POST` to `retry_url` to find out."
     ),
+    "inbox_origin_missing": ErrorCode(
+        (502,),
+        "Kapso's inboxes are at an origin that `INBOX_ORIGINS` lacks, so the new link was revoked "
+        "again. Add the origin, then `PUT` or `rotate/`. With a `retry_url`, it is not revoked "
+        "yet.",
+    ),
     "not_revoked_yet": ErrorCode(
         (502, 503, 504),
         "The old link no longer opens anything here, but Kapso has not ended it yet. `POST` to "

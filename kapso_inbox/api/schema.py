@@ -60,7 +60,8 @@ CHANGING_KAPSO = (
     "read_only",
     "made_elsewhere",
 )
-CREATING = (*BODY, *CHANGING_KAPSO, "slug_taken", "busy", "not_revoked_yet")
+MAKING_A_LINK = (*BODY, *CHANGING_KAPSO, "inbox_origin_missing", "busy", "not_revoked_yet")
+CREATING = (*MAKING_A_LINK, "slug_taken")
 
 _LINK_ID = "0b3d6f0e-6f5c-4b0e-9a64-0d1f2a7c9e11"
 _SETTINGS = {

@@ -122,7 +122,7 @@ def test_the_command_checks_the_given_projects(
 ) -> None:
     status, output = run("--project", "default", "--project", "clinic")
     assert status == 1
-    assert "“clinic” in the settings. [project-unknown]" in output
+    assert "KAPSO_INBOX has no project “clinic”. [project-unknown]" in output
     assert [request.path for request in kapso_sandbox.requests] == ["/whatsapp/phone_numbers"]
 
 
