@@ -14,7 +14,7 @@ from . import conf
 
 STYLESHEET = "kapso_inbox/kapso_inbox.css"
 
-_FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
+FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
 
 
 def csp_sources() -> dict[str, list[str]]:
@@ -56,4 +56,4 @@ def frame_permissions(origins: Iterable[str]) -> str:
         origins: the origins that inboxes may live at.
     """
     named = " ".join(origins)
-    return "; ".join(f"{feature} {named}" for feature in _FRAME_FEATURES)
+    return "; ".join(f"{feature} {named}" for feature in FRAME_FEATURES)

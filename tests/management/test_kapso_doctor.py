@@ -75,7 +75,8 @@ def run(*options: str, encoding: str = "utf-8") -> tuple[int, str]:
 def test_the_command_succeeds_if_nothing_is_wrong(sales: InboxEmbed) -> None:
     status, output = run()
     assert status == 0
-    assert output.startswith("Kapso project “default”\n  ✔ Kapso accepts the API key")
+    assert output.startswith("This site\n  ✔ A frame that asks for an inbox reaches this app.")
+    assert "Kapso project “default”\n  ✔ Kapso accepts the API key" in output
     assert output.endswith("Nothing is wrong.\n")
 
 
@@ -113,7 +114,9 @@ def test_json_is_for_programs(kapso_sandbox: Sandbox) -> None:
     status, output = run("--offline", "--json", encoding="ascii")
     told = json.loads(output)
     assert (status, told["ok"]) == (1, False)
-    assert [Finding(**one) for one in told["findings"]] == diagnose(network=False)
+    assert [Finding(**one) for one in told["findings"]] == diagnose(
+        network=False, sends_launch=True
+    )
     assert run("--offline", "--json", "--project", "default")[0] == 1
 
 

@@ -41,7 +41,8 @@ class Command(InboxCommand):
     @sensitive_variables()
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the findings, and exit with 1 if one of them is an error."""
-        findings = diagnose(options["project"], network=not options["offline"])
+        network = not options["offline"]
+        findings = diagnose(options["project"], network=network, sends_launch=True)
         failed = any(finding.level == "error" for finding in findings)
         self.parts["findings"] = [dataclasses.asdict(finding) for finding in findings]
         if not options["json"]:
