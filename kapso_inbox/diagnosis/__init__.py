@@ -73,7 +73,7 @@ def diagnose(
     found = [finding for check in checks for finding in run_check(check) if tells(finding)]
     # Not if the database does not work: middleware would fail for that reason.
     sends_launch = sends_launch and not any(one.code in database.UNUSABLE for one in in_database)
-    found += filter(tells, run_check(host.host_findings, sends=sends_launch))
+    found += filter(tells, run_check(host.answer_findings, sends=sends_launch))
     found += (finding for finding in in_database if not finding.project)
     aliases = wanted if wanted is not None else [*conf.project_aliases(), *sorted(totals)]
     asking = {"network": network, "remembered_for": remembered_for}

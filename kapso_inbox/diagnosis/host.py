@@ -22,7 +22,7 @@ _SLUG = "sync"
 _EXPECTED = (Outcome.SIGNED_OUT, Outcome.NOT_AVAILABLE)
 
 
-def host_findings(*, sends: bool) -> Iterator[Finding]:
+def answer_findings(*, sends: bool) -> Iterator[Finding]:
     """Check that a launch reaches this app, and that browsers get the app's static files.
 
     Args:
@@ -91,7 +91,7 @@ def _what_is_wrong(trace: Trace, prefix: str) -> Finding:
         'Put path("kapso-inbox/", include("kapso_inbox.urls")) before any pattern that takes every '
         "address, and do not decorate its views."
     )
-    in_code = _("Correct that line: every launch runs into it.")
+    in_code = _("Correct what fails there. Another finding may name the cause.")
     if middleware and answer.failure:
         what = _("A launch fails in the middleware %(middleware)s: %(failure)s.")
         return error("launch-fails", what % texts, in_code)
