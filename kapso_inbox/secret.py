@@ -51,7 +51,7 @@ def pasted_with(secret: str) -> str:
         words
         for words, pattern in (
             ("the word “export”", r"(?i)export\s"),
-            ("the name and the “=” after it", r"(?:\w+\s+)?[\w.-]+\s*=(?!=*$)"),
+            ("the name or ID and the “=” after it", r"(?:\w+\s+)?[\w.-]+\s*=(?!=*$)"),
             ("the quotation marks", r"(?s)[\"'`“”\u2018\u2019]|.*[\"'`“”\u2018\u2019]$"),
         )
         if re.match(pattern, secret)
