@@ -47,15 +47,13 @@ def pasted_with(secret: str) -> str:
         secret: a key whose own characters are neither quotation marks nor, but at its end, “=”.
     """
     secret = secret.strip()
-    found = [
-        words
-        for words, pattern in (
-            ("the word “export”", r"(?i)export\s"),
-            ("the name and the “=” after it", r"(?:\w+\s+)?[\w.-]+\s*=(?!=*$)"),
-            ("the quotation marks", r"(?s)[\"'`“”\u2018\u2019]|.*[\"'`“”\u2018\u2019]$"),
-        )
-        if re.match(pattern, secret)
-    ]
+    found = []
+    if re.match(r"(?i)export\s", secret):
+        found.append("the word “export”")
+    if re.match(r"(?:\w+\s+)?[\w.-]+\s*=(?!=*$)", secret):
+        found.append("the name or ID and the “=” after it")
+    if not {secret[:1], secret[-1:]}.isdisjoint("\"'`“”\u2018\u2019"):
+        found.append("the quotation marks")
     return f"More was pasted than the key. Remove {' and '.join(found)}." if found else ""
 
 

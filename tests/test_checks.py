@@ -300,7 +300,11 @@ def test_a_message_says_what_is_wrong_with_the_value(values: dict[str, Any], cau
     assert KEY not in finding.msg
 
 
-NAME, MARKS, EXPORT = "the name and the “=” after it", "the quotation marks", "the word “export”"
+NAME, MARKS, EXPORT = (
+    "the name or ID and the “=” after it",
+    "the quotation marks",
+    "the word “export”",
+)
 PASTED = [
     # what was pasted around the key, and what of it must go
     ('"{}"', [MARKS]),
