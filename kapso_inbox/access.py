@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.module_loading import import_string
 
@@ -13,6 +15,7 @@ from .models import InboxEmbed, InboxEmbedQuerySet, Record
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser, AnonymousUser
+    from django.http import HttpRequest
 
     User = AbstractUser | AnonymousUser
 
@@ -35,8 +38,8 @@ class AccessPolicy:
 
     Every answer is a queryset, so that lists and single objects cannot disagree. A host with
     organisations overrides `within_reach`. A policy that overrides any method of `NARROWING` must
-    also say who `sees_everything`; until it does, nobody. The user model must have Django's
-    `PermissionsMixin`, or the host must have a policy of its own.
+    also say who `sees_everything`; until it does, nobody. Users who are not in Django's groups,
+    because the user model has none or others, open only embeds without groups.
     """
 
     superusers_open_everything = False
@@ -57,17 +60,31 @@ class AccessPolicy:
             user: the signed-in user.
             embeds: the embeds to choose from.
         """
-        if not user.is_active or not user.has_perm(OPEN):
+        if not has_permission(user, OPEN):
             return embeds.none()
         reachable = self.within_reach(user, embeds)
-        if self.superusers_open_everything and user.is_superuser:
+        if self.superusers_open_everything and getattr(user, "is_superuser", False):
             return reachable
-        own = Exists(_GROUPS.filter(**{_members(): user.pk}))
-        return reachable.filter(_FOR_ALL | own, personal_to__in=("", str(user.pk)))
+        allowed: Any = _FOR_ALL
+        if members := members_lookup():
+            allowed |= Exists(_GROUPS.filter(**{members: user.pk}))
+        return reachable.filter(allowed, personal_to__in=("", str(user.pk)))
+
+    def admits(self, request: HttpRequest) -> bool:
+        """Return whether this request may open inboxes at all, whichever they are.
+
+        Override it for what only the request knows, such as whether the user has shown a second
+        factor. It is asked before a frame or a page gets an inbox, and before a ticket is issued.
+        The launch by that ticket is not asked again: it has no session.
+
+        Args:
+            request: a request of a signed-in user; for the API, one of Django REST framework.
+        """
+        return True
 
     def may_have_own(self, user: User) -> bool:
         """Return whether this user may set up an inbox of their own (`{% kapso_my_inbox %}`)."""
-        return user.is_active and user.has_perm(OPEN)
+        return has_permission(user, OPEN)
 
     def manageable(self, user: User, embeds: InboxEmbedQuerySet, action: str) -> InboxEmbedQuerySet:
         """Return those of `embeds` that this user may manage.
@@ -77,7 +94,7 @@ class AccessPolicy:
             embeds: the embeds to choose from.
             action: `add`, `change`, `delete` or `view`.
         """
-        if not user.is_active or not user.has_perm(f"kapso_inbox.{action}_inboxembed"):
+        if not has_permission(user, f"kapso_inbox.{action}_inboxembed"):
             return embeds.none()
         return self.within_reach(user, embeds)
 
@@ -88,7 +105,7 @@ class AccessPolicy:
             user: the signed-in user.
             embeds: the embeds to choose from.
         """
-        may_view = user.has_perm("kapso_inbox.view_inboxembed")
+        may_view = has_permission(user, "kapso_inbox.view_inboxembed")
         return self.manageable(user, embeds, "view" if may_view else "change")
 
     def sees_everything(self, user: User) -> bool:
@@ -124,7 +141,7 @@ class AccessPolicy:
             records: rows of `LaunchAttempt` or `InboxChange` to choose from.
         """
         name = records.model._meta.model_name
-        if not user.is_active or not user.has_perm(f"kapso_inbox.view_{name}"):
+        if not has_permission(user, f"kapso_inbox.view_{name}"):
             return records.none()
         if self.sees_everything(user):
             return records
@@ -181,7 +198,31 @@ def may_take(user: User, slug: str) -> bool:
     return not embeds.exclude(pk__in=theirs.values("pk")).exists()
 
 
-def _members() -> str:
-    """Return the lookup that leads from an embed's group to its members in this host."""
-    groups: Any = get_user_model()._meta.get_field("groups")
+def has_permission(user: User, permission: str) -> bool:
+    """Return whether a user is active and has a permission of Django's.
+
+    A user model without `PermissionsMixin` may know no permissions. Then nobody has any.
+
+    Args:
+        user: the user.
+        permission: the permission, with the label of its app.
+    """
+    knows = getattr(user, "has_perm", None)
+    return bool(user.is_active and knows is not None and knows(permission))
+
+
+def members_lookup() -> str | None:
+    """Return the lookup that leads from an embed's group to its members in this host.
+
+    Returns:
+        None if users are in no groups of Django's: the user model has no field `groups`, or it is
+        a relation to another model.
+    """
+    try:
+        groups: Any = get_user_model()._meta.get_field("groups")
+    except FieldDoesNotExist:
+        return None
+    related = groups.related_model
+    if related is None or related._meta.concrete_model is not Group:
+        return None
     return f"group__{groups.related_query_name()}"

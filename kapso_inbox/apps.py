@@ -18,10 +18,11 @@ class KapsoInboxConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks and the receivers of Django's signals."""
         # Not at import: models can be imported once all apps are loaded.
-        from .checks import check_presence, check_settings, check_urls
+        from .checks import check_host, check_presence, check_settings, check_urls
         from .models import embeds, links
 
         checks.register(check_settings, "kapso_inbox")
+        checks.register(check_host, "kapso_inbox")
         checks.register(check_urls, checks.Tags.urls)
         checks.register(check_presence, "kapso_inbox", deploy=True)
         checks.register(check_deployment, "kapso_inbox", deploy=True)

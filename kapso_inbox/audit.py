@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
 
+from . import conf
 from .models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
 from .transactions import database
 
@@ -24,6 +26,74 @@ ALIKE_WITHIN = timedelta(minutes=1)
 MOST_REFUSALS = 20
 #: Stands in a row for the slugs of all refusals beyond that. It cannot be a slug.
 SEVERAL = "*"
+
+
+@dataclass(frozen=True)
+class Impersonator:
+    """Somebody who acts as another user.
+
+    Attributes:
+        user: who really sits there: a user, or a name if the user is not known any more.
+        acting_as: the user whose rights they use.
+    """
+
+    user: Any
+    acting_as: Any
+
+
+def actor_of(request: HttpRequest) -> Any:
+    """Return who makes a request: its user, or an `Impersonator`.
+
+    Args:
+        request: a request of a signed-in user.
+
+    Raises:
+        Exception: what the function in the setting `REAL_USER` raises.
+    """
+    function = conf.real_user()
+    user = function(request) or request.user
+    return request.user if user == request.user else Impersonator(user, request.user)
+
+
+def is_impersonated(request: HttpRequest) -> bool:
+    """Return whether somebody else acts as the user of a request."""
+    return isinstance(actor_of(request), Impersonator)
+
+
+def user_behind(request: HttpRequest) -> Any:
+    """Return who really sits there. This is the default of the setting `REAL_USER`.
+
+    It knows django-hijack, which keeps the primary keys of those who act as others in the session
+    (version 3.7), and django-impersonate, which sets `request.impersonator` (version 1.9).
+
+    Args:
+        request: a request of a signed-in user.
+
+    Returns:
+        A user, or a name if the user is not known any more.
+    """
+    impersonator = getattr(request, "impersonator", None)
+    if impersonator is not None:
+        return impersonator
+    session = getattr(request, "session", None)
+    history = session.get("hijack_history") if session is not None else None
+    if not history:
+        return request.user
+    first = history[0]
+    return get_user_model()._default_manager.filter(pk=first).first() or f"user {first}"
+
+
+def who(actor: Any) -> dict[str, Any]:
+    """Return the fields of a record that say who did something.
+
+    Args:
+        actor: a user, an `Impersonator`, or the name of a process.
+    """
+    if isinstance(actor, Impersonator):
+        return {**who(actor.user), "acting_as": who(actor.acting_as)["username"]}
+    if isinstance(actor, get_user_model()):
+        return {"user_id": actor.pk, "username": str(actor.get_username() or actor.pk)[:254]}
+    return {"username": str(actor or "")[:254]}
 
 
 def record_change(
@@ -40,11 +110,11 @@ def record_change(
         action: what was done.
         embed: the embed.
         link: the access link that it is about, if any.
-        actor: who did it: a user, or the name of a process.
+        actor: who did it: a user, an `Impersonator`, or the name of a process.
         details: more in words, without anything secret.
     """
     InboxChange.objects.for_write().create(
-        **_who(actor),
+        **who(actor),
         embed_id=embed.pk,
         slug=embed.slug,
         link_id=link.pk if link else None,
@@ -72,14 +142,14 @@ def record_attempt(
         slug: the slug that was asked for.
         outcome: how the attempt ended.
         embed: the embed of that slug, if there is one.
-        user: whose attempt it was; None means the request's user.
+        user: whose attempt it was; None means whoever makes the request.
 
     Raises:
         DatabaseError: it could not be recorded.
     """
-    who = _who(user or request.user)
+    person = who(user or actor_of(request))
     attempt = LaunchAttempt(
-        **who,
+        **person,
         embed_id=embed.pk if embed else None,
         slug=slug[:50],
         link_id=embed.current_link_id if embed else None,
@@ -89,11 +159,11 @@ def record_attempt(
     # Inside a transaction, a savepoint: otherwise a failure would spoil the transaction.
     is_inside = transaction.get_connection(database()).in_atomic_block
     with transaction.atomic(using=database()) if is_inside else nullcontext():
-        if outcome == Outcome.OPENED or not _count_in_a_like_refusal(attempt, who):
+        if outcome == Outcome.OPENED or not _count_in_a_like_refusal(attempt, person):
             attempt.save(using=database())
 
 
-def _count_in_a_like_refusal(attempt: LaunchAttempt, who: Mapping[str, Any]) -> bool:
+def _count_in_a_like_refusal(attempt: LaunchAttempt, person: Mapping[str, Any]) -> bool:
     """Count a refusal in a row of the same person's last minute, if there is one for it.
 
     Refusals are alike in slug, outcome and address. After `MOST_REFUSALS` different ones within the
@@ -101,13 +171,13 @@ def _count_in_a_like_refusal(attempt: LaunchAttempt, who: Mapping[str, Any]) -> 
 
     Args:
         attempt: the refusal. Its slug and address are left out if the minute is that full.
-        who: the fields that name the person.
+        person: the fields that name the person.
 
     Returns:
         Whether it was counted. If not, it needs a row of its own.
     """
     rows = LaunchAttempt.objects.for_write().filter(
-        **who,
+        **person,
         created_at__gt=attempt.created_at - ALIKE_WITHIN,
         created_at__lte=attempt.created_at,
     )
@@ -141,12 +211,6 @@ def prune(before: datetime) -> int:
         while batch := list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH]):
             deleted += rows.filter(pk__in=batch).delete()[0]
     return deleted
-
-
-def _who(actor: Any) -> dict[str, Any]:
-    if isinstance(actor, get_user_model()):
-        return {"user_id": actor.pk, "username": str(actor.get_username() or actor.pk)[:254]}
-    return {"username": str(actor or "")[:254]}
 
 
 def _address(request: HttpRequest) -> str | None:

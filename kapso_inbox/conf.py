@@ -36,10 +36,12 @@ DEFAULTS: dict[str, Any] = {
     "USER_PARAMS": None,
     "PHONE_REGION": None,
     "TEAM_MEMBER": None,
+    "REAL_USER": "kapso_inbox.audit.user_behind",
     "VERIFY_AFTER": timedelta(minutes=5),
     "RENEW_BEFORE": None,
     "AUDIT_RETENTION": timedelta(days=365),
     "READ_ONLY": False,
+    "SHARED_PROJECTS": False,
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")
@@ -49,12 +51,21 @@ Delivery = Literal["launch", "direct"]
 
 @dataclass(frozen=True)
 class Project:
-    """A Kapso project as configured: its address, its key, and where its inboxes live."""
+    """A Kapso project as configured.
+
+    Attributes:
+        alias: its alias.
+        api_key: its API key.
+        base_url: the address of Kapso's API.
+        inbox_origins: the origins at which its inboxes may live.
+        inbox_origins_setting: the name of the setting that holds them.
+    """
 
     alias: str
     api_key: str = field(repr=False)
     base_url: str
     inbox_origins: tuple[str, ...]
+    inbox_origins_setting: str = field(default='KAPSO_INBOX["INBOX_ORIGINS"]', compare=False)
 
     @property
     def key_fingerprint(self) -> str:
@@ -115,6 +126,14 @@ def is_read_only() -> bool:
     return bool(value("READ_ONLY"))
 
 
+def shares_projects() -> bool:
+    """Return whether others, such as the other tenants of this site, use the same Kapso projects.
+
+    What lives there and is not on record here is then theirs.
+    """
+    return bool(value("SHARED_PROJECTS"))
+
+
 def project_aliases() -> list[str]:
     """Return the aliases of all configured projects, `default` first if it has a key."""
     return sorted(_projects(), key=lambda alias: alias != DEFAULT_PROJECT)
@@ -142,6 +161,11 @@ def project(alias: str = DEFAULT_PROJECT) -> Project:
         api_key=_hidden(own["API_KEY"]),
         base_url=own.get("BASE_URL") or value("BASE_URL"),
         inbox_origins=tuple(own.get("INBOX_ORIGINS") or value("INBOX_ORIGINS") or ()),
+        inbox_origins_setting=(
+            f'KAPSO_INBOX["PROJECTS"]["{alias}"]["INBOX_ORIGINS"]'
+            if own.get("INBOX_ORIGINS")
+            else 'KAPSO_INBOX["INBOX_ORIGINS"]'
+        ),
     )
 
 
@@ -191,6 +215,15 @@ def team_member() -> Callable[[Any], Any] | None:
     """
     path = value("TEAM_MEMBER")
     return cast("Callable[[Any], Any]", import_string(path)) if path else None
+
+
+def real_user() -> Callable[[Any], Any]:
+    """Return the function that says who really sits there, if somebody acts as another user.
+
+    Raises:
+        ImportError: the setting `REAL_USER` does not name a function that can be imported.
+    """
+    return cast("Callable[[Any], Any]", import_string(value("REAL_USER")))
 
 
 def _projects() -> Mapping[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.templatetags.static import static
+
+from kapso_inbox.exceptions import ConfigurationError
 
 from . import conf
 
 STYLESHEET = "kapso_inbox/kapso_inbox.css"
 
-_FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
+FRAME_FEATURES = ("microphone", "clipboard-write", "fullscreen")
 
 
 def csp_sources() -> dict[str, list[str]]:
@@ -23,7 +26,16 @@ def csp_sources() -> dict[str, list[str]]:
 
     Returns:
         The name of each directive and its sources.
+
+    Raises:
+        ConfigurationError: the settings are still being read, and so unknown.
     """
+    if not apps.apps_ready:
+        raise ConfigurationError(
+            "csp_sources() cannot be called in the settings, which it reads. Write the sources "
+            "there: 'self' and https://inbox.kapso.ai (or your INBOX_ORIGINS) in frame-src, and "
+            "'self' (or where STATIC_URL is) in script-src and style-src."
+        )
     parts = urlsplit(static(STYLESHEET))
     scheme = f"{parts.scheme}://" if parts.scheme else ""
     files = f"{scheme}{parts.netloc}" if parts.netloc else "'self'"
@@ -44,4 +56,4 @@ def frame_permissions(origins: Iterable[str]) -> str:
         origins: the origins that inboxes may live at.
     """
     named = " ".join(origins)
-    return "; ".join(f"{feature} {named}" for feature in _FRAME_FEATURES)
+    return "; ".join(f"{feature} {named}" for feature in FRAME_FEATURES)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .exceptions import ConfigurationError, KapsoInboxError
-from .secret import hides_frames
+from .secret import hides_frames, pasted_with
 
 # cryptography is imported where it is used. In a process that has loaded Django it takes 7 ms and
 # 6.4 MB (cryptography 50), more than three times the memory that the rest of the app adds to a
@@ -203,6 +203,7 @@ def _decode_key(key_id: str, key: str) -> bytes:
         raw = b""
     if len(raw) != _KEY_BYTES:
         raise KeyConfigurationError(
-            f"The encryption key {key_id!r} is not the url-safe base64 of {_KEY_BYTES} bytes."
+            f"The encryption key {key_id!r} is not the url-safe base64 of {_KEY_BYTES} bytes. "
+            + (pasted_with(key) if isinstance(key, str) else "")
         )
     return raw

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from .exceptions import ConfigurationError
 from .kapso import (
     CredentialsError,
+    InboxOriginError,
     InvalidRequestError,
     KapsoError,
     NetworkRefusedError,
@@ -23,6 +24,7 @@ from .kapso import (
 )
 from .lifecycle import (
     BusyError,
+    ForeignError,
     InsideTransactionError,
     LiveError,
     ReadOnlyError,
@@ -98,6 +100,32 @@ _UNCERTAIN = Meaning(
     finding="kapso-answer-unclear",
     found=_UNCLEAR_FOUND,
     hint=_UNCLEAR_HINT,
+)
+
+_AT_FOREIGN_ORIGIN = _(
+    "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+    "%(inbox_origins)s."
+)
+
+_INBOX_ORIGIN = Meaning(
+    code="inbox_origin_missing",
+    outcome=_(
+        "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+        "%(inbox_origins)s. So the new link was revoked again. If Kapso shows your inboxes at that "
+        "origin, add it to the setting and try again."
+    ),
+    cause=_AT_FOREIGN_ORIGIN,
+    finding="kapso-answer-unclear",
+    found=_AT_FOREIGN_ORIGIN,
+    hint=_("If Kapso shows your inboxes at that origin, add it to the setting and try again."),
+)
+
+_INBOX_ORIGIN_UNREVOKED = _INBOX_ORIGIN._replace(
+    outcome=_(
+        "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
+        "%(inbox_origins)s. The new link is not revoked yet: kapso_sync goes on with that. If "
+        "Kapso shows your inboxes at that origin, add it to the setting and try again."
+    )
 )
 
 _IS_READ_ONLY = _(
@@ -179,6 +207,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
         ),
     ),
     UncertainError: _UNCERTAIN,
+    InboxOriginError: _INBOX_ORIGIN,
     ReadOnlyClientError: _READ_ONLY,
     # Only developers meet it, in their tests.
     NetworkRefusedError: Meaning(
@@ -197,6 +226,13 @@ MEANINGS: dict[type[Exception], Meaning] = {
         cause=_("The settings are not in order: %(text)s"),
     ),
     ReadOnlyError: _READ_ONLY,
+    ForeignError: Meaning(
+        code="made_elsewhere",
+        outcome=_(
+            "It was made elsewhere. This site shares its Kapso project with others "
+            '(KAPSO_INBOX["SHARED_PROJECTS"]) and leaves theirs alone.'
+        ),
+    ),
     BusyError: Meaning(
         code="busy",
         outcome=_("Somebody is making or changing its link right now. Try again in a moment."),
@@ -235,6 +271,8 @@ def meaning_of(error: Exception) -> Meaning:
     """
     if isinstance(error, CredentialsError) and error.code.startswith("cloudflare-"):
         return _REFUSED_BY_CLOUDFLARE
+    if isinstance(error, InboxOriginError) and not error.is_revoked:
+        return _INBOX_ORIGIN_UNREVOKED
     for kind in type(error).__mro__:
         if kind in MEANINGS:
             return MEANINGS[kind]
@@ -246,13 +284,16 @@ def fill_in(text: str | Promise, error: Exception) -> str:
 
     Args:
         text: one of the texts of the error's `Meaning`.
-        error: the error whose text, status and code the text may name.
+        error: the error whose text, status, code and origins the text may name.
     """
     facts: dict[str, Any] = {
         "text": error,
         "reason": error,
         "status": getattr(error, "status", None),
         "code": getattr(error, "code", ""),
+        "origin": getattr(error, "origin", ""),
+        "setting": getattr(error, "setting", ""),
+        "inbox_origins": ", ".join(getattr(error, "inbox_origins", ())),
     }
     return str(text) % facts
 

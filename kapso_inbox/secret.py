@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -37,6 +38,25 @@ class Hidden:
 
     def __call__(self) -> str:
         return self._text
+
+
+def pasted_with(secret: str) -> str:
+    """Return a sentence about what was pasted with a secret, or "". It quotes nothing of it.
+
+    Args:
+        secret: a key whose own characters are neither quotation marks nor, but at its end, “=”.
+    """
+    secret = secret.strip()
+    found = [
+        words
+        for words, pattern in (
+            ("the word “export”", r"(?i)export\s"),
+            ("the name and the “=” after it", r"(?:\w+\s+)?[\w.-]+\s*=(?!=*$)"),
+            ("the quotation marks", r"(?s)[\"'`“”\u2018\u2019]|.*[\"'`“”\u2018\u2019]$"),
+        )
+        if re.match(pattern, secret)
+    ]
+    return f"More was pasted than the key. Remove {' and '.join(found)}." if found else ""
 
 
 def without_frames(error: E) -> E:

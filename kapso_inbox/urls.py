@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from django.apps import apps
 from django.urls import path
+
+from kapso_inbox.exceptions import ConfigurationError
+
+if not apps.is_installed("kapso_inbox"):
+    raise ConfigurationError('Add "kapso_inbox" to INSTALLED_APPS.')
 
 from .inbox import own_views, views
 from .transactions import outside_transactions

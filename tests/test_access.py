@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, Permission
@@ -150,3 +155,50 @@ def test_a_hosts_policy_restricts_both_opening_and_managing(
         assert openable(agent) == ["sales"]
         manageable = get_policy().manageable(agent, InboxEmbed.objects.all(), "change")
         assert slugs(manageable) == ["sales"]
+
+
+# Hosts whose users are not in Django's groups
+
+
+def in_a_host_with(user_model: str) -> dict[str, Any]:
+    """Return what `tests.hosts.strange_users` tells of a host with this user model."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.hosts.strange_users", user_model],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("user_model", ["Engineer", "Employee"])
+def test_where_users_are_not_in_djangos_groups_only_embeds_without_groups_open(
+    user_model: str,
+) -> None:
+    told = in_a_host_with(user_model)
+    assert told["openable"] == ["open"]
+    assert told["statuses"] == {
+        "open/launch/": 503,  # it may be opened, but has no link
+        "grouped/launch/": 404,
+        "grouped/": 404,
+        "mine/launch/": 200,
+        "mine/settings/": 302,
+    }
+    assert "Only members of these groups may read it: Sales." in told["grouped"]
+    assert list(told["checks"]) == ["kapso_inbox.W012"]
+    what, hint = told["checks"]["kapso_inbox.W012"]
+    assert f"strangers.{user_model}" in what
+    assert "AUTH_USER_MODEL" in what
+    assert 'KAPSO_INBOX["ACCESS_POLICY"]' in hint
+
+
+@pytest.mark.table
+def test_where_users_have_no_permissions_nothing_opens() -> None:
+    told = in_a_host_with("Visitor")
+    assert told["openable"] == []
+    assert told["statuses"]["open/launch/"] == 404
+    assert "has_perm" in told["checks"]["kapso_inbox.W012"][0]

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from django.contrib.auth.views import LoginView
 from django.urls import include, path
 
-urlpatterns = [path("kapso-inbox/", include("kapso_inbox.urls"))]
+urlpatterns = [
+    path("accounts/login/", LoginView.as_view(template_name="admin/login.html")),
+    path("kapso-inbox/", include("kapso_inbox.urls")),
+]

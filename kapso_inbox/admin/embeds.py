@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from kapso_inbox import conf, lifecycle, refusals, transactions
+from kapso_inbox import audit, conf, lifecycle, refusals, transactions
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from . import descriptions, submissions
@@ -303,7 +303,7 @@ class InboxEmbedAdmin(PolicyModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: InboxEmbed) -> None:
         """Delete an embed through the lifecycle, which records who did it."""
-        lifecycle.delete_embed(obj, actor=request.user)
+        lifecycle.delete_embed(obj, actor=audit.actor_of(request))
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -113,7 +113,10 @@ class RecordAdmin(ModelAdmin):
         if not record.username:
             return self.get_empty_value_display()
         query = urlencode({UserFilter.parameter_name: record.username})
-        return format_html('<a href="?{}">{}</a>', query, record.username)
+        link = format_html('<a href="?{}">{}</a>', query, record.username)
+        if not record.acting_as:
+            return link
+        return format_html(str(_("{user}, acting as {other}")), user=link, other=record.acting_as)
 
     @admin.display(description=_("inbox"), ordering="slug")
     def inbox(self, record: Record) -> str:
@@ -222,7 +225,7 @@ class LaunchAttemptAdmin(RecordAdmin):
 
     list_display = ("created_at", "who", "inbox", "outcome", "address", "times")
     list_filter = ("outcome", ("created_at", TimeFilter), UserFilter)
-    search_fields = ("username", "slug", "address")
+    search_fields = ("username", "acting_as", "slug", "address")
 
 
 @admin.register(InboxChange)
@@ -231,4 +234,4 @@ class InboxChangeAdmin(RecordAdmin):
 
     list_display = ("created_at", "who", "inbox", "action", "details")
     list_filter = ("action", ("created_at", TimeFilter), UserFilter)
-    search_fields = ("username", "slug", "details")
+    search_fields = ("username", "acting_as", "slug", "details")

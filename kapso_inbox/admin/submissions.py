@@ -18,9 +18,9 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from kapso_inbox import access, lifecycle, refusals
+from kapso_inbox import access, audit, lifecycle, refusals
 from kapso_inbox.clock import lately
-from kapso_inbox.kapso import KapsoError, UncertainError
+from kapso_inbox.kapso import InboxOriginError, KapsoError, UncertainError
 from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxChange, InboxEmbed
 from kapso_inbox.transactions import database
@@ -126,7 +126,7 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
     try:
         if not access.may_take(request.user, wanted["slug"]):
             raise values.slug_taken()
-        embed = lifecycle.create_embed(**wanted, actor=request.user)
+        embed = lifecycle.create_embed(**wanted, actor=audit.actor_of(request))
     except ValidationError as error:
         twin = _made_just_now(request, form)
         if twin is None:
@@ -155,7 +155,7 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
 def _change(
     model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, form: ChangeEmbedForm
 ) -> HttpResponse:
-    embed = lifecycle.update_embed(embed, actor=request.user, **form.changes())
+    embed = lifecycle.update_embed(embed, actor=audit.actor_of(request), **form.changes())
     if form.has_changed():
         message = model_admin.construct_change_message(request, form, [], False)
         model_admin.log_change(request, embed, message)
@@ -192,7 +192,7 @@ def _made_just_now(request: HttpRequest, form: AddEmbedForm) -> InboxEmbed | Non
     made = InboxChange.objects.for_write().filter(
         action=InboxChange.Action.CREATED,
         embed_id=twin.pk,
-        username=request.user.get_username(),
+        **audit.who(audit.actor_of(request)),
         created_at__range=lately(SECOND_PRESS),
     )
     return twin if made.exists() else None
@@ -204,9 +204,14 @@ def _report_uncertain(
     embed: InboxEmbed,
     error: UncertainError | DatabaseError,
 ) -> HttpResponse:
-    """Say that Kapso may have created the link, and go to the embed's page."""
-    text = _("Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link.")
-    text %= {"resolve": VERBS["resolve"].label}
+    """Say that the embed has no link yet, and why, and go to the embed's page."""
+    if isinstance(error, InboxOriginError):
+        text = _("Do not add the inbox again: press “%(rotate)s” here.")
+    else:
+        text = _(
+            "Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link."
+        )
+    text %= {"resolve": VERBS["resolve"].label, "rotate": VERBS["rotate"].label}
     model_admin.message_user(request, f"{refusals.texts(error)} {text}", messages.WARNING)
     return redirect_to_embed(model_admin, request, embed, "change")
 

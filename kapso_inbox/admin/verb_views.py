@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from kapso_inbox import audit
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from .pages import page_url, render_page
@@ -169,7 +170,7 @@ def _apply(
         if embed.pk not in manageable:
             results.append((embed, Result("nothing", _view_only())))
             continue
-        result = carry_out(verb, embed, target, request.user, values, in_bulk=in_bulk)
+        result = carry_out(verb, embed, target, audit.actor_of(request), values, in_bulk=in_bulk)
         results.append((embed, result))
         if result.outcome == "done" and verb.name == "delete":
             model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]

@@ -12,8 +12,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from kapso_inbox import lifecycle, refusals
+from kapso_inbox import conf, lifecycle, refusals
 from kapso_inbox.kapso import KapsoError
+from kapso_inbox.lifecycle import ForeignError
 from kapso_inbox.lifecycle.links import embeds, links_of
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
@@ -172,8 +173,9 @@ class Adopt(Rotate):
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Refuse an embed that is managed already."""
-        is_unmanaged = condition_of(embed) == Condition.UNMANAGED
-        return "" if is_unmanaged else _("It is managed here already.")
+        if condition_of(embed) != Condition.UNMANAGED:
+            return _("It is managed here already.")
+        return refusals.texts(ForeignError()) if conf.shares_projects() else ""
 
 
 class Revoke(Verb):

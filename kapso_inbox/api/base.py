@@ -299,9 +299,12 @@ class ApiView(GenericAPIView[Any]):
             refusal = errors.refusal(
                 error, wanted=wanted, names_others=self.sees_everything(), only_read=False
             )
+            is_unsettled = links.unsettled().exists()
             if refusal.code == "outcome_uncertain":
-                view_name = "resolve" if links.unsettled().exists() else "refresh"
+                view_name = "resolve" if is_unsettled else "refresh"
                 refusal.retry_url = self.absolute_url(view_name, slug)
+            elif refusal.code == "inbox_origin_missing" and is_unsettled:
+                refusal.retry_url = self.absolute_url("resolve", slug)
             raise refusal from None
 
     def _current_link(self, slug: str) -> UUID | None:

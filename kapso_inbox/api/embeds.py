@@ -11,7 +11,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kapso_inbox import access, lifecycle, sync
+from kapso_inbox import access, audit, lifecycle, sync
 from kapso_inbox.lifecycle import UNSET
 from kapso_inbox.models import AccessLink, InboxEmbed, InboxEmbedQuerySet
 
@@ -145,7 +145,7 @@ class EmbedView(ApiView):
         # Kapso's 404 to a change is about the link. Without a link yet, it is about the scope.
         scope = None if link else _scope_of(wanted)
         with self.reporting_refusals(slug, embed=existing, wanted=scope):
-            embed = lifecycle.ensure_embed(slug, actor=request.user, **wanted)
+            embed = lifecycle.ensure_embed(slug, actor=audit.actor_of(request), **wanted)
         return self.embed_response(embed)
 
     @embed_operation(
@@ -162,7 +162,7 @@ class EmbedView(ApiView):
         embed = self.get_embed("change")
         changes = self.validated_body(shown=lambda: self.shown(embed), partial=True)
         with self.reporting_refusals(slug, embed=embed):
-            embed = lifecycle.update_embed(embed, actor=request.user, **changes)
+            embed = lifecycle.update_embed(embed, actor=audit.actor_of(request), **changes)
         return self.embed_response(embed)
 
     @embed_operation(
@@ -176,7 +176,7 @@ class EmbedView(ApiView):
         """Revoke the embed. It stays in the list, as revoked."""
         embed = self.get_embed("delete")
         with self.reporting_refusals(slug, embed=embed, revokes=True):
-            embed = lifecycle.revoke_embed(embed, actor=request.user)
+            embed = lifecycle.revoke_embed(embed, actor=audit.actor_of(request))
         return self.embed_response(embed)
 
 
@@ -190,12 +190,9 @@ class RotateView(ApiView):
     @embed_operation(
         "embeds_rotate",
         "The embed, with its new link.",
-        *schema.BODY,
-        *schema.CHANGING_KAPSO,
-        "busy",
+        *schema.MAKING_A_LINK,
         "replaced",
         "revoked",
-        "not_revoked_yet",
         body=InboxRotationSerializer,
     )
     def post(self, request: Request, slug: str, **kwargs: Any) -> Response:
@@ -209,7 +206,7 @@ class RotateView(ApiView):
             revive = expected is UNSET
         with self.reporting_refusals(slug, embed=embed):
             embed = lifecycle.rotate_embed(
-                embed, expected_link=expected, revive=revive, actor=request.user
+                embed, expected_link=expected, revive=revive, actor=audit.actor_of(request)
             )
         return self.embed_response(embed)
 
@@ -232,7 +229,7 @@ class ResolveView(ApiView):
         """Look for the embed's uncertain links at Kapso, and continue its revocations."""
         embed = self.get_embed("change")
         with self.reporting_refusals(slug, embed=embed, revokes=True):
-            embed = lifecycle.resolve_embed(embed, actor=request.user)
+            embed = lifecycle.resolve_embed(embed, actor=audit.actor_of(request))
         return self.embed_response(embed)
 
 
@@ -252,7 +249,7 @@ class RefreshView(ApiView):
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Read the embed from Kapso in one request, and store what Kapso says."""
         embed = self.get_embed("change")
-        return self.embed_response(lifecycle.refresh_embed(embed, actor=request.user))
+        return self.embed_response(lifecycle.refresh_embed(embed, actor=audit.actor_of(request)))
 
 
 class SyncView(ApiView):
@@ -299,7 +296,7 @@ def create_requested_embed(view: ApiView, *, slug: str, **wanted: Any) -> InboxE
     with view.reporting_refusals(slug, wanted=_scope_of(wanted)):
         if not access.may_take(view.request.user, slug):
             raise errors.slug_taken_error()
-        return lifecycle.create_embed(slug=slug, actor=view.request.user, **wanted)
+        return lifecycle.create_embed(slug=slug, actor=audit.actor_of(view.request), **wanted)
 
 
 def _check_new_embed(wanted: dict[str, Any]) -> None:

@@ -47,11 +47,16 @@ CODES = {
     "authentication_failed": ErrorCode((401, 403), "The credentials are not valid."),
     "permission_denied": ErrorCode((403,), "The user may not do this."),
     "token_required": ErrorCode((403,), "A ticket requires a token; a session gets none."),
+    "not_admitted": ErrorCode((403,), "The access policy asks for more than being signed in."),
+    "impersonated": ErrorCode((403,), "Somebody who acts as another user gets no ticket."),
     "not_found": ErrorCode((404,), "There is no such object, or the user may not see it."),
     "method_not_allowed": ErrorCode((405,), "This address does not support the method."),
     "not_acceptable": ErrorCode((406,), "No renderer can produce what `Accept` asks for."),
     "slug_taken": ErrorCode((409,), "There is an embed with this slug already."),
     "read_only": ErrorCode((409,), "This deployment is read-only; nothing was done."),
+    "made_elsewhere": ErrorCode(
+        (409,), "It belongs to somebody else who shares the Kapso project; nothing was done."
+    ),
     "busy": ErrorCode((409,), "Somebody is changing its link right now; try again in a moment."),
     "replaced": ErrorCode((409,), "A newer link than `newest_link_id` was begun; look again."),
     "revoked": ErrorCode((409,), "It was revoked; `rotate/` brings it back."),
@@ -70,6 +75,12 @@ CODES = {
     ),
     "outcome_uncertain": ErrorCode(
         (502, 504), "Kapso may have done it; `POST` to `retry_url` to find out."
+    ),
+    "inbox_origin_missing": ErrorCode(
+        (502,),
+        "Kapso's inboxes are at an origin that `INBOX_ORIGINS` lacks, so the new link was revoked "
+        "again. Add the origin, then `PUT` or `rotate/`. With a `retry_url`, it is not revoked "
+        "yet.",
     ),
     "not_revoked_yet": ErrorCode(
         (502, 503, 504),

@@ -14,7 +14,7 @@ from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kapso_inbox import conf
+from kapso_inbox import audit, conf
 from kapso_inbox.access import get_policy
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.inbox import launch, preferences, tickets
@@ -34,6 +34,10 @@ _TOKEN_REQUIRED = gettext_lazy(
     "A ticket is issued only to a request that is signed in by a token. In a page of this site, "
     "show the inbox with the template tag. To issue tickets to sessions, set TICKETS_FOR_SESSIONS."
 )
+_NOT_ADMITTED = gettext_lazy(
+    "This site asks for more before it opens an inbox, such as a second factor."
+)
+_IMPERSONATED = gettext_lazy("No ticket is issued to somebody who acts as another user.")
 
 
 class OpenableEmbedView(ApiView):
@@ -64,6 +68,8 @@ class LaunchView(OpenableEmbedView):
         {201: "A ticket. It works once, within sixty seconds."},
         *schema.BODY,
         "token_required",
+        "not_admitted",
+        "impersonated",
         "revoked",
         "expired",
         "not_ready",
@@ -81,6 +87,14 @@ class LaunchView(OpenableEmbedView):
         params = self.validated_body()
         if conf.value("TICKETS_FOR_SESSIONS") is not True and not _is_signed_in_by_token(request):
             raise ApiError("token_required", str(_TOKEN_REQUIRED))
+        try:
+            launch.require_admission(request, slug)
+        except launch.LaunchRefusedError as refusal:
+            raise ApiError("not_admitted", str(_NOT_ADMITTED)) from refusal
+        # A ticket does not say who really uses it, and an opening is recorded under that name.
+        if audit.is_impersonated(request):
+            launch.record_refusal(request, slug, Outcome.IMPERSONATED)
+            raise ApiError("impersonated", str(_IMPERSONATED))
         embed = self.find_openable_embed()
         if embed is None:
             launch.record_refusal(request, slug, Outcome.NOT_AVAILABLE)

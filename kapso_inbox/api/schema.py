@@ -52,8 +52,16 @@ ASKING_KAPSO = (
     "not_configured",
 )
 READING_KAPSO = (*ASKING_KAPSO, "kapso_unusable_answer")
-CHANGING_KAPSO = (*ASKING_KAPSO, *STORING, "kapso_refused", "outcome_uncertain", "read_only")
-CREATING = (*BODY, *CHANGING_KAPSO, "slug_taken", "busy", "not_revoked_yet")
+CHANGING_KAPSO = (
+    *ASKING_KAPSO,
+    *STORING,
+    "kapso_refused",
+    "outcome_uncertain",
+    "read_only",
+    "made_elsewhere",
+)
+MAKING_A_LINK = (*BODY, *CHANGING_KAPSO, "inbox_origin_missing", "busy", "not_revoked_yet")
+CREATING = (*MAKING_A_LINK, "slug_taken")
 
 _LINK_ID = "0b3d6f0e-6f5c-4b0e-9a64-0d1f2a7c9e11"
 _SETTINGS = {
@@ -142,6 +150,7 @@ ANSWER_EXAMPLES: dict[type[Any], Mapping[str, Any]] = {
         "created_at": "2026-11-20T09:30:00Z",
         "user": "ana",
         "user_id": "1",
+        "acting_as": "",
         "slug": "support",
         "link": _LINK_ID,
         "outcome": "opened",

@@ -385,6 +385,9 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
     created_at = MomentField()
     user = serializers.CharField(source="username", allow_blank=True)
     user_id = serializers.CharField(allow_null=True, help_text="Null once the user is deleted.")
+    acting_as = serializers.CharField(
+        allow_blank=True, help_text="The user as whom that user acted, if it was another one."
+    )
     slug = serializers.CharField()
     link = serializers.UUIDField(source="link_id", allow_null=True)
     outcome = NamedChoiceField("InboxOutcome", Outcome.values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from django.apps import apps
 from django.urls import path
 
 from kapso_inbox.exceptions import ConfigurationError
@@ -13,6 +14,9 @@ if find_spec("rest_framework") is None or find_spec("drf_spectacular") is None:
         "The REST API requires Django REST framework and drf-spectacular: "
         "install django-kapso-inbox[api]."
     )
+
+if not apps.is_installed("kapso_inbox"):
+    raise ConfigurationError('Add "kapso_inbox" to INSTALLED_APPS.')
 
 from kapso_inbox.transactions import outside_transactions
 

@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 
-from . import database, embeds, launches, links, project, site
+from . import database, embeds, host, launches, links, permissions, project, site
 from .findings import (
     Finding,
     Level,
@@ -29,6 +29,7 @@ def diagnose(
     network: bool = True,
     remembered_for: int = 0,
     tells: Callable[[Finding], bool] = lambda finding: True,
+    sends_launch: bool = False,
 ) -> list[Finding]:
     """Check the settings, the site, the Kapso projects and every stored link.
 
@@ -43,6 +44,8 @@ def diagnose(
             if the page can be loaded as often as somebody likes; 0 = they are not kept.
         tells: returns whether the reader may see a finding. What the reader may not see is left out
             before the findings of one kind are limited, so that it does not push out others.
+        sends_launch: whether a request for an inbox is sent through the site's middleware, in this
+            process, signed out. Not from within a request.
 
     Returns:
         The findings, including those that say that all is well: the settings first, then the site,
@@ -59,13 +62,18 @@ def diagnose(
     checks = (
         site.settings_findings,
         site.urlconf_findings,
+        site.host_findings,
         site.deployment_findings,
         site.delivery_findings,
         site.https_findings,
         site.csp_findings,
         site.embedder_policy_findings,
+        permissions.permissions_policy_findings,
     )
     found = [finding for check in checks for finding in run_check(check) if tells(finding)]
+    # Not if the database does not work: middleware would fail for that reason.
+    sends_launch = sends_launch and not any(one.code in database.UNUSABLE for one in in_database)
+    found += filter(tells, run_check(host.host_findings, sends=sends_launch))
     found += (finding for finding in in_database if not finding.project)
     aliases = wanted if wanted is not None else [*conf.project_aliases(), *sorted(totals)]
     asking = {"network": network, "remembered_for": remembered_for}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
@@ -34,7 +35,8 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
         wanted: the aliases of the projects to check; None = all.
     """
     rows = InboxEmbed.objects.for_write().select_related("current_link").with_condition()
-    rows = rows.order_by("slug")
+    newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
+    rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")
     if wanted is not None:
         rows = rows.filter(project__in=wanted)
     now = timezone.now()
@@ -79,11 +81,16 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
     """Report an embed whose current link is not active."""
     link = embed.current_link
     if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
+        what = _("The inbox “%(embed)s” does not open: it has no working link.")
+        reason: str = embed.newest_reason  # type: ignore[attr-defined]
+        if reason:
+            what += " " + _("The last one failed: %(reason)s.")
         yield error(
             "embed-without-link",
-            _("The inbox “%(embed)s” does not open: it has no working link.")
-            % {"embed": embed.slug},
-            _("Rotate its link, which makes a new one; look why that failed before."),
+            what % {"embed": embed.slug, "reason": (reason or "").rstrip(".")},
+            _("Fix why that failed, then rotate the link of the inbox, which makes a new one.")
+            if reason
+            else _("Rotate its link, which makes a new one."),
             project=embed.project,
             embed=embed.slug,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import django
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -19,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 Level = Literal["error", "warning", "info"]
 
-_PACKAGE = Path(__file__).parent.parent
+_HERE = Path(__file__).parent
+_PACKAGE = _HERE.parent
+_DJANGO = Path(django.__file__).parent
 
 #: At most this many findings of one code and project are listed. Nobody reads ten thousand.
 MANY = 20
@@ -109,6 +112,19 @@ def run_check(
             ),
             project=project,
         )
+
+
+def name_failure(failure: BaseException) -> str:
+    """Return an exception's class, and the line of this site's own code that it comes from.
+
+    Without the exception's text and chain: they could hold a secret.
+    """
+    frames = traceback.extract_tb(failure.__traceback__)
+    # The last line of Django's own code says little, if code of the site led there.
+    own = [frame for frame in frames if not frame.filename.startswith((str(_DJANGO), str(_HERE)))]
+    place = (own or frames)[-1:]
+    where = [f"{'/'.join(Path(one.filename).parts[-2:])}:{one.lineno}" for one in place]
+    return " ".join([type(failure).__name__, *where])
 
 
 def without_secrets(finding: Finding) -> Finding:

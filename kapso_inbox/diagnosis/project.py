@@ -110,8 +110,8 @@ def _without_key(alias: str, own: ProjectTotals) -> Finding:
         )
     return error(
         "project-unknown",
-        _("There is no Kapso project “%(project)s” in the settings.") % {"project": alias},
-        _("There are: %(projects)s.")
+        _("KAPSO_INBOX has no project “%(project)s”.") % {"project": alias},
+        _("Its projects: %(projects)s.")
         % {"projects": list_in_words(conf.project_aliases()) or _("none")},
     )
 

@@ -19,6 +19,7 @@ from kapso_inbox.meanings import MEANINGS
 from kapso_inbox.origins import covers, parse_origin
 
 from .findings import Finding, error, info, list_in_words, warning
+from .permissions import permissions_policy_findings
 from .this_site import origins_in_settings
 
 #: Code of a finding that needs neither Kapso nor the database -> ID of its system check.
@@ -28,6 +29,7 @@ CHECK_IDS = {
     "csp-blocks": "kapso_inbox.W004",
     "csp-would-block": "kapso_inbox.W005",
     "coep-blocks": "kapso_inbox.W006",
+    "permissions-policy-withholds": "kapso_inbox.W020",
 }
 
 _EMBEDDER_POLICY_SETTINGS = ("SECURE_CROSS_ORIGIN_EMBEDDER_POLICY", "CROSS_ORIGIN_EMBEDDER_POLICY")
@@ -43,13 +45,23 @@ def urlconf_findings() -> Iterator[Finding]:
     return _from_checks(checks.missing_urls() or checks.check_urls())
 
 
+def host_findings() -> Iterator[Finding]:
+    """Run the system checks of the host's users, databases, tenants and templates."""
+    return _from_checks(checks.check_host())
+
+
 def check_site(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Return what the settings of the site do to the inbox, as system checks for deployment.
 
     Each is a warning, which a host can silence: the views that show an inbox may have another
     policy.
     """
-    found = (*delivery_findings(), *csp_findings(), *embedder_policy_findings())
+    found = (
+        *delivery_findings(),
+        *csp_findings(),
+        *embedder_policy_findings(),
+        *permissions_policy_findings(),
+    )
     return [
         django_checks.Warning(finding.what, hint=finding.hint, id=CHECK_IDS[finding.code])
         for finding in found
@@ -145,7 +157,7 @@ def csp_findings() -> Iterator[Finding]:
     needed = [*own, *conf.inbox_origins()]
     for policy in _policies():
         frames = policy.frames()
-        missing = [one for one in needed if not _covered(one, frames[1])] if frames else []
+        missing = [one for one in needed if not is_covered(one, frames[1])] if frames else []
         if not missing or not frames:
             allowed = allowed or policy.enforced
             continue
@@ -184,7 +196,7 @@ def csp_findings() -> Iterator[Finding]:
         yield info("csp-allows", _("The site's Content Security Policy lets the inbox load."))
 
 
-def _covered(needed: str, sources: list[str]) -> bool:
+def is_covered(needed: str, sources: list[str]) -> bool:
     """Return whether the sources of a directive include an inbox's origin, or `'self'`."""
     if needed != "'self'":
         origin = parse_origin(needed)
@@ -239,8 +251,8 @@ def embedder_policy_findings() -> Iterator[Finding]:
     Django (6.1) sends none. Packages and middlewares of hosts do, with settings of these names.
     """
     for setting in _EMBEDDER_POLICY_SETTINGS:
-        value = str(getattr(settings, setting, None) or "").partition(";")[0].strip().lower()
-        if value in ("require-corp", "credentialless"):
+        value = blocking_embedder_policy(str(getattr(settings, setting, None) or ""))
+        if value:
             yield warning(
                 "coep-blocks",
                 _(
@@ -250,3 +262,9 @@ def embedder_policy_findings() -> Iterator[Finding]:
                 % {"setting": setting, "value": value},
                 _("Leave that header out of the pages that show an inbox."),
             )
+
+
+def blocking_embedder_policy(header: str) -> str:
+    """Return the Cross-Origin-Embedder-Policy in a header if it keeps inboxes out, otherwise ""."""
+    value = header.partition(";")[0].strip().lower()
+    return value if value in ("require-corp", "credentialless") else ""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.apps import apps
 from django.conf import settings
+from django.http.request import validate_host
 
 from kapso_inbox.origins import Origin, is_local, parse_origin
 
@@ -36,6 +37,21 @@ def origins_of_site() -> list[Origin]:
 
     domains = Site.objects.values_list("domain", flat=True)[:100]
     return list(dict.fromkeys([*origins_in_settings(), *_known(set(domains) - {_PLACEHOLDER})]))
+
+
+def host_for_requests() -> str:
+    """Return a host that this site answers to, as a browser names it; no query.
+
+    If the settings name none, it is "localhost", which the site may refuse.
+    """
+    # Django allows the hosts of development only if ALLOWED_HOSTS is empty.
+    allowed = settings.ALLOWED_HOSTS or ([".localhost"] if settings.DEBUG else [])
+    for origin in origins_in_settings():
+        if validate_host(origin.host, allowed):
+            port = f":{origin.port}" if origin.port not in ("", "80", "443") else ""
+            return f"{origin.host}{port}"
+    below = (host.lstrip(".") for host in allowed if host[:1] == ".")
+    return next(below, "localhost")
 
 
 def _known(names: Iterable[str]) -> list[Origin]:

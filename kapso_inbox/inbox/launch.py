@@ -55,6 +55,17 @@ def openable(request: HttpRequest) -> InboxEmbedQuerySet:
     return get_policy().openable(request.user, embeds)
 
 
+def require_admission(request: HttpRequest, slug: str) -> None:
+    """Check that the access policy admits the request of a signed-in user.
+
+    Raises:
+        LaunchRefusedError: it does not.
+    """
+    if not get_policy().admits(request):
+        record_refusal(request, slug, Outcome.NOT_ADMITTED)
+        raise LaunchRefusedError(Outcome.NOT_ADMITTED)
+
+
 def admit(request: HttpRequest, slug: str) -> dict[str, str]:
     """Use the request's ticket, and make the ticket's user the user of this request.
 
@@ -133,6 +144,8 @@ def open_inbox(
     try:
         if embed is None:
             raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
+        if embed.personal_to and audit.is_impersonated(request):
+            raise LaunchRefusedError(Outcome.IMPERSONATED)
         if verify and embed.obstacle() is None:
             _verify_at_kapso(embed, page)
         link = _link_that_opens(embed)
@@ -168,10 +181,10 @@ def record_refusal(
         slug: the slug that was asked for.
         outcome: the reason.
         embed: the embed with that slug, if the caller has looked for it.
-        user: whose attempt it was, if not that of the signed-in user.
+        user: whose attempt it was, if not that of whoever makes the request.
     """
-    user = user or getattr(request, "user", None)
-    if user is not None and user.is_authenticated:
+    whose = user or getattr(request, "user", None)
+    if whose is not None and whose.is_authenticated:
         _try_to_record(request, slug, outcome, embed, user)
 
 

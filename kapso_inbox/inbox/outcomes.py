@@ -27,6 +27,9 @@ STATUS = {
     Outcome.NOT_RECORDED: 503,
     Outcome.BAD_TICKET: 403,
     Outcome.WRONG_ORIGIN: 403,
+    Outcome.NOT_ADMITTED: 403,
+    Outcome.IMPERSONATED: 403,
+    Outcome.FAILED: 500,
 }
 
 #: Outcomes that an administrator can fix on the embed's page in the admin.
@@ -46,6 +49,28 @@ _FIXED_IN_ADMIN = frozenset(
 def has_ticket(request: HttpRequest) -> bool:
     """Return whether a launch is by ticket: in a frame on a page of any site, without a session."""
     return "ticket" in request.GET
+
+
+def is_kept_from_cookies(request: HttpRequest) -> bool:
+    """Return whether another site's page is around the CRM's, so that the session stays unknown.
+
+    Only then does Chromium send this header, from version 133 on: `active` if it allows third-party
+    cookies, of which it still sends `SameSite=None` ones alone (measured in Chromium 156). Of other
+    browsers nothing is known: False.
+    """
+    access = request.headers.get("Sec-Fetch-Storage-Access")
+    sends_cookies = access == "active" and settings.SESSION_COOKIE_SAMESITE == "None"
+    return access is not None and not sends_cookies
+
+
+def may_be_framed_by_any_site(request: HttpRequest, outcome: Outcome | None = None) -> bool:
+    """Return whether the page about an outcome may be shown whatever is around it.
+
+    A frame with a ticket is on a page of another origin, which we do not know. And who is signed
+    out because another site's page is around the CRM's must be told that. Such a page holds no
+    secret, and offers nothing to click on that changes anything.
+    """
+    return has_ticket(request) or (outcome == Outcome.SIGNED_OUT and is_kept_from_cookies(request))
 
 
 def page_origin(request: HttpRequest) -> origins.Origin | None:
@@ -91,13 +116,22 @@ def message_context(
         "has_fetch_metadata": "Sec-Fetch-Dest" in request.headers,
         # Nobody reads what a script fetches, unless it is a service worker that answers a frame.
         "is_fetched": request.headers.get("Sec-Fetch-Dest") == "empty",
+        "is_secure": request.is_secure(),
     }
+    if outcome == Outcome.NOT_IN_FRAME:
+        # Asked before it is known who asks, and about no embed.
+        user = getattr(request, "user", None)
+        context["manages"] = user is not None and access.has_permission(
+            user, "kapso_inbox.change_inboxembed"
+        )
     if outcome == Outcome.WRONG_ORIGIN and embed is not None:
         context |= {"page": page_origin(request), "allowed": embed.allowed_origins}
     # Any site may frame the page that a ticket leads to, so it offers nothing to click on.
     if has_ticket(request):
         return context
-    if outcome == Outcome.SIGNED_OUT:
+    if outcome == Outcome.SIGNED_OUT and is_kept_from_cookies(request):
+        context["page_url"] = reverse("kapso_inbox:inbox", args=[slug])
+    elif outcome == Outcome.SIGNED_OUT:
         context["login_url"] = _login_url(request, slug)
     if outcome in _FIXED_IN_ADMIN:
         context |= _for_administrators(request, slug, outcome)
@@ -119,7 +153,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
     }
     if outcome == Outcome.NOT_AVAILABLE:
         context |= {
-            "lacks_permission": not user.has_perm(access.OPEN),
+            "lacks_permission": not access.has_permission(user, access.OPEN),
             "lacks_groups": _missing_groups(user, embed),
             "is_of_another": embed.personal_to not in ("", str(user.pk)),
         }
@@ -128,7 +162,7 @@ def _for_administrators(request: HttpRequest, slug: str, outcome: Outcome) -> di
 
 def _for_those_who_may_add(user: Any, slug: str) -> dict[str, Any]:
     """Return what the page tells users who may add embeds: most likely the slug is wrong."""
-    if not user.has_perm("kapso_inbox.add_inboxembed"):
+    if not access.has_permission(user, "kapso_inbox.add_inboxembed"):
         return {}
     address = admin_url(user, "add")
     query = urlencode({"slug": slug})
@@ -136,13 +170,9 @@ def _for_those_who_may_add(user: Any, slug: str) -> dict[str, Any]:
 
 
 def _missing_groups(user: Any, embed: InboxEmbed) -> list[str]:
-    """Return the names of the embed's groups, or [] if the user is in one of them.
-
-    A user model without groups gets [] as well.
-    """
+    """Return the names of the embed's groups, or [] if the user is in one of them."""
     names = {group.pk: group.name for group in embed.groups.all()}
-    own = getattr(user, "groups", None)
-    if own is None or own.filter(pk__in=names).exists():
+    if access.members_lookup() and user.groups.filter(pk__in=names).exists():
         return []
     return sorted(names.values())
 

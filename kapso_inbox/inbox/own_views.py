@@ -16,8 +16,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
-from kapso_inbox import conf, refusals
-from kapso_inbox.access import get_policy
+from kapso_inbox import audit, conf, refusals
+from kapso_inbox.access import get_policy, has_permission
 from kapso_inbox.models import InboxEmbed, Outcome
 
 from . import outcomes, own
@@ -56,6 +56,9 @@ def my_launch_view(request: HttpRequest, slug: str) -> HttpResponse:
     if not get_policy().may_have_own(request.user):
         record_refusal(request, own.slug_for(request.user), Outcome.NOT_AVAILABLE)
         raise LaunchRefusedError(Outcome.NOT_AVAILABLE)
+    if audit.is_impersonated(request):
+        record_refusal(request, own.slug_for(request.user), Outcome.IMPERSONATED)
+        raise LaunchRefusedError(Outcome.IMPERSONATED)
     if conf.is_read_only():
         return _state_page(request, "read_only")
     if request.method == "POST":
@@ -123,7 +126,7 @@ def _state_page(request: HttpRequest, state: str, detail: str = "") -> HttpRespo
         detail: what the state alone does not say.
     """
     user: Any = request.user
-    manages = user.has_perm("kapso_inbox.change_inboxembed")
+    manages = has_permission(user, "kapso_inbox.change_inboxembed")
     is_fixed_in_admin = manages and state in ("unsettled", "failed")
     context = {
         "outcome": state,

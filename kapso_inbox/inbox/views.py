@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required, login_required
+from django.core.exceptions import PermissionDenied
+from django.core.signals import got_request_exception
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils.html import format_html
+from django.utils.log import log_response
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -22,7 +29,14 @@ from kapso_inbox.csp import csp_sources
 from kapso_inbox.models import InboxEmbed, InboxPreference, Outcome
 
 from . import outcomes, preferences
-from .launch import LaunchRefusedError, admit, open_inbox, openable, record_refusal
+from .launch import (
+    LaunchRefusedError,
+    admit,
+    open_inbox,
+    openable,
+    record_refusal,
+    require_admission,
+)
 from .params import PARAMETERS, ParameterError, clean_query, merge_params, with_params
 
 logger = logging.getLogger(__name__)
@@ -58,14 +72,30 @@ def in_frame_view(view: _FrameView) -> _FrameView:
     @sensitive_variables()
     def in_frame(request: HttpRequest, slug: str) -> HttpResponse:
         try:
-            return _private(request, view(request, slug))
-        except ParameterError as error:
-            record_refusal(request, slug, Outcome.BAD_PARAMETER)
-            return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
-        except LaunchRefusedError as refusal:
-            return _message(request, slug, refusal.outcome, refusal.embed, refusal.detail)
+            return _answer(view, request, slug)
+        except Exception as error:
+            if settings.DEBUG_PROPAGATE_EXCEPTIONS:
+                raise
+            return _failure(request, slug, error)
 
     return in_frame
+
+
+@sensitive_variables()
+def _answer(view: _FrameView, request: HttpRequest, slug: str) -> HttpResponse:
+    """Return the answer of a view of a frame, or the page about its refusal."""
+    try:
+        response = view(request, slug)
+        return _private(response, is_for_any_site=outcomes.has_ticket(request))
+    except ParameterError as error:
+        record_refusal(request, slug, Outcome.BAD_PARAMETER)
+        return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
+    except LaunchRefusedError as refusal:
+        return _message(request, slug, refusal.outcome, refusal.embed, refusal.detail)
+    except (Http404, PermissionDenied):
+        # Code of the host refuses it, such as its access policy.
+        record_refusal(request, slug, Outcome.NOT_AVAILABLE)
+        return _message(request, slug, Outcome.NOT_AVAILABLE)
 
 
 @require_GET
@@ -135,7 +165,7 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 def signed_in_view(request: HttpRequest, slug: str) -> HttpResponse:
     """Tell users who signed in in another tab that they can go on where they were."""
-    return _private(request, render_bare_page(request, "signed_in", {"slug": slug}))
+    return _private(render_bare_page(request, "signed_in", {"slug": slug}))
 
 
 @require_safe
@@ -165,15 +195,17 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def require_frame_of_this_site(request: HttpRequest, slug: str) -> None:
-    """Check that a signed-in user asks, from a frame on a page of this site.
+    """Check that a signed-in user asks, from a frame on a page of this site, and may.
 
     Raises:
-        LaunchRefusedError: it is another request, or the user is signed out.
+        LaunchRefusedError: it is another request, the user is signed out, or the access policy does
+            not admit the request.
     """
     _require_frame(request, slug, site="same-origin")
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         raise LaunchRefusedError(Outcome.SIGNED_OUT)
+    require_admission(request, slug)
 
 
 def _require_frame(request: HttpRequest, slug: str, site: str | None = None) -> None:
@@ -212,10 +244,57 @@ def _message(
 ) -> HttpResponse:
     """Return the page that says why the inbox does not open, and what to do about it."""
     context = outcomes.message_context(request, slug, outcome, embed, detail)
-    if not outcomes.has_ticket(request) and outcome not in _FINAL:
+    is_for_any_site = outcomes.may_be_framed_by_any_site(request, outcome)
+    if not is_for_any_site and outcome not in _FINAL:
         context["again"] = _launch_from_here(request.GET.dict())
-    response = render_bare_page(request, "message", context, status=outcomes.STATUS[outcome])
-    return _private(request, response)
+    response = render_bare_page(
+        request,
+        "message",
+        context,
+        status=outcomes.STATUS[outcome],
+        is_for_any_site=is_for_any_site,
+    )
+    return _private(response, is_for_any_site=is_for_any_site)
+
+
+@sensitive_variables()
+def _failure(request: HttpRequest, slug: str, error: Exception) -> HttpResponse:
+    """Report an exception as Django does that of any view, and return our own page about it.
+
+    Browsers do not show the pages that Django and hosts have for errors in a frame.
+    """
+    got_request_exception.send(sender=None, request=request)
+    with suppress(Exception):  # Perhaps it is the user who cannot be read.
+        record_refusal(request, slug, Outcome.FAILED)
+    last_line = traceback.format_exception_only(error)[-1].strip() if settings.DEBUG else ""
+    try:
+        response = _message(request, slug, Outcome.FAILED, detail=last_line)
+    except Exception:
+        # Perhaps our template, or a file that it names, is what cannot be found.
+        logger.exception("The page about an error in the frame could not be rendered.")
+        response = _plain_failure(request, last_line)
+    log_response(
+        "%s: %s",
+        response.reason_phrase,
+        request.path,
+        response=response,
+        request=request,
+        exception=error,
+    )
+    return response
+
+
+def _plain_failure(request: HttpRequest, last_line: str) -> HttpResponse:
+    """Return the page about an error without any template, translation or static file."""
+    page = format_html(
+        '<!doctype html><html lang="en" data-kapso-inbox><title>WhatsApp inbox</title>'
+        '<main data-outcome="{}"><h1>The inbox did not open, because of an error in the CRM</h1>'
+        "<p>{}</p></main>",
+        Outcome.FAILED.value,
+        last_line,
+    )
+    response = HttpResponse(page, status=outcomes.STATUS[Outcome.FAILED])
+    return _private(response, is_for_any_site=outcomes.has_ticket(request))
 
 
 def render_bare_page(
@@ -225,6 +304,7 @@ def render_bare_page(
     *,
     status: int = 200,
     has_form: bool = False,
+    is_for_any_site: bool = False,
 ) -> HttpResponse:
     """Return a page whose Content Security Policy allows its stylesheet and nothing else.
 
@@ -234,6 +314,7 @@ def render_bare_page(
         context: the context of its template.
         status: the HTTP status.
         has_form: whether the page has a form, which leads to the launch and so into the inbox.
+        is_for_any_site: whether pages of any site may frame it.
     """
     # Chromium checks every hop of the redirects against form-action.
     leads_to = ["'self'", *conf.inbox_origins()] if has_form else ["'none'"]
@@ -244,7 +325,7 @@ def render_bare_page(
         "base-uri": ["'none'"],
         "form-action": leads_to,
     }
-    if not outcomes.has_ticket(request):
+    if not is_for_any_site:
         policy["frame-ancestors"] = ["'self'"]
     response["Content-Security-Policy"] = "; ".join(
         " ".join([directive, *sources]) for directive, sources in policy.items()
@@ -252,15 +333,13 @@ def render_bare_page(
     return response
 
 
-def _private(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Keep an answer out of caches, and say who may frame it."""
+def _private(response: HttpResponse, *, is_for_any_site: bool = False) -> HttpResponse:
+    """Keep an answer out of caches, and say who may frame it: this site, or any."""
     response["Cache-Control"] = "no-store, private"
     # Django's default, same-origin, would drop the Referer that Kapso checks origins by, even if
     # the iframe itself asks for strict-origin (measured in Chromium 156).
     response["Referrer-Policy"] = "strict-origin"
-    # A frame with a ticket is on a page of another origin, which we do not know. What that page
-    # may frame holds no secret and offers nothing to click on.
-    if outcomes.has_ticket(request):
+    if is_for_any_site:
         response.xframe_options_exempt = True
     else:
         response["X-Frame-Options"] = "SAMEORIGIN"

@@ -3,6 +3,7 @@
 from .client import BASE_URL, KapsoClient
 from .errors import (
     CredentialsError,
+    InboxOriginError,
     InvalidRequestError,
     KapsoError,
     NetworkRefusedError,
@@ -21,6 +22,7 @@ __all__ = [
     "CredentialsError",
     "Customer",
     "Embed",
+    "InboxOriginError",
     "InvalidRequestError",
     "KapsoClient",
     "KapsoError",

@@ -150,6 +150,42 @@ class UncertainError(KapsoError):
     summary = "Kapso's answer is missing or unreadable; Kapso may have carried out the request"
 
 
+class InboxOriginError(UncertainError):
+    """Kapso created a link whose address is at an origin that is not configured.
+
+    The link was revoked again, or waits for that.
+
+    Attributes:
+        origin: the origin of the address, without its path, which is secret.
+        inbox_origins: the configured origins.
+        setting: the name of the setting that holds them.
+        is_revoked: whether Kapso has confirmed that it revoked the link.
+    """
+
+    summary = "Kapso created a link at an origin that is not configured"
+
+    def __init__(
+        self,
+        summary: str = "",
+        *,
+        origin: str = "",
+        inbox_origins: Sequence[str] = (),
+        setting: str = "",
+        is_revoked: bool = False,
+        **kw: Any,
+    ) -> None:
+        super().__init__(summary, **kw)
+        self.origin = origin
+        self.inbox_origins = list(inbox_origins)
+        self.setting = setting
+        self.is_revoked = is_revoked
+
+    def __str__(self) -> str:
+        if self.is_revoked:
+            return f"{self.args[0]}. The link was revoked again"
+        return f"{self.args[0]}. The link is not revoked yet; kapso_sync goes on with it"
+
+
 def error_for(
     status: int, headers: Mapping[str, str], body: bytes, data: Any, *, api_key: str
 ) -> KapsoError:

@@ -4,6 +4,7 @@ from .create import create_embed, ensure_embed
 from .delete import delete_embed
 from .errors import (
     BusyError,
+    ForeignError,
     InsideTransactionError,
     LifecycleError,
     LiveError,
@@ -24,6 +25,7 @@ __all__ = [
     "BusyError",
     "EmbedChanges",
     "EmbedSettings",
+    "ForeignError",
     "InsideTransactionError",
     "LifecycleError",
     "LiveError",

@@ -79,6 +79,8 @@ def create_embed(
         InsideTransactionError: the call is inside a transaction; nothing was done.
         ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
         UncertainError: Kapso's answer is uncertain. The embed stays, and its link says why.
+        InboxOriginError: Kapso's inboxes are at an origin that `INBOX_ORIGINS` lacks, so the link
+            was revoked again. The embed stays: add the origin, then call `ensure_embed`.
         KapsoError: Kapso refused, or could not be reached; nothing was created.
     """
     links.refuse_inside_transaction()

@@ -20,6 +20,10 @@ class ReadOnlyError(LifecycleError):
     """The setting `READ_ONLY` keeps this deployment from changing anything at Kapso."""
 
 
+class ForeignError(LifecycleError):
+    """The embed was created elsewhere, and the setting `SHARED_PROJECTS` leaves it to others."""
+
+
 class BusyError(LifecycleError):
     """Another process is creating a link for this embed right now. Try again in a moment."""
 

@@ -14,7 +14,14 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
-from kapso_inbox.kapso import CreatedEmbed, Embed, KapsoClient, KapsoError, UncertainError
+from kapso_inbox.kapso import (
+    CreatedEmbed,
+    Embed,
+    InboxOriginError,
+    KapsoClient,
+    KapsoError,
+    UncertainError,
+)
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
 from kapso_inbox.origins import origin_of
 from kapso_inbox.transactions import database
@@ -95,6 +102,8 @@ def issue_link(
         expires_at: when the link expires, in place of the embed's own expiry.
 
     Raises:
+        InboxOriginError: what Kapso created is at an origin that the settings lack; it was revoked
+            again, or waits for that.
         KapsoError: Kapso refused (the link is `failed`), or its answer is uncertain (`unknown`), or
             what it created is not what was asked for (revoked again).
         BusyError: the embed was revoked meanwhile; what Kapso created was revoked, too.
@@ -124,6 +133,10 @@ def issue_link(
         link.move(State.UNKNOWN, expected=[State.CREATING], reason=str(unusable))
         raise unusable
     link.kapso_id = created.embed.id
+    if foreign := _foreign_origin_in(created, conf.project(embed.project)):
+        foreign.is_revoked = _take_back(link, client, foreign.args[0])
+        logger.warning("Access link %s of the embed %r: %s.", link, embed.slug, foreign)
+        raise foreign
     if fault := _fault_in(created, embed, expires_at or embed.expires_at):
         unusable = _unusable(fault)
         _take_back(link, client, str(unusable))
@@ -139,13 +152,31 @@ def _is_another(link: AccessLink, answer: Embed) -> bool:
     return links.is_of_another(link, answer.id)
 
 
+def _foreign_origin_in(created: CreatedEmbed, project: conf.Project) -> InboxOriginError | None:
+    """Return the error that says at which origin Kapso created the link, if it is not configured.
+
+    An address that no inbox may have is another fault.
+    """
+    origin = origin_of(created.embed_url)
+    if not origin or origin in project.inbox_origins:
+        return None
+    return InboxOriginError(
+        f"The address that Kapso answered with is at {origin}, but {project.inbox_origins_setting} "
+        f"has only {', '.join(project.inbox_origins)}. Add it there if Kapso shows your inboxes at "
+        "that origin",
+        origin=origin,
+        inbox_origins=project.inbox_origins,
+        setting=project.inbox_origins_setting,
+        status=HTTPStatus.CREATED,
+    )
+
+
 def _fault_in(created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None) -> str:
     """Return why what Kapso created cannot be used, or "". A value it left out is not compared."""
-    if (
-        origin_of(created.embed_url) not in conf.project(embed.project).inbox_origins
-        or len(created.embed_url) > MAX_URL
-    ):
-        return "Kapso answered with an address that INBOX_ORIGINS does not name"
+    if not origin_of(created.embed_url):
+        return "Kapso answered with an address that an inbox must not have: it is not https"
+    if len(created.embed_url) > MAX_URL:
+        return "Kapso answered with an address that is too long for a redirect"
     if differences := values.differences(embed, created.embed):
         return f"Kapso created something else than was asked for: {differences}"
     if values.widens_origins(embed.allowed_origins, created.embed):
@@ -220,8 +251,12 @@ def _state_on_record(link: AccessLink) -> str | None:
         return links.links_of(link.embed).filter(pk=link.pk).values_list("state", flat=True).first()
 
 
-def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
-    """Revoke at Kapso what has no place here, unless the link is the embed's own after all."""
+def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> bool:
+    """Revoke at Kapso what has no place here, unless the link is the embed's own after all.
+
+    Returns:
+        Whether Kapso has revoked it.
+    """
     try:
         on_record = link.move(
             State.REVOKING,
@@ -235,7 +270,7 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
         on_record = False
     try:
         if not on_record and _state_on_record(link) == State.ACTIVE:
-            return  # a commit had been done, and only its answer was lost
+            return False  # a commit had been done, and only its answer was lost
     except DatabaseTrouble:
         # What the database may hold as active must not be revoked. If it is `creating`, a sync
         # finds and revokes it.
@@ -245,7 +280,7 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
             link.kapso_id,
             link,
         )
-        return
+        return False
     try:
         if on_record:
             revoke_link(link, client, reason=reason)
@@ -253,7 +288,7 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
             revoke_at_kapso(link, client)
     except KapsoError as error:
         if on_record:
-            return  # the row says so
+            return False  # the row says so
         logger.critical(
             "The inbox embed %s at Kapso (reference %s) works, and could neither be stored here "
             "nor revoked there: %s. Revoke it in Kapso.",
@@ -261,3 +296,5 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> None:
             link,
             error,
         )
+        return False
+    return True

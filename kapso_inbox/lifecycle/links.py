@@ -27,7 +27,7 @@ from kapso_inbox.models import (
 )
 from kapso_inbox.transactions import database, is_inside_transaction
 
-from .errors import BusyError, InsideTransactionError, ReadOnlyError
+from .errors import BusyError, ForeignError, InsideTransactionError, ReadOnlyError
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,20 @@ def refuse_if_read_only() -> None:
     """
     if conf.is_read_only():
         raise ReadOnlyError('KAPSO_INBOX["READ_ONLY"] is set: nothing is changed at Kapso.')
+
+
+def refuse_if_foreign(embed: InboxEmbed) -> None:
+    """Check that an embed's link is not one that others of a shared project have created.
+
+    Raises:
+        ForeignError: it is.
+    """
+    link = embed.current_link
+    if link is not None and link.state == State.UNMANAGED and conf.shares_projects():
+        raise ForeignError(
+            f"{embed.slug!r} was created elsewhere. The setting SHARED_PROJECTS leaves it to those "
+            "who created it."
+        )
 
 
 def client_for(embed: InboxEmbed) -> KapsoClient:

@@ -38,12 +38,14 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     Raises:
         InsideTransactionError: the call is inside a transaction; nothing was done.
         ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
+        ForeignError: the embed was created elsewhere, and the setting `SHARED_PROJECTS` is on.
         KapsoError, ConfigurationError: Kapso did not revoke a link, or may not have, or could not
             be asked. The link stays `revoking`, with the reason. Call this again to continue.
     """
     links.refuse_inside_transaction()
     links.refuse_if_read_only()
     embed = links.embeds().get(pk=embed.pk)
+    links.refuse_if_foreign(embed)
     with transaction.atomic(using=database(), durable=True):
         links.lock(embed)
         for link in links.links_of(embed).filter(state__in=AccessLink.LIVE):

@@ -52,6 +52,7 @@ def rotate_embed(
         RevokedError: the embed was revoked, and `revive` is false.
         InsideTransactionError: the call is inside a transaction; nothing was done.
         ReadOnlyError: the setting `READ_ONLY` is on; nothing was done.
+        ForeignError: the embed was created elsewhere, and the setting `SHARED_PROJECTS` is on.
         KapsoError: Kapso refused, or its answer is uncertain. Either the old link stays the current
             one; or the new one works, and the old one waits as `revoking`: the next rotation,
             revocation or sync continues with it.
@@ -59,6 +60,7 @@ def rotate_embed(
     links.refuse_inside_transaction()
     links.refuse_if_read_only()
     embed = links.embeds().get(pk=embed.pk)
+    links.refuse_if_foreign(embed)
     if embed.expires_at and embed.expires_at <= timezone.now():
         raise ValidationError(
             {"expires_at": _("The expiry has passed. Change it, then rotate the link.")}

@@ -159,6 +159,7 @@ def _kapso_may_know(embed: InboxEmbed) -> bool:
 def _patch(link: AccessLink, embed: InboxEmbed, changes: Mapping[str, Any]) -> Embed:
     """Send the changes once; after an uncertain answer, ask Kapso whether it took them."""
     links.refuse_if_read_only()
+    links.refuse_if_foreign(embed)
     client = conf.project(embed.project).client()
     wire = {name: values.for_kapso(value) for name, value in changes.items()}
     if "name" in wire:

@@ -46,6 +46,9 @@ class Outcome(TextChoices):
     NOT_RECORDED = "not_recorded", _("Could not be recorded")
     BAD_TICKET = "bad_ticket", _("Ticket not valid, or used before")
     WRONG_ORIGIN = "wrong_origin", _("Its link does not allow the origin of the page")
+    NOT_ADMITTED = "not_admitted", _("Not admitted by the access policy")
+    IMPERSONATED = "impersonated", _("Somebody else acted as the user")
+    FAILED = "failed", _("An error of this site")
 
 
 class Condition(TextChoices):

@@ -31,6 +31,12 @@ class Record(models.Model):
         related_name="+",
     )
     username = models.CharField(_("user name"), max_length=254, blank=True)
+    acting_as = models.CharField(
+        _("acting as"),
+        max_length=254,
+        blank=True,
+        help_text=_("The user as whom this one acted, if it was another one."),
+    )
     embed = models.ForeignKey(
         InboxEmbed,
         verbose_name=_("embed"),

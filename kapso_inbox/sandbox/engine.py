@@ -66,7 +66,7 @@ class Sandbox:
         max_per_page: the most objects on one page; lower it to test that a client follows `meta`.
 
     Raises:
-        ValueError: the state file contains something else.
+        ValueError: the state file contains something else, or cannot be read or written.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Sandbox:
         self._faults: list[Fault] = []
         self._used: dict[str, tuple[datetime, int]] = {}
         self._state_file = state_file
-        self._state = state.read_state(state_file) if state_file else {}
+        self._state = state.open_state(state_file) if state_file else {}
 
     def add_project(
         self, api_key: str, *, inbox_origin: str = "https://inbox.kapso.ai", seed: bool = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,24 @@ def fingerprint(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
-def read_state(path: Path) -> SavedEmbeds:
-    """Return the content of a state file; it is empty if there is no file.
+def open_state(path: Path) -> SavedEmbeds:
+    """Return the content of a state file, after writing it once. Create the file if needed.
 
     Raises:
-        ValueError: the file is not the state of a sandbox.
+        ValueError: the file is not the state of a sandbox, or cannot be read or written.
     """
+    try:
+        state = _read_state(path)
+        if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+            # It could be replaced. But somebody wants it to stay as it is.
+            raise ValueError(f"The state file {path} is read-only")
+        write_state(path, state)
+    except OSError as error:
+        raise ValueError(f"The state file {path} cannot be used: {error.strerror}") from None
+    return state
+
+
+def _read_state(path: Path) -> SavedEmbeds:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -33,7 +46,7 @@ def read_state(path: Path) -> SavedEmbeds:
     except ValueError:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("kapso_sandbox"), dict):
-        raise ValueError(f"{path} is not the state of a sandbox")
+        raise ValueError(f"The file {path} is not the state of a sandbox")
     state: SavedEmbeds = content["kapso_sandbox"]
     return state
 

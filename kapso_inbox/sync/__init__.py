@@ -78,6 +78,7 @@ def sync_project(
     if now := run.confirmed_time():
         upkeep.renew_links(run, now)
         upkeep.prune_audit_trail(run, now)
+    upkeep.forget_foreign(run)
     upkeep.count_unsettled(run)
     upkeep.report_unknown_aliases(run)
     return run.report

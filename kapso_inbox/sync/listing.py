@@ -69,8 +69,14 @@ def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
             if on_page is not None:
                 on_page(run.report.listed)
         run.report.complete = True
+    except NotFoundError as error:
+        run.problem(
+            "Kapso has no list of embeds at the address in the settings "
+            f"(HTTP {error.status}). Remove or correct the setting BASE_URL."
+        )
     except KapsoError as error:
-        run.problem(f"Kapso's list could not be read to its end: {error}.")
+        end = " to its end" if run.report.pages else ""
+        run.problem(f"Kapso's list could not be read{end}: {error}.")
 
 
 def conclude_from_absence(run: Run) -> bool:
@@ -178,7 +184,9 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
     _note_seen(run, seen)
     _save(run, changed)
     others = [embed for key, embed in by_id.items() if key not in accounted]
-    _add_unmanaged(run, _on_no_record(run, others))
+    unknown = _on_no_record(run, others)
+    if not conf.shares_projects():
+        _add_unmanaged(run, unknown)
     run.report.pages += 1
     run.report.listed += len(page)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
-from django.db.models import Count
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef
 
 from kapso_inbox import audit, conf
 from kapso_inbox.clock import TOLERANCE, since
@@ -22,6 +23,7 @@ from kapso_inbox.lifecycle.issue import replace_link
 from kapso_inbox.lifecycle.links import newest_link
 from kapso_inbox.lifecycle.revoke import revoke_link
 from kapso_inbox.models import AccessLink
+from kapso_inbox.transactions import database
 
 from .run import ACTOR, Run
 
@@ -45,6 +47,24 @@ def resume_revocations(run: Run) -> None:
                     return  # the error is about Kapso and not about this link
                 continue
         run.report.revoked += 1
+
+
+def forget_foreign(run: Run) -> None:
+    """Delete the rows of embeds that others of a shared project have created. Kapso is not asked.
+
+    They were listed before `SHARED_PROJECTS` was set. One that has had a link of our own stays.
+    """
+    if run.dry_run or not conf.shares_projects():
+        return
+    ours = AccessLink.objects.filter(embed=OuterRef("pk")).exclude(state=State.UNMANAGED)
+    foreign = run.embeds().filter(
+        ~Exists(ours), project=run.report.project, current_link__state=State.UNMANAGED
+    )
+    with transaction.atomic(using=database()):
+        keys = list(foreign.values_list("pk", flat=True))
+        # A row in a live state cannot be deleted. Nobody sees this one: it is deleted with it.
+        run.links().filter(embed__in=keys).update(state=State.REVOKED)
+        run.embeds().filter(pk__in=keys).delete()
 
 
 def renew_links(run: Run, now: datetime) -> None:

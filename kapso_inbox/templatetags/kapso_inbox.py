@@ -22,7 +22,7 @@ from kapso_inbox import conf
 from kapso_inbox.exceptions import KapsoInboxError
 from kapso_inbox.inbox import component, phone
 from kapso_inbox.inbox.coercion import as_text
-from kapso_inbox.inbox.launch import LaunchRefusedError, open_inbox
+from kapso_inbox.inbox.launch import LaunchRefusedError, open_inbox, require_admission
 from kapso_inbox.inbox.params import (
     PARAMETERS,
     ParameterError,
@@ -278,6 +278,7 @@ def _secret_src(request: HttpRequest | None, slug: str, params: dict[str, str]) 
     if request is None or user is None or not user.is_authenticated:
         raise _NotShownError(_("with direct delivery the page needs a request of a signed-in user"))
     try:
+        require_admission(request, slug)
         return Hidden(open_inbox(request, slug, params, verify=False))
     except LaunchRefusedError as refusal:
         raise _NotShownError(str(refusal)) from None

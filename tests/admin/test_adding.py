@@ -200,6 +200,21 @@ def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_created_tw
         assert "Do not add it again" in text
 
 
+def test_an_address_at_an_origin_that_the_settings_lack_is_told_with_what_to_do(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    response = admin.post(url("add"), filled_in, follow=True)
+    embed = InboxEmbed.objects.get()
+    assert response.redirect_chain == [(url("change", embed.pk), 302)]
+    [told] = map(str, get_messages(response.wsgi_request))
+    assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in told
+    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in told
+    assert told.endswith("Do not add the inbox again: press “Rotate the link” here.")
+    # The page keeps saying so when the message is gone.
+    assert "is at https://inbox.kapso.example" in admin.get(url("change", embed.pk)).text
+
+
 @pytest.mark.django_db(transaction=True)
 def test_if_the_database_fails_after_kapso_created_the_embed_it_is_reported_and_nothing_stays_live(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox

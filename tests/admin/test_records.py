@@ -480,6 +480,7 @@ def test_an_export_has_every_field_under_the_same_name_in_every_language(auditor
             "created_at": "2026-03-14T15:09:26.535+00:00",
             "user_id": "",
             "username": "ana",
+            "acting_as": "",
             "embed_id": str(embed.pk),
             "slug": "sales",
             "link_id": "",

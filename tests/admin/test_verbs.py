@@ -244,6 +244,18 @@ def test_an_embed_that_never_had_a_link_gets_one_however_often_the_button_is_pre
     assert counted(kapso_sandbox, "POST") == 1
 
 
+def test_a_rotation_names_the_origin_that_the_settings_lack(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    [(outcome, text)] = results(confirmed(admin, "rotate", embed)[1])
+    assert outcome == "failed"
+    assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in text
+    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in text
+    assert len(live(kapso_sandbox)) == 1
+
+
 def test_a_link_that_somebody_else_began_stops_a_rotation(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:

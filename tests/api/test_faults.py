@@ -178,6 +178,31 @@ def _is_of(remote: dict[str, Any], slug: str) -> bool:
     return bool(remote["name"].startswith(slug.title()))
 
 
+@pytest.mark.parametrize("write", ["create", "ensure", "rotate"])
+def test_an_origin_that_the_settings_lack_is_named_and_nothing_is_left_to_find_out(
+    api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed, write: str
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    response = WRITES[write][1](api)
+    told = error(response)
+    assert (response.status_code, told["code"]) == (502, "inbox_origin_missing")
+    assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in told["message"]
+    assert "has only https://inbox.kapso.ai. So the new link was revoked" in told["message"]
+    assert "retry_url" not in told
+
+
+def test_a_link_at_a_foreign_origin_that_could_not_be_revoked_has_a_retry_url(
+    api: APIClient, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    kapso_sandbox.fail_next(method="DELETE", drop="before")
+    told = error(WRITES["create"][1](api))
+    assert told["code"] == "inbox_origin_missing"
+    assert "not revoked yet" in told["message"]
+    assert api.post(told["retry_url"]).json()["has_unsettled_links"] is False
+    assert kapso_sandbox.project().active_embeds() == []
+
+
 @pytest.mark.parametrize("write", ["create", "rotate, the old link", "revoke"])
 def test_the_retry_url_finds_out_what_happened(
     api: APIClient, kapso_sandbox: Sandbox, embed: InboxEmbed, write: str

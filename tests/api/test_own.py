@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import connections
+from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.utils import timezone
 from rest_framework.authentication import (
@@ -24,6 +25,7 @@ from rest_framework.authentication import (
 from rest_framework.request import Request
 from rest_framework.test import APIClient
 
+from kapso_inbox.access import AccessPolicy
 from kapso_inbox.api.own import LaunchView
 from kapso_inbox.inbox import tickets
 from kapso_inbox.inbox.params import PARAMETERS
@@ -109,6 +111,33 @@ def test_a_user_who_may_not_open_the_inbox_gets_no_ticket_and_that_is_recorded(
         ("sales", Outcome.NOT_AVAILABLE),
         ("none", Outcome.NOT_AVAILABLE),
     }
+
+
+class NobodyIsAdmitted(AccessPolicy):
+    def admits(self, request: HttpRequest) -> bool:
+        return False
+
+
+def impersonator(request: HttpRequest) -> str:
+    return "the support robot"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("ACCESS_POLICY", "NobodyIsAdmitted", "not_admitted"),
+        ("REAL_USER", "impersonator", "impersonated"),
+    ],
+)
+def test_a_request_that_the_site_does_not_admit_gets_no_ticket_and_that_is_recorded(
+    agent: APIClient, embed: InboxEmbed, name: str, value: str, code: str
+) -> None:
+    configured = {**settings.KAPSO_INBOX, name: f"{__name__}.{value}"}
+    with override_settings(KAPSO_INBOX=configured):
+        response = agent.post(LAUNCH)
+    assert (response.status_code, error(response)["code"]) == (403, code)
+    assert not LaunchTicket.objects.exists()
+    assert LaunchAttempt.objects.get().outcome == code
 
 
 def test_an_inbox_that_cannot_open_gets_no_ticket(agent: APIClient, embed: InboxEmbed) -> None:

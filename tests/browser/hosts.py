@@ -28,7 +28,8 @@ def host(request: HttpRequest) -> HttpResponse:
     """Render a page from the query, whose `body` and `head` are template source.
 
     `frames` is the page's `frame-src`. `reported` is a `frame-src` that is only reported. `cache`
-    is its `Cache-Control`.
+    is its `Cache-Control`, `embedder` its `Cross-Origin-Embedder-Policy`. With `framable`, any site
+    may frame it.
     """
     given = {"head": "", "body": "", "direction": "ltr", **request.GET.dict()}
     source = "{% load kapso_inbox %}" + given["body"] if "bare" in given else PAGE.format(**given)
@@ -39,6 +40,9 @@ def host(request: HttpRequest) -> HttpResponse:
         response["Content-Security-Policy-Report-Only"] = f"frame-src {reported}"
     if cache := given.get("cache"):
         response["Cache-Control"] = cache
+    if embedder := given.get("embedder"):
+        response["Cross-Origin-Embedder-Policy"] = embedder
+    response.xframe_options_exempt = "framable" in given  # type: ignore[attr-defined]
     return response
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils import timezone
 
+import kapso_inbox
 from kapso_inbox import diagnosis
 from kapso_inbox.diagnosis import Finding
 from kapso_inbox.models import AccessLink, InboxEmbed
@@ -28,6 +30,8 @@ def put_into_production(settings: Any) -> None:
     """Give the site settings as in production."""
     settings.ALLOWED_HOSTS = ["crm.example.com", "localhost"]
     settings.SECURE_SSL_REDIRECT = True
+    # As after `collectstatic`.
+    settings.STATIC_ROOT = Path(kapso_inbox.__file__).parent / "static"
 
 
 def settings_changer(settings: Any) -> ChangeSettings:
@@ -58,9 +62,9 @@ def secrets() -> list[str]:
     return [secret for secret in found if isinstance(secret, str) and len(secret) > 7]
 
 
-def diagnose(*projects: str, network: bool = True) -> list[Finding]:
+def diagnose(*projects: str, network: bool = True, sends_launch: bool = False) -> list[Finding]:
     """Call `diagnosis.diagnose`, and check that no finding holds a secret."""
-    found = diagnosis.diagnose(projects or None, network=network)
+    found = diagnosis.diagnose(projects or None, network=network, sends_launch=sends_launch)
     for secret in [*secrets(), "/embed/"]:
         assert not any(secret in repr(finding) for finding in found), "a secret leaked"
     for finding in found:

@@ -11,7 +11,10 @@ import pytest
 from django.utils import timezone
 
 from kapso_inbox.diagnosis import this_site
+from kapso_inbox.kapso import InboxOriginError
+from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.sandbox.engine import Sandbox
 
 from .helpers import SITE, ChangeSettings, State, ago, codes, diagnose, store, the
 
@@ -86,6 +89,15 @@ def test_an_inbox_without_a_link_is_found() -> None:
     assert "embed-without-link" not in codes(network=False)
     AccessLink.objects.update(state=State.FAILED)
     assert the("embed-without-link", network=False).level == "error"
+
+
+def test_why_an_inbox_has_no_link_is_told(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    with pytest.raises(InboxOriginError):
+        create_embed(slug="sales", name="Sales")
+    found = the("embed-without-link", network=False)
+    assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in found.what
+    assert "Fix why that failed" in found.hint
 
 
 def test_a_revoked_inbox_is_reported() -> None:

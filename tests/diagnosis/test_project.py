@@ -41,7 +41,7 @@ def test_a_malformed_key_is_found(kapso_sandbox: Sandbox, change_settings: Chang
 
 def test_a_project_that_nobody_configured_is_found() -> None:
     found = the("project-unknown", "clinic", network=False)
-    assert (found.level, found.hint) == ("error", "There are: default.")
+    assert (found.level, found.hint) == ("error", "Its projects: default.")
     assert "project-unknown" not in codes("default", network=False)
 
 

@@ -171,6 +171,26 @@ def test_an_embedder_policy_is_found(value: str, settings: Any) -> None:
     assert "coep-blocks" not in codes(network=False)
 
 
+@pytest.mark.parametrize(
+    ("policy", "withheld"),
+    [
+        ({"microphone": []}, "microphone"),
+        ({"microphone": "none", "fullscreen": "self"}, "microphone, fullscreen"),
+        ({"clipboard-write": [INBOX]}, "clipboard-write"),
+        ({"fullscreen": ["self", "https://elsewhere.example"]}, "fullscreen"),
+        ({"microphone": ["self", INBOX], "fullscreen": "*", "geolocation": []}, ""),
+        ({"microphone": [SITE, "https://*.kapso.ai"]}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_permissions_policy_that_withholds_what_the_inbox_needs_is_found(
+    policy: dict[str, Any], withheld: str, settings: Any
+) -> None:
+    settings.PERMISSIONS_POLICY = policy
+    found = [one for one in diagnose(network=False) if one.code == "permissions-policy-withholds"]
+    assert [f"{withheld}. Recording" in one.what for one in found] == [True] * bool(withheld)
+
+
 @pytest.mark.parametrize("policy", ["no-referrer", "same-origin", None])
 def test_the_sites_referrer_policy_does_not_matter(policy: str | None, sales: InboxEmbed) -> None:
     before = codes()
@@ -196,6 +216,7 @@ QUICKSTART = django_settings.KAPSO_INBOX
         ({"SECURE_CSP": {"default-src": ["'self'"]}}, ["W004"]),
         ({"SECURE_CSP_REPORT_ONLY": {"default-src": ["'self'"]}}, ["W005"]),
         ({"SECURE_CROSS_ORIGIN_EMBEDDER_POLICY": "require-corp"}, ["W006"]),
+        ({"PERMISSIONS_POLICY": {"microphone": []}}, ["W020"]),
     ],
 )
 def test_findings_without_network_are_also_deployment_checks(

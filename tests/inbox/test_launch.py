@@ -392,7 +392,7 @@ FIXABLE = {
 def test_a_page_says_the_language_that_its_texts_are_in(reader: str, language: str) -> None:
     with translation.override(reader):
         page = Template('{% extends "kapso_inbox/base.html" %}').render(Context())
-    assert f'<html lang="{language}">' in page
+    assert f'<html lang="{language}" data-kapso-inbox>' in page
 
 
 @pytest.mark.parametrize("outcome", FIXABLE)

@@ -372,6 +372,18 @@ def test_while_kapso_refuses_to_create_it_the_reason_is_told_and_kapso_is_asked_
     assert press(browser).status_code == 303
 
 
+def test_while_kapsos_inboxes_are_at_an_unknown_origin_that_is_told_and_kapso_is_asked_once(
+    browser: Client, kapso_sandbox: Sandbox
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    for _ in range(3):
+        response = press(browser)
+        assert (response.status_code, outcome(response)) == (503, "failed")
+        assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in says(response)
+        assert "has only https://inbox.kapso.ai." in says(response)
+    assert writes(kapso_sandbox) == ["POST", "DELETE"]
+
+
 @pytest.mark.parametrize("email", ["", "  "])
 def test_an_account_without_an_address_matches_nobody(
     browser: Client, bruno: User, kapso_sandbox: Sandbox, email: str

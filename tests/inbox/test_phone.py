@@ -191,6 +191,7 @@ def test_a_region_without_the_library_is_a_finding(region: Callable[[str | None]
     [finding] = check_settings()
     assert finding.id == "kapso_inbox.E019"
     assert finding.level == django_checks.ERROR
+    assert "The phonenumbers library is not installed." in finding.msg
     assert "django-kapso-inbox[phone]" in (finding.hint or "")
 
 

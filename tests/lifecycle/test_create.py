@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,6 +20,7 @@ from kapso_inbox import signals
 from kapso_inbox.audit import record_change
 from kapso_inbox.kapso import (
     CredentialsError,
+    InboxOriginError,
     InvalidRequestError,
     KapsoError,
     NotFoundError,
@@ -539,17 +541,53 @@ def test_replacing_a_link_considers_what_another_process_did_before_the_lock(
 # An answer that cannot be used
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://inbox.kapso.ai"])
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [("https://evil.example", "INBOX_ORIGINS"), ("http://inbox.kapso.ai", "is not https")],
+)
 def test_a_link_to_a_foreign_origin_is_revoked_at_once_so_that_links_never_pile_up(
-    kapso_sandbox: Sandbox, origin: str
+    kapso_sandbox: Sandbox, origin: str, told: str
 ) -> None:
     kapso_sandbox.project().inbox_origin = origin
     for _ in range(3):
-        with pytest.raises(UncertainError, match="INBOX_ORIGINS"):
+        with pytest.raises(UncertainError, match=told):
             ensure_embed("acme", name="Acme")
     assert kapso_sandbox.project().active_embeds() == []
     assert set(AccessLink.objects.values_list("state", "sealed_url")) == {(State.REVOKED, "")}
-    assert "INBOX_ORIGINS" in AccessLink.objects.all()[0].reason
+    assert told in AccessLink.objects.all()[0].reason
+
+
+def test_an_origin_that_the_settings_lack_is_named_with_those_that_they_have(
+    kapso_sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    with pytest.raises(InboxOriginError) as caught:
+        create_embed(slug="acme", name="Acme")
+    [link] = AccessLink.objects.all()
+    told = (
+        "The address that Kapso answered with is at https://inbox.kapso.example, but "
+        'KAPSO_INBOX["INBOX_ORIGINS"] has only https://inbox.kapso.ai. Add it there if Kapso shows '
+        "your inboxes at that origin"
+    )
+    assert str(caught.value) == f"{told}. The link was revoked again"
+    assert link.reason == told
+    assert told in caplog.text
+    assert "/embed/" not in caplog.text + str(vars(caught.value))
+
+    origins = ["https://inbox.kapso.ai", "https://inbox.kapso.example"]
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "INBOX_ORIGINS": origins}):
+        assert ensure_embed("acme").obstacle() is None
+
+
+def test_a_project_with_inbox_origins_of_its_own_is_told_where_they_are(
+    kapso_sandbox: Sandbox,
+) -> None:
+    kapso_sandbox.project().inbox_origin = "https://inbox.kapso.example"
+    own = {"default": {"INBOX_ORIGINS": ["https://inbox.kapso.ai"]}}
+    told = re.escape('KAPSO_INBOX["PROJECTS"]["default"]["INBOX_ORIGINS"] has only')
+    configured = {**settings.KAPSO_INBOX, "PROJECTS": own}
+    with override_settings(KAPSO_INBOX=configured), pytest.raises(InboxOriginError, match=told):
+        create_embed(slug="acme", name="Acme")
 
 
 def test_a_link_that_is_too_long_for_a_redirect_is_revoked_at_once(kapso_sandbox: Sandbox) -> None:
@@ -564,7 +602,7 @@ def test_an_unusable_link_that_cannot_be_revoked_stays_revoking_until_it_is_revo
 ) -> None:
     kapso_sandbox.project().inbox_origin = "https://evil.example"
     kapso_sandbox.fail_next(method="DELETE", drop="before")
-    with pytest.raises(UncertainError):
+    with pytest.raises(InboxOriginError, match="is not revoked yet; kapso_sync goes on with it"):
         create_embed(slug="acme", name="Acme")
     (record,) = kapso_sandbox.project().active_embeds()
     link = AccessLink.objects.get()

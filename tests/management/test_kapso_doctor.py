@@ -75,7 +75,8 @@ def run(*options: str, encoding: str = "utf-8") -> tuple[int, str]:
 def test_the_command_succeeds_if_nothing_is_wrong(sales: InboxEmbed) -> None:
     status, output = run()
     assert status == 0
-    assert output.startswith("Kapso project “default”\n  ✔ Kapso accepts the API key")
+    assert output.startswith("This site\n  ✔ A frame that asks for an inbox reaches this app.")
+    assert "Kapso project “default”\n  ✔ Kapso accepts the API key" in output
     assert output.endswith("Nothing is wrong.\n")
 
 
@@ -113,7 +114,9 @@ def test_json_is_for_programs(kapso_sandbox: Sandbox) -> None:
     status, output = run("--offline", "--json", encoding="ascii")
     told = json.loads(output)
     assert (status, told["ok"]) == (1, False)
-    assert [Finding(**one) for one in told["findings"]] == diagnose(network=False)
+    assert [Finding(**one) for one in told["findings"]] == diagnose(
+        network=False, sends_launch=True
+    )
     assert run("--offline", "--json", "--project", "default")[0] == 1
 
 
@@ -122,7 +125,7 @@ def test_the_command_checks_the_given_projects(
 ) -> None:
     status, output = run("--project", "default", "--project", "clinic")
     assert status == 1
-    assert "“clinic” in the settings. [project-unknown]" in output
+    assert "KAPSO_INBOX has no project “clinic”. [project-unknown]" in output
     assert [request.path for request in kapso_sandbox.requests] == ["/whatsapp/phone_numbers"]
 
 
@@ -133,7 +136,9 @@ def test_the_command_runs_with_settings_that_fail_the_system_checks(settings: An
     status, output = run("--offline")
     assert status == 1
     assert "[kapso_inbox.E001]" in output
-    assert "The check “urlconf_findings” itself failed: ModuleNotFoundError in checks.py:" in output
+    assert (
+        "The check “urlconf_findings” itself failed: ModuleNotFoundError in addresses.py:" in output
+    )
 
 
 def test_the_command_works_over_real_http(change_settings: ChangeSettings) -> None:

@@ -41,12 +41,21 @@ def test_a_piped_key_is_one_line_to_paste_and_nothing_else() -> None:
     assert generate("--id", "2026-11") != line
 
 
-def test_a_terminal_also_gets_advice_on_keeping_and_rotating_keys() -> None:
+@override_settings(KAPSO_INBOX=None)
+def test_on_a_terminal_the_first_key_comes_with_where_to_put_it() -> None:
     line, _, advice = generate(to=Terminal()).partition("\n")
-    assert "=" in line
-    assert "Keep it" in advice
+    assert 'KAPSO_INBOX["ENCRYPTION_KEYS"]' in advice
+    assert f'export KAPSO_INBOX_ENCRYPTION_KEYS="{line}"\n' in advice
+    assert "Keep the key" in advice
+    assert "rotate" not in advice
+
+
+def test_on_a_terminal_a_further_key_comes_with_how_to_rotate() -> None:
+    line, _, advice = generate(to=Terminal()).partition("\n")
+    assert 'KAPSO_INBOX["ENCRYPTION_KEYS"]' in advice
+    assert f'export KAPSO_INBOX_ENCRYPTION_KEYS="test=…,{line}"\n' in advice
     assert "kapso_rotate_keys" in advice
-    assert line.partition("=")[2] not in advice
+    assert settings.KAPSO_INBOX["ENCRYPTION_KEYS"]["test"] not in advice
 
 
 def test_the_id_is_the_month_with_a_number_if_that_is_taken() -> None:
@@ -62,7 +71,7 @@ def test_the_id_is_the_month_with_a_number_if_that_is_taken() -> None:
 
 
 def test_an_id_that_is_taken_is_refused_because_the_old_key_would_be_lost() -> None:
-    with pytest.raises(CommandError, match="'test' exists already"):
+    with pytest.raises(CommandError, match="has a key 'test' already"):
         generate("--id", "test")
 
 

@@ -140,6 +140,32 @@ def test_a_state_file_of_something_else_is_refused(tmp_path):
         call_command("kapso_sandbox", state=tmp_path / "notes.json")
 
 
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (".", "Is a directory"),
+        ("no/such/folder/state.json", "No such file or directory"),
+        ("read-only.json", "is read-only"),
+        ("binary.json", "is not the state of a sandbox"),
+    ],
+)
+def test_a_state_file_that_cannot_be_used_is_told_at_start(tmp_path, place, told):
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe")
+    Sandbox(state_file=tmp_path / "read-only.json")
+    (tmp_path / "read-only.json").chmod(0o400)
+    with pytest.raises(CommandError, match=told) as caught:
+        call_command("kapso_sandbox", state=tmp_path / place)
+    assert str(tmp_path / place) in str(caught.value)
+    assert "Errno" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may do anything")
+def test_a_state_file_in_a_folder_that_cannot_be_written_is_told_at_start(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(CommandError, match="Permission denied"):
+        call_command("kapso_sandbox", state=tmp_path / "state.json")
+
+
 def test_the_error_names_a_port_in_use(ports):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", ports[0]))

@@ -140,10 +140,15 @@ class _Connection:
 
     async def forward_answers(self) -> None:
         """Forward what the database says, unless the worker must not hear it."""
-        while data := await self._from_server.read(65536):
-            if self._mute:
-                self._answered.set()
-            else:
-                self._to_client.write(data)
-        self._answered.set()
-        self._to_client.transport.abort()
+        try:
+            while data := await self._from_server.read(65536):
+                if self._mute:
+                    self._answered.set()
+                else:
+                    self._to_client.write(data)
+        except OSError:
+            pass  # A terminated connection is also one that was reset.
+        finally:
+            # Otherwise the worker would wait for an answer for ever.
+            self._answered.set()
+            self._to_client.transport.abort()

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone as django_timezone
+from requests.exceptions import ConnectTimeout
 
 from kapso_inbox.kapso import KapsoError, NotFoundError, UncertainError
 from kapso_inbox.lifecycle import (
@@ -569,7 +570,7 @@ def run(*args: str, status: int = 0) -> tuple[str, str]:
 
 
 def test_the_command_prints_a_summary(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
-    assert run() == ("default: 1 embeds at Kapso; no changes.\n", "")
+    assert run() == ("default: 1 embed at Kapso; no changes.\n", "")
     elsewhere(kapso_sandbox)
     assert "1 would be shown as unmanaged" in run("--dry-run")[0]
     assert "1 shown as unmanaged" in run()[0]
@@ -577,32 +578,74 @@ def test_the_command_prints_a_summary(kapso_sandbox: Sandbox, embed: InboxEmbed)
 
 def test_the_command_prints_json_for_programs(kapso_sandbox: Sandbox, embed: InboxEmbed) -> None:
     out, _ = run("--json")
-    (report,) = json.loads(out)
+    (report,) = json.loads(out)["projects"]
     assert (report["project"], report["complete"], report["listed"]) == ("default", True, 1)
 
 
 def test_the_exit_status_tells_cron_about_a_problem(
     kapso_sandbox: Sandbox, embed: InboxEmbed
 ) -> None:
-    kapso_sandbox.fail_next(answer=Answer(401, {}))
+    kapso_sandbox.project().embeds[link_of(embed).kapso_id]["scope_type"] = "customer"
+    _out, err = run(status=1)
+    assert f"default: At Kapso the link of {embed.slug!r} shows other conversations" in err
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ({"answer": Answer(401, {})}, "Kapso refused the API key (HTTP 401"),
+        ({"answer": Answer(403, {})}, "Kapso refused the API key (HTTP 403"),
+        ({"answer": Answer(404, {})}, "Remove or correct the setting BASE_URL."),
+        ({"error": ConnectTimeout()}, "Kapso did not accept the connection in time"),
+    ],
+)
+def test_a_project_of_whose_list_nothing_could_be_read_has_failed(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, fault: dict[str, Any], why: str
+) -> None:
+    kapso_sandbox.fail_next(method="GET", times=9, **fault)
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError) as caught:
+        call_command("kapso_sync", stdout=out, stderr=err)
+    assert caught.value.returncode == 2
+    assert str(caught.value) == (
+        "default: Nothing of Kapso's list could be read. Run: manage.py kapso_doctor --project "
+        "default"
+    )
+    assert "what lives there is unknown" in out.getvalue()
+    assert why in err.getvalue()
+
+
+def test_a_list_that_was_read_in_part_is_a_problem_and_no_failure(
+    kapso_sandbox: Sandbox,
+) -> None:
+    elsewhere(kapso_sandbox, 3)
+    kapso_sandbox.max_per_page = 1
+    original = kapso_sandbox.handle
+
+    def handle(request: Any, **kw: Any) -> Any:
+        return Answer(401, {}) if request.query.get("page") == "2" else original(request, **kw)
+
+    kapso_sandbox.handle = handle  # type: ignore[method-assign]
     out, err = run(status=1)
-    assert "what lives there is unknown" in out
-    assert "could not be read to its end" in err
+    assert "Kapso's list was read in part, 1 embed" in out
+    assert "could not be read to its end: Kapso refused the API key" in err
 
 
 def test_a_project_is_synced_whatever_happens_in_another(kapso_sandbox: Sandbox) -> None:
     with with_settings(PROJECTS={"clinic": {"API_KEY": "unknown-to-kapso"}}):
-        out, _err = run(status=1)
+        with pytest.raises(CommandError, match="clinic: Nothing of Kapso's list") as caught:
+            call_command("kapso_sync", stdout=(out := io.StringIO()))
+        assert caught.value.returncode == 2
         assert run("--project", "default")[0].startswith("default: 0 embeds")
-    assert "clinic: Kapso's list was not read, so what lives there is unknown" in out
-    assert "default: 0 embeds at Kapso; no changes." in out
+    assert "clinic: Kapso's list was not read, so what lives there is unknown" in out.getvalue()
+    assert "default: 0 embeds at Kapso; no changes." in out.getvalue()
 
 
 def test_the_command_refuses_unknown_projects_and_invalid_settings() -> None:
-    with pytest.raises(CommandError, match="no project 'clinic'") as caught:
+    with pytest.raises(CommandError, match="no project “clinic”") as caught:
         call_command("kapso_sync", "--project", "clinic")
     assert caught.value.returncode == 2
-    with with_settings(API_KEY=""), pytest.raises(CommandError, match="none"):
+    with with_settings(API_KEY=""), pytest.raises(CommandError, match="has no Kapso project"):
         call_command("kapso_sync")
     with with_settings(BASE_URL="http://x.example"), pytest.raises(CommandError, match="https"):
         call_command("kapso_sync")
@@ -628,7 +671,7 @@ def test_a_project_with_invalid_settings_does_not_stop_the_others(
     ):
         call_command("kapso_sync", "--project=clinic", "--project=default")
     assert raised.value.returncode == 2
-    assert "default: 1 embeds at Kapso" in capsys.readouterr().out
+    assert "default: 1 embed at Kapso" in capsys.readouterr().out
 
 
 # Refreshing one embed

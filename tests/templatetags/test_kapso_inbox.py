@@ -37,7 +37,7 @@ ASSETS = (
 )
 FRAME = (
     '<iframe class="kapso-inbox__frame" name="kapso-inbox-support" src="{src}" title="{title}" '
-    'loading="lazy" allow="microphone https://inbox.kapso.ai; '
+    'width="100%" height="480" loading="lazy" allow="microphone https://inbox.kapso.ai; '
     'clipboard-write https://inbox.kapso.ai; fullscreen https://inbox.kapso.ai" '
     'sandbox="allow-scripts allow-same-origin allow-forms allow-popups '
     'allow-popups-to-escape-sandbox allow-downloads" referrerpolicy="strict-origin"></iframe>\n'
@@ -67,11 +67,18 @@ def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
         + '<kapso-inbox class="kapso-inbox kapso-inbox--panel" lang="en" data-slug="support" '
         'data-state="loading" data-launch="/kapso-inbox/support/launch/">\n'
         '<div class="kapso-inbox__panel">\n'
-        '<div class="kapso-inbox__notice kapso-inbox__slow"><span>The inbox takes longer than '
-        'usual. Check your connection.</span> <a href="/kapso-inbox/support/launch/" '
+        '<div class="kapso-inbox__notice" data-notice="slow" hidden><span>The inbox takes longer '
+        'than usual. Check your connection.</span> <a href="/kapso-inbox/support/launch/" '
         'target="kapso-inbox-support" data-retry>Try again</a></div>\n'
-        '<div class="kapso-inbox__notice kapso-inbox__blocked"><span>This page does not allow the '
-        "inbox to be shown. Tell an administrator: its Content-Security-Policy needs "
+        '<div class="kapso-inbox__notice" data-notice="failed" hidden><span>Something else in the '
+        "CRM answered in place of the inbox. If it stays so, tell an administrator.</span> "
+        '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Try again'
+        "</a></div>\n"
+        '<div class="kapso-inbox__notice" data-notice="isolated" hidden><span>This page does not '
+        "allow the inbox to be shown. Tell an administrator: it must be sent without the header"
+        "</span> <code>Cross-Origin-Embedder-Policy</code></div>\n"
+        '<div class="kapso-inbox__notice" data-notice="blocked" hidden><span>This page does not '
+        "allow the inbox to be shown. Tell an administrator: its Content-Security-Policy needs "
         "<code>frame-src 'self' https://inbox.kapso.ai</code></span></div>\n"
         '<div class="kapso-inbox__place">\n'
         '<div class="kapso-inbox__loading" aria-hidden="true"></div>\n'

@@ -3,55 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox.diagnosis import Finding, diagnose
+from kapso_inbox.management.base import InboxCommand, add_json_option, add_project_option
 
 _MARKS = {"info": "✔", "warning": "!", "error": "✘"}
 #: For a terminal or a log whose encoding lacks these characters.
 _PLAIN = str.maketrans({"✔": "+", "✘": "x", "→": ">", "“": '"', "”": '"', "…": "..."})
 
 
-class Command(BaseCommand):
+class Command(InboxCommand):
     """Check everything, and change nothing."""
 
     help = (
-        "Report what is wrong with the inboxes of this site and what to do about it. The exit "
-        "status is 1 if a finding is an error, and otherwise 0."
+        "Report what is wrong with the inboxes of this site and what to do about it. This changes "
+        "nothing, and works with settings that are wrong and before migrate. Exit status: 0 no "
+        "finding is an error, 1 at least one is, 130 it was stopped."
     )
     # This command is for settings that are wrong.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
-        parser.add_argument(
-            "--project",
-            action="append",
-            metavar="ALIAS",
-            help="check only this Kapso project (may be repeated)",
-        )
+        add_project_option(parser)
         parser.add_argument("--offline", action="store_true", help="make no request to Kapso")
-        parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+        add_json_option(parser)
 
     @sensitive_variables()
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the findings, and exit with 1 if one of them is an error."""
-        findings = diagnose(options["project"], network=not options["offline"])
+        network = not options["offline"]
+        findings = diagnose(options["project"], network=network, sends_launch=True)
         failed = any(finding.level == "error" for finding in findings)
-        if options["json"]:
-            rows = [dataclasses.asdict(finding) for finding in findings]
-            self.stdout.write(json.dumps({"ok": not failed, "findings": rows}, indent=2))
-        else:
+        self.parts["findings"] = [dataclasses.asdict(finding) for finding in findings]
+        if not options["json"]:
             self._print(findings)
         if failed:
             sys.exit(1)

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
 from kapso_inbox.lifecycle.reencrypt import ReencryptReport, reencrypt
+from kapso_inbox.management.base import (
+    FAILED,
+    InboxCommand,
+    add_json_option,
+    explain_database_error,
+)
 
-_REPEAT = "Links that were re-encrypted stay so. Run the command again to continue."
 
-
-class Command(BaseCommand):
+class Command(InboxCommand):
     """Re-encrypt the links while the site runs. It may be stopped at any point, and repeated."""
 
     help = (
-        "Encrypt every stored link under the first of KAPSO_INBOX_ENCRYPTION_KEYS, and report "
-        "which of the other keys may be removed. It is safe to run at any time, to stop and to "
-        "repeat. Exit status: 0 all is well, 1 a link cannot be decrypted, 2 the command failed, "
-        "130 it was stopped."
+        'Encrypt every stored link under the first key of KAPSO_INBOX["ENCRYPTION_KEYS"], and '
+        "report which of the other keys may be removed. You can run this at any time, stop it and "
+        "repeat it. Exit status: 0 all is well, 1 a link cannot be decrypted, 2 the command "
+        "failed, 130 it was stopped."
     )
+    repeat = "Links that were re-encrypted stay so. Run the command again to continue."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
@@ -39,7 +43,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="decrypt every link, but write nothing"
         )
-        parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+        add_json_option(parser)
 
     @sensitive_variables()
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,17 +51,12 @@ class Command(BaseCommand):
         try:
             report = reencrypt(batch_size=options["batch_size"], dry_run=options["dry_run"])
         except (ConfigurationError, InsideTransactionError) as error:
-            raise CommandError(str(error), returncode=2) from None
+            raise CommandError(str(error), returncode=FAILED) from None
         except DatabaseError as error:
-            # Without the exception's text, in which some databases quote the row.
-            text = f"The database failed ({type(error).__name__}). {_REPEAT}"
-            raise CommandError(text, returncode=2) from None
-        except KeyboardInterrupt:
-            raise CommandError(f"Stopped. {_REPEAT}", returncode=130) from None
-        if options["json"]:
-            summary = {**dataclasses.asdict(report), "total": report.total}
-            self.stdout.write(json.dumps(summary))
-        else:
+            text = f"{explain_database_error(error)} {self.repeat}"
+            raise CommandError(text, returncode=FAILED) from None
+        self.parts["links"] = {**dataclasses.asdict(report), "total": report.total}
+        if not options["json"]:
             self.stdout.write("\n".join(_in_words(report)))
         if report.unreadable:
             raise CommandError(

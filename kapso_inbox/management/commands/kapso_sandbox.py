@@ -8,16 +8,20 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from kapso_inbox.management.base import InboxCommand
 from kapso_inbox.sandbox.engine import Sandbox
 from kapso_inbox.sandbox.server import SandboxServer
 
 
-class Command(BaseCommand):
+class Command(InboxCommand):
     """Serve the sandbox until ctrl-C. This needs neither a database nor complete settings."""
 
-    help = "Run a fake Kapso on this machine, with made-up conversations."
+    help = (
+        "Run a fake Kapso on this machine, with made-up conversations, until ctrl-C. It prints the "
+        "settings to use. With --verbosity 2 it prints each request, without tokens."
+    )
     # This command is run before the settings are complete.
     requires_system_checks = []
 
@@ -33,7 +37,7 @@ class Command(BaseCommand):
             "--api-key", default="sandbox-key", help="the API key to accept (default: sandbox-key)"
         )
         parser.add_argument(
-            "--state", type=Path, help="a file that keeps the embeds over a restart"
+            "--state", type=Path, help="a file that keeps the embeds when the sandbox restarts"
         )
         parser.add_argument(
             "--rate-limit",
@@ -48,8 +52,8 @@ class Command(BaseCommand):
         try:
             sandbox = Sandbox(rate_limit=options["rate_limit"], state_file=options["state"])
             sandbox.add_project(api_key)
-        except (OSError, ValueError) as error:
-            raise CommandError(str(error)) from error
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         log = self.stdout.write if options["verbosity"] > 1 else None
         try:
             server = SandboxServer(
@@ -57,9 +61,10 @@ class Command(BaseCommand):
             )
         except (OSError, OverflowError) as error:
             raise CommandError(
-                f"Port {options['port']} or {options['inbox_port']} cannot be used: {error}."
+                f"Port {options['port']} or {options['inbox_port']} cannot be used:"
+                f" {getattr(error, 'strerror', None) or error}."
                 " Choose others with --port and --inbox-port."
-            ) from error
+            ) from None
         finished = threading.Event()
         before = {
             number: signal.signal(number, lambda *_: finished.set())
@@ -69,7 +74,9 @@ class Command(BaseCommand):
             with server:
                 self.stdout.write(_introduction(server, api_key))
                 self.stdout.flush()
-                finished.wait()
+                # A signal that another thread receives does not wake this one (seen on Linux).
+                while not finished.wait(0.5):
+                    pass
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
-from kapso_inbox import conf
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.lifecycle import InsideTransactionError
+from kapso_inbox.management.base import (
+    FAILED,
+    InboxCommand,
+    add_json_option,
+    add_project_option,
+    chosen_projects,
+    explain_database_error,
+)
 from kapso_inbox.sync import SyncReport, sync_project
 
 
-class Command(BaseCommand):
+class Command(InboxCommand):
     """Bring the CRM and Kapso into agreement. The exit status tells if somebody must look."""
 
     help = (
         "Mirror Kapso's list of embeds, settle uncertain links, continue revocations, renew links "
-        "that are about to expire and prune the audit trail. It is safe to run at any time, even "
-        "twice at once. Exit status: 0 all is well, 1 somebody should look at the problems, 2 the "
-        "command failed for a project."
+        "that are about to expire and prune the audit trail. You can run it at any time, even "
+        "twice at once. With --verbosity 0 it prints nothing but problems. Exit status: 0 all is "
+        "well, 1 somebody should look at the problems, 2 the command failed for a project: nothing "
+        "of Kapso's list could be read, or a setting or the database is at fault, 130 it was "
+        "stopped."
     )
+    repeat = "What was done stays so. Run the command again to continue."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Add the options."""
-        parser.add_argument(
-            "--project",
-            action="append",
-            help="the alias of a Kapso project (may be repeated; default: all projects)",
-        )
+        add_project_option(parser)
         parser.add_argument(
             "--dry-run", action="store_true", help="report what would change, but write nothing"
         )
@@ -43,28 +48,20 @@ class Command(BaseCommand):
             "--accept-missing",
             action="store_true",
             help=(
-                "end our links that are not in Kapso's list, even if they are most of a project's "
+                "end the links that Kapso's list lacks, even if it lacks most of a project's links "
                 "or all of them. Use it once you know that they were deleted at Kapso"
             ),
         )
-        parser.add_argument(
-            "--json", action="store_true", help="print the report of each project as JSON"
-        )
+        add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Sync each project. A failure in one does not stop the others."""
-        aliases = options["project"] or conf.project_aliases()
-        unknown = set(aliases) - set(conf.project_aliases())
-        if unknown or not aliases:
-            known = ", ".join(conf.project_aliases()) or "none"
-            asked = ", ".join(sorted(unknown)) or conf.DEFAULT_PROJECT
-            raise CommandError(
-                f"KAPSO_INBOX has no project {asked!r}. Its projects: {known}.", returncode=2
-            )
-        reports, failures = [], []
-        for alias in aliases:
+        shows_text = not options["json"] and options["verbosity"] > 0
+        reports: list[SyncReport] = []
+        failures: list[str] = []
+        for alias in chosen_projects(options):
             try:
-                with self._progress(alias, shown=not options["json"]) as on_page:
+                with self._progress(alias, shown=shows_text) as on_page:
                     report = sync_project(
                         alias,
                         options["dry_run"],
@@ -72,19 +69,25 @@ class Command(BaseCommand):
                         on_page=on_page,
                     )
                     reports.append(report)
-            except (
-                ConfigurationError,
-                DatabaseError,
-                InsideTransactionError,
-            ) as error:
+            except (ConfigurationError, InsideTransactionError) as error:
                 failures.append(f"{alias}: {error}")
-        if options["json"]:
-            self.stdout.write(json.dumps([dataclasses.asdict(report) for report in reports]))
-        else:
-            for report in reports:
+            except DatabaseError as error:
+                failures.append(f"{alias}: {explain_database_error(error)}")
+        self.parts["projects"] = [dataclasses.asdict(report) for report in reports]
+        for report in reports:
+            if shows_text:
                 self._print(report)
+            if not options["json"]:
+                for problem in report.problems:
+                    self.stderr.write(self.style.WARNING(f"{report.project}: {problem}"))
+        failures += [
+            f"{report.project}: Nothing of Kapso's list could be read. Run: manage.py kapso_doctor "
+            f"--project {report.project}"
+            for report in reports
+            if not report.pages
+        ]
         if failures:
-            raise CommandError("\n".join(failures), returncode=2)
+            raise CommandError("\n".join(failures), returncode=FAILED)
         if any(report.problems for report in reports):
             sys.exit(1)
 
@@ -117,18 +120,17 @@ class Command(BaseCommand):
             (report.revoked, f"{would}revoked"),
             (report.renewed, f"{would}renewed"),
             (report.pruned, "entries of the audit trail pruned"),
-            (report.waiting, "uncertain, to be looked up again"),
+            (report.waiting, "still uncertain, to be looked up again"),
         ]
         changes = ", ".join(f"{number} {what}" for number, what in counts if number)
         changes = changes or "no changes"
+        embeds = "1 embed" if report.listed == 1 else f"{report.listed} embeds"
         if report.complete:
-            listed = f"{report.listed} embeds at Kapso"
+            listed = f"{embeds} at Kapso"
         elif report.pages:
-            listed = f"Kapso's list was read in part, {report.listed} embeds"
+            listed = f"Kapso's list was read in part, {embeds}"
         else:
             listed = "Kapso's list was not read, so what lives there is unknown"
         self.stdout.write(f"{report.project}: {listed}; {changes}.")
         for text in report.left_undone:
             self.stdout.write(f"  {text}")
-        for problem in report.problems:
-            self.stderr.write(self.style.WARNING(f"  {problem}"))

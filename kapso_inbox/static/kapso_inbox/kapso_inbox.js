@@ -1,11 +1,11 @@
-/* What the inbox does beyond plain HTML. Where scripts are off, it still shows. */
+/* What the inbox does beyond plain HTML. */
 (() => {
   "use strict";
-  // A fragment in the page brings this script again.
+  // A fragment brings it again.
   if (customElements.get("kapso-inbox")) return;
 
-  const SLOW = 8000; // ms until we say that loading takes long
-  const SETTLED = 100; // ms without a change until we follow a theme
+  const SLOW = 8000; // ms
+  const SETTLED = 100; // ms
 
   const isPlain = (event) =>
     !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey);
@@ -24,30 +24,29 @@
       if (!this.frame) return;
       this.place = this.frame.parentNode;
       this.panel = this.querySelector(".kapso-inbox__panel");
-      // By element and not by id: a fragment that came later may have brought the same id.
+      // A fragment that came later may have brought the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
-      // An eager frame is one of ours, moved or copied: it loads by itself.
+      // An eager frame is one of ours, moved or copied.
       const isOwn = this.frame.loading === "eager";
       this.mark(withParams((!isOwn && this.dataset.launch) || this.frame.src, []));
       this.left = new AbortController();
       const { signal } = this.left;
       this.addEventListener("click", (event) => this.follow(event), { signal });
       document.addEventListener("visibilitychange", () => this.comeBack(), { signal });
-      // Ask the launch again in a page that the browser kept alive for Back.
+      // Ask again in a page that the browser kept for Back.
       addEventListener("pagehide", () => this.frame.remove(), { signal });
       addEventListener("pageshow", (event) => event.persisted && this.load(), { signal });
       this.watchPanel(signal);
-      this.watchPolicy(signal);
-      // With direct delivery, a page of the browser's history holds an old address.
+      // With direct delivery, a page of the history holds an old address.
       const [visit] = performance.getEntriesByType("navigation");
       if (isOwn) this.start();
       else this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
       this.watchTheme(signal);
     }
 
-    // With this, Element.moveBefore() keeps the frame alive and calls no other callback.
+    // With this, Element.moveBefore() keeps the frame alive.
     connectedMoveCallback() {}
 
     disconnectedCallback() {
@@ -55,22 +54,19 @@
       this.left?.abort();
     }
 
-    get state() {
-      return this.dataset.state;
-    }
-
-    tell(state, text = "") {
+    /* Without a text, a notice of the component says it. */
+    tell(state, text) {
       clearTimeout(this.timer);
       this.dataset.state = state;
-      this.querySelector(".kapso-inbox__said").textContent = text;
+      this.querySelectorAll("[data-notice]").forEach((notice) => {
+        notice.hidden = notice.dataset.notice !== state || text;
+        if (!notice.hidden) text = notice.textContent.trim();
+      });
+      this.querySelector(".kapso-inbox__said").textContent = text || "";
     }
 
-    tellNotice(state) {
-      this.tell(state, this.querySelector(`.kapso-inbox__${state}`)?.textContent.trim());
-    }
-
-    /* Use a new frame each time. To one whose name it knows, a browser restores its last address,
-       the secret one; and each further address of a frame is an entry in the history. */
+    /* To a frame whose name it knows, a browser restores its last address, the secret one; and each
+       further address of a frame is an entry in the history. */
     load(address = this.shown) {
       const hadFocus = document.activeElement === this.frame;
       const frame = this.frame.cloneNode();
@@ -96,27 +92,28 @@
       new IntersectionObserver((entries, observer) => {
         if (!entries.some((entry) => entry.isIntersecting)) return;
         observer.disconnect();
-        if (this.state === "idle") this.wait();
+        if (this.dataset.state === "idle") this.wait();
       }).observe(this.frame);
     }
 
     wait() {
       this.tell("loading");
-      this.timer = setTimeout(() => this.tellNotice("slow"), SLOW);
+      this.timer = setTimeout(() => this.tell("slow"), SLOW);
     }
 
-    /* Read what the frame shows: a page of ours, since the inbox has another origin. */
+    /* Only a page of this site can be read. */
     read() {
       const page = this.frame.contentDocument;
-      if (page?.URL === "about:blank" || this.state === "blocked") return;
+      if (page?.URL === "about:blank" || /blocked|isolated/.test(this.dataset.state)) return;
       if (page) this.watchPage(page);
       // History led from a page of ours to the secret address.
       else if (!this.isAsked) return this.load();
       const message = page?.querySelector("main[data-outcome]");
+      if (message) this.tell(message.dataset.outcome, message.innerText);
+      // Perhaps a middleware answered in our place.
+      else if (page && !page.querySelector("[data-kapso-inbox]")) this.tell("failed");
       // The browser's own error page looks like the inbox from here.
-      if (!message) return navigator.onLine ? this.tell("ready") : this.tellNotice("slow");
-      const texts = [...message.querySelectorAll("h1, p")].map((one) => one.textContent.trim());
-      this.tell(message.dataset.outcome, texts.join(" "));
+      else this.tell(page || navigator.onLine ? "ready" : "slow");
     }
 
     /* Let a link in a page of ours add no entry to the history. */
@@ -136,7 +133,7 @@
       this.querySelectorAll("[data-view]").forEach((link) => {
         link.ariaCurrent = link.href === address ? "true" : null;
       });
-      // The settings lead back to what was shown, in the page's theme.
+      // The settings lead back to what was shown.
       this.querySelectorAll("[data-retry], [data-settings]").forEach((link) => {
         link.search = new URL(address).search;
       });
@@ -148,26 +145,18 @@
       if (!link || !isPlain(event)) return;
       event.preventDefault();
       if (link.matches("[data-view]")) this.mark(link.href);
-      // The link will be hidden, so the focus must not stay on it.
+      // The link will be hidden.
       if (link.matches("[data-retry]")) this.frame.focus();
       this.load(link.href);
     }
 
-    /* Somebody may have signed in again in another tab. */
+    /* Somebody may have signed in in another tab. */
     comeBack() {
-      if (document.visibilityState === "visible" && this.state === "signed_out") this.load();
+      const isRefused = /signed_out|not_admitted|failed/.test(this.dataset.state);
+      if (document.visibilityState === "visible" && isRefused) this.load();
     }
 
-    watchPolicy(signal) {
-      const judge = ({ disposition, effectiveDirective, blockedURI }) => {
-        // A policy that only reports does not block the frame.
-        const isBlocked = disposition === "enforce" && effectiveDirective === "frame-src";
-        if (isBlocked && this.isOurs(blockedURI)) this.tellNotice("blocked");
-      };
-      document.addEventListener("securitypolicyviolation", judge, { signal });
-    }
-
-    /* For a blocked address of another origin, Chromium reports the origin alone. */
+    /* Of a blocked address of another origin, Chromium tells the origin alone. */
     isOurs(address) {
       const [url, shown] = [address, this.shown].map((one) => one.split("?")[0]);
       const origins = this.frame.allow.split(/[ ;]/);
@@ -198,7 +187,7 @@
       take();
     }
 
-    /* A value that names no theme changes nothing, but a class without "dark" means light. */
+    /* A value may name no theme, but a class without "dark" means light. */
     setTheme(attribute, value) {
       const words = (value || "").toLowerCase().replace("auto", "system").split(/\s+/);
       const mode =
@@ -215,17 +204,18 @@
       else this.load(this.mark(withParams(this.shown, params)));
     }
 
-    /* Do for a manual popover what browsers do for an auto one: Escape, and the focus goes back. */
+    /* Do for a manual popover what browsers do for an auto one. */
     watchPanel(signal) {
       const { panel } = this;
       if (panel.popover !== "manual") return;
       const listen = (type, act) => panel.addEventListener(type, act, { signal });
-      // If it was opened before this script ran, its button opened it.
+      // If it is open already, its button opened it.
       let before = this.querySelector(".kapso-inbox__button");
       listen("keydown", ({ key }) => key === "Escape" && panel.hidePopover());
       listen("beforetoggle", ({ newState }) => {
-        if (newState === "open") before = document.activeElement;
-        else if (panel.contains(document.activeElement)) before?.focus();
+        const focused = document.activeElement;
+        if (newState === "open") before = focused;
+        else if (panel.contains(focused)) before?.focus();
       });
     }
 
@@ -238,6 +228,25 @@
   }
 
   customElements.define("kapso-inbox", KapsoInbox);
+
+  function judge(state, { disposition, blockedURI, blockedURL = blockedURI }) {
+    // A policy that only reports does not block the frame.
+    if (disposition !== "enforce") return;
+    document.querySelectorAll("kapso-inbox").forEach((inbox) => {
+      if (inbox.frame && inbox.isOurs(blockedURL)) inbox.tell(state);
+    });
+  }
+
+  document.addEventListener("securitypolicyviolation", (event) => {
+    if (event.effectiveDirective === "frame-src") judge("blocked", event);
+  });
+  // Chromium alone tells what an embedder policy blocks.
+  if (self.ReportingObserver) {
+    new ReportingObserver(
+      (reports) => reports.forEach(({ body }) => judge("isolated", body.toJSON())),
+      { types: ["coep"] }
+    ).observe();
+  }
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-kapso-inbox-open]");
