@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import responses
+from django.db import router
 from django.test import SimpleTestCase, TestCase
 
 from kapso_inbox.kapso import KapsoClient, NetworkRefusedError
 from kapso_inbox.lifecycle import create_embed, rotate_embed
-from kapso_inbox.models import AccessLink
+from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.interception import intercepted
 from kapso_inbox.sandbox.testcases import KapsoSandboxMixin
 
@@ -131,6 +132,8 @@ def test_a_mock_of_our_own_is_not_refused() -> None:
 
 
 class WithASandbox(KapsoSandboxMixin, TestCase):
+    databases = {router.db_for_write(InboxEmbed)}
+
     def test_an_embed_is_made_in_it(self) -> None:
         create_embed(slug="clinic", name="Clinic")
         assert len(self.kapso_sandbox.project().active_embeds()) == 1
