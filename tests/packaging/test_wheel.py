@@ -22,7 +22,6 @@ import kapso_inbox
 
 from .distribution import ROOT, Distributions, build, tracked
 from .host import (
-    QUICKSTART,
     README,
     Browser,
     Environment,
