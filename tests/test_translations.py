@@ -24,7 +24,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db import DatabaseError
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
 from django.test import Client, RequestFactory, modify_settings, override_settings
 from django.urls import reverse
@@ -273,6 +273,26 @@ def for_others(embed: InboxEmbed) -> None:
     embed.groups.set([Group.objects.create(name="Otros")])
 
 
+class NobodyAdmitted(AccessPolicy):
+    def admits(self, request: HttpRequest) -> bool:
+        return False
+
+
+class Mistaken(AccessPolicy):
+    def admits(self, request: HttpRequest) -> bool:
+        raise LookupError
+
+
+def somebody_else(request: HttpRequest) -> str:
+    return "root"
+
+
+#: The settings that lead to an outcome.
+BY_SETTINGS: dict[Outcome, dict[str, str]] = {
+    Outcome.NOT_ADMITTED: {"ACCESS_POLICY": f"{__name__}.NobodyAdmitted"},
+    Outcome.FAILED: {"ACCESS_POLICY": f"{__name__}.Mistaken"},
+    Outcome.IMPERSONATED: {"REAL_USER": f"{__name__}.somebody_else"},
+}
 #: How to prepare an outcome that does not depend on the request alone.
 BEFORE: dict[Outcome, Callable[[InboxEmbed], object]] = {
     Outcome.NOT_AVAILABLE: for_others,
@@ -286,7 +306,9 @@ BEFORE: dict[Outcome, Callable[[InboxEmbed], object]] = {
 #: The outcome, the query and the headers of a launch. Each shows a page of ours.
 ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
     (Outcome.SIGNED_OUT, "", FRAME),
+    (Outcome.SIGNED_OUT, "", {**FRAME, "HTTP_SEC_FETCH_STORAGE_ACCESS": "active"}),
     (Outcome.NOT_IN_FRAME, "", {}),
+    (Outcome.NOT_IN_FRAME, "", {"wsgi.url_scheme": "https"}),
     (Outcome.NOT_IN_FRAME, "", {"HTTP_SEC_FETCH_DEST": "document", "HTTP_SEC_FETCH_SITE": "none"}),
     (Outcome.NOT_IN_FRAME, "", {**FRAME, "HTTP_SEC_FETCH_DEST": "empty"}),
     (Outcome.BAD_PARAMETER, "?mode=pink", FRAME),
@@ -299,7 +321,7 @@ ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
     (Outcome.WRONG_ORIGIN, "", {**FRAME, "HTTP_REFERER": "https://otro.example"}),
     *(
         (outcome, "", FRAME)
-        for outcome in (*BEFORE, Outcome.NOT_RECORDED)
+        for outcome in (*BEFORE, *BY_SETTINGS, Outcome.NOT_RECORDED)
         if outcome != Outcome.WRONG_ORIGIN
     ),
 ]
@@ -339,12 +361,21 @@ def test_the_page_of_a_launch_is_in_the_readers_language(
     reader: str,
     locale: str,
 ) -> None:
+    user = {"ana": ana, "mona": manager}[reader]
     if outcome != Outcome.SIGNED_OUT:
-        client.force_login({"ana": ana, "mona": manager}[reader])
+        client.force_login(user)
     if outcome in BEFORE:
         BEFORE[outcome](embed)
+    if outcome == Outcome.IMPERSONATED:
+        InboxEmbed.objects.filter(pk=embed.pk).update(personal_to=str(user.pk))
+    client.raise_request_exception = False
+    own = {**settings.KAPSO_INBOX, **BY_SETTINGS.get(outcome, {})}
     fails = outcome == Outcome.NOT_RECORDED
-    with BY_READER, connection.execute_wrapper(refuse_to_record) if fails else nullcontext():
+    with (
+        override_settings(KAPSO_INBOX=own),
+        BY_READER,
+        connection.execute_wrapper(refuse_to_record) if fails else nullcontext(),
+    ):
         response: Any = client.get(
             LAUNCH + query,
             HTTP_ACCEPT_LANGUAGE=LANGUAGES[locale],

@@ -200,9 +200,11 @@ def _login_url(request: HttpRequest, slug: str) -> str:
     from django.contrib.auth.views import redirect_to_login
 
     try:
-        address = resolve_url(settings.LOGIN_URL)
+        address = resolve_url(settings.LOGIN_URL or "")
         after = reverse("kapso_inbox:signed_in", args=[slug])
     except NoReverseMatch:
+        return ""
+    if not address:
         return ""
     # On another site, a path alone would be a path of that site.
     after = request.build_absolute_uri(after) if "//" in address else after
