@@ -21,7 +21,13 @@ def exceptions_of_the_package() -> Iterator[type[BaseException]]:
     for module in pkgutil.walk_packages(kapso_inbox.__path__, "kapso_inbox."):
         if ".migrations" in module.name:
             continue
-        for _name, member in inspect.getmembers(import_module(module.name), inspect.isclass):
+        try:
+            imported = import_module(module.name)
+        except ModuleNotFoundError as missing:
+            if str(missing.name).startswith("kapso_inbox"):
+                raise
+            continue  # a package that is optional, such as Wagtail
+        for _name, member in inspect.getmembers(imported, inspect.isclass):
             if issubclass(member, BaseException) and member.__module__ == module.name:
                 yield member
 
