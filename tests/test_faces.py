@@ -319,6 +319,7 @@ def test_each_answer_of_the_policy_is_narrowed_in_turn() -> None:
     answers = {name for name in vars(AccessPolicy) if not name.startswith("_")}
     assert answers - set(NARROWING) == {
         "superusers_open_everything",
+        "admits",
         "may_have_own",
         "sees_everything",
     }

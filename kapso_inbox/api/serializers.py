@@ -331,6 +331,16 @@ class InboxParamsSerializer(BodySerializer):
     )
     unread = serializers.BooleanField(required=False, allow_null=True)
     handoff = serializers.BooleanField(required=False, allow_null=True)
+    conversation_id = serializers.CharField(
+        required=False, allow_null=True, allow_blank=True, max_length=64, help_text="A UUID."
+    )
+    assignee = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=64,
+        help_text="`me`, `unassigned`, or the UUID of a team member.",
+    )
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         """Return the parameters as Kapso takes them.

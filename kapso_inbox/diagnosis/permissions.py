@@ -36,8 +36,12 @@ def permissions_header_findings(header: str, sender: str) -> Iterator[Finding]:
         header: the header's value; "" if there is none.
         sender: the middleware that sets it.
     """
-    pairs = re.findall(r"([a-z-]+)\s*=\s*(\([^)]*\)|[^\s,;]+)", header)
-    allowlists = {feature: re.sub(r"[()\"]", " ", value).split() for feature, value in pairs}
+    # No feature's list holds a comma.
+    pairs = [entry.partition("=") for entry in header.split(",")]
+    allowlists = {
+        feature.strip(): re.sub(r"[()\"]", " ", value.partition(";")[0]).split()
+        for feature, _equals, value in pairs
+    }
     yield from _withheld(allowlists, sender)
 
 

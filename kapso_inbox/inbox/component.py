@@ -201,7 +201,9 @@ def _page(request: HttpRequest | None) -> _Page:
 
 def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the quick views, each as its text and its address."""
-    others = {name: value for name, value in params.items() if name not in FLAGS}
+    # A tab shows a list, and not one conversation.
+    left_out = (*FLAGS, "conversation_id")
+    others = {name: value for name, value in params.items() if name not in left_out}
     return [
         (label, with_params(launch, _in_a_view({**others, **filters})))
         for label, filters in (

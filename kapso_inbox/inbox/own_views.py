@@ -8,22 +8,27 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from kapso_inbox import audit, conf, refusals
 from kapso_inbox.access import get_policy, has_permission
-from kapso_inbox.models import InboxEmbed, Outcome
+from kapso_inbox.models import MINE, InboxEmbed, Outcome
 
 from . import outcomes, own
 from .launch import LaunchRefusedError, record_refusal
 from .params import PARAMETERS, clean_query, with_params
-from .views import RedirectToLaunch, in_frame_view, render_bare_page, require_frame_of_this_site
+from .views import (
+    RedirectToLaunch,
+    in_frame_view,
+    refusal_page,
+    render_bare_page,
+    require_frame_of_this_site,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +94,7 @@ def my_inbox_view(request: HttpRequest) -> HttpResponse:
     """
     if not get_policy().may_have_own(request.user):
         record_refusal(request, own.slug_for(request.user), Outcome.NOT_AVAILABLE)
-        raise Http404(_("There is no such inbox for you."))
+        return refusal_page(request, MINE, Outcome.NOT_AVAILABLE, back="./")
     params = {name: request.GET.get(name) for name in PARAMETERS}
     context = {"params": params, "theme": outcomes.page_theme(params["mode"])}
     return render(request, "kapso_inbox/my_inbox.html", context)

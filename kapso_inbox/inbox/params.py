@@ -107,10 +107,11 @@ def unfiltered_search(params: Mapping[str, str]) -> dict[str, str]:
     """Return params under which no filter of a user's own hides what is searched for.
 
     Args:
-        params: what a page asks for, cleaned. If that is a search, each filter it does not mention
-            becomes `OFF`.
+        params: what a page asks for, cleaned. If that is a search or one conversation, each filter
+            it does not mention becomes `OFF`.
     """
-    off = [name for name in FLAGS if name not in params] if "search" in params else []
+    looks_for_one = not {"search", "conversation_id"}.isdisjoint(params)
+    off = [name for name in FLAGS if name not in params] if looks_for_one else []
     return {**params, **dict.fromkeys(off, OFF)}
 
 
@@ -188,13 +189,17 @@ def _search(name: str, value: str) -> str:
     return value
 
 
-def _config_id(name: str, value: str) -> str:
-    if value in ("", "all"):
-        return value
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        raise ParameterError(name, _("is a UUID or all")) from None
+def _uuid_or(*words: str) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
+        if value in ("", *words):
+            return value
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            expected = ", ".join([_("a UUID"), *words])
+            raise ParameterError(name, _("is one of: %s") % expected) from None
+
+    return read
 
 
 #: The only allow-list: parameter -> what turns its value into Kapso's text, "" for left out.
@@ -203,7 +208,11 @@ PARAMETERS: dict[str, Callable[[str, str], str]] = {
     "language": _choice(*Language.values),
     "status": _choice(*STATUSES),
     "search": _search,
-    "whatsapp_config_id": _config_id,
+    "whatsapp_config_id": _uuid_or("all"),
     "unread": _flag,
     "handoff": _flag,
+    # Kapso documents these two for its own inbox. Whether an embedded one knows them is unverified,
+    # so nothing depends on them.
+    "conversation_id": _uuid_or(),
+    "assignee": _uuid_or("me", "unassigned"),
 }

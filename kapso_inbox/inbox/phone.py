@@ -16,6 +16,8 @@ from .coercion import as_text
 #: No number has fewer digits with its area code, or more with its country code (ITU-T E.164).
 MIN_DIGITS, MAX_DIGITS = 6, 15
 
+#: How WhatsApp names people whose number it does not show: a business-scoped id, or a user name.
+_HIDDEN = re.compile(r"[A-Za-z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}|@[\w.]{1,64}")
 _BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*(?:[+\N{FULLWIDTH PLUS SIGN}][\s(\[]*)?\d")
 
 
@@ -52,6 +54,8 @@ def search_text(value: Any) -> str:
     given = as_text(value).strip()
     if not given:
         raise NotANumberError(_("There is no phone number."))
+    if _HIDDEN.fullmatch(given):
+        raise NotANumberError(_("WhatsApp does not show the phone number of this contact."))
     region = conf.value("PHONE_REGION")
     is_international = given.removeprefix("tel:").startswith(("+", "\N{FULLWIDTH PLUS SIGN}"))
     if not _BEGINS_AS_NUMBER.match(given) or "@" in given:

@@ -18,7 +18,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.html import format_html
 from django.utils.log import log_response
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.debug import sensitive_variables
@@ -45,6 +44,11 @@ _FrameView = Callable[[HttpRequest, str], HttpResponse]
 
 #: Outcomes that the same request would have again, so that the page offers no second try.
 _FINAL = frozenset({Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET})
+
+
+#: The launch's address, relative to every page in the frame. It leaves out the slug, so that the
+#: pages for a hidden embed and for a missing one are equal.
+_LAUNCH = "../launch/"
 
 
 class _RedirectToInbox(HttpResponseRedirect):
@@ -89,13 +93,15 @@ def _answer(view: _FrameView, request: HttpRequest, slug: str) -> HttpResponse:
         return _private(response, is_for_any_site=outcomes.has_ticket(request))
     except ParameterError as error:
         record_refusal(request, slug, Outcome.BAD_PARAMETER)
-        return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
+        return refusal_page(
+            request, slug, Outcome.BAD_PARAMETER, detail=str(error), wrong=error.name
+        )
     except LaunchRefusedError as refusal:
-        return _message(request, slug, refusal.outcome, refusal.embed, refusal.detail)
+        return refusal_page(request, slug, refusal.outcome, refusal.embed, refusal.detail)
     except (Http404, PermissionDenied):
         # Code of the host refuses it, such as its access policy.
         record_refusal(request, slug, Outcome.NOT_AVAILABLE)
-        return _message(request, slug, Outcome.NOT_AVAILABLE)
+        return refusal_page(request, slug, Outcome.NOT_AVAILABLE)
 
 
 @require_GET
@@ -140,7 +146,7 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
     # Merged alone, it loses the filters that a quick view turns off: nobody asks for those.
     wanted = merge_params(asked)
     form = preferences.PreferenceForm(data, saved=saved, asked=wanted, numbers=numbers or [])
-    back = _launch_from_here(asked)
+    back = with_params(_LAUNCH, asked)
     if form.is_valid():
         try:
             preferences.save(request.user, embed, form.params(), decided=form.fields)
@@ -179,7 +185,7 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
         record_refusal(request, slug, Outcome.NOT_AVAILABLE)
-        raise Http404(_("There is no such inbox for you."))
+        return refusal_page(request, slug, Outcome.NOT_AVAILABLE, back="./")
     query = request.GET.copy()
     for name in query.keys() - PARAMETERS.keys():
         del query[name]
@@ -187,7 +193,9 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
         params = clean_query(query)
     except ParameterError as error:
         record_refusal(request, slug, Outcome.BAD_PARAMETER)
-        return _message(request, slug, Outcome.BAD_PARAMETER, detail=str(error))
+        return refusal_page(
+            request, slug, Outcome.BAD_PARAMETER, detail=str(error), wrong=error.name, back="./"
+        )
     saved = preferences.saved(request.user, embed)
     theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
     context = {"embed": embed, "params": params, "theme": theme}
@@ -227,26 +235,35 @@ def _require_frame(request: HttpRequest, slug: str, site: str | None = None) -> 
         raise LaunchRefusedError(Outcome.NOT_IN_FRAME)
 
 
-def _launch_from_here(params: Mapping[str, str]) -> str:
-    """Return the launch's address, relative to every page in the frame.
-
-    It leaves out the slug, so that the pages for a hidden embed and for a missing one are equal.
-    """
-    return with_params("../launch/", params)
-
-
-def _message(
+def refusal_page(
     request: HttpRequest,
     slug: str,
     outcome: Outcome,
     embed: InboxEmbed | None = None,
     detail: str = "",
+    *,
+    wrong: str = "",
+    back: str = _LAUNCH,
 ) -> HttpResponse:
-    """Return the page that says why the inbox does not open, and what to do about it."""
+    """Return the page that says why the inbox does not open, and what to do about it.
+
+    Args:
+        request: the request for the inbox.
+        slug: the slug that was asked for.
+        outcome: why it does not open.
+        embed: the embed with that slug, if the user may open it.
+        detail: what the outcome alone does not say.
+        wrong: the parameter of the address that is wrong.
+        back: the address that was asked for, without its query.
+    """
     context = outcomes.message_context(request, slug, outcome, embed, detail)
+    asked = request.GET.dict()
     is_for_any_site = outcomes.may_be_framed_by_any_site(request, outcome)
-    if not is_for_any_site and outcome not in _FINAL:
-        context["again"] = _launch_from_here(request.GET.dict())
+    if wrong and not is_for_any_site:
+        asked.pop(wrong, None)
+        context["without"] = with_params(back, asked)
+    elif outcome not in _FINAL and not is_for_any_site:
+        context["again"] = with_params(back, asked)
     response = render_bare_page(
         request,
         "message",
@@ -268,7 +285,7 @@ def _failure(request: HttpRequest, slug: str, error: Exception) -> HttpResponse:
         record_refusal(request, slug, Outcome.FAILED)
     last_line = traceback.format_exception_only(error)[-1].strip() if settings.DEBUG else ""
     try:
-        response = _message(request, slug, Outcome.FAILED, detail=last_line)
+        response = refusal_page(request, slug, Outcome.FAILED, detail=last_line)
     except Exception:
         # Perhaps our template, or a file that it names, is what cannot be found.
         logger.exception("The page about an error in the frame could not be rendered.")

@@ -52,6 +52,7 @@ def page_for(project: SandboxProject, embed: JsonDict, query: Mapping[str, str])
                 "unread": query.get("unread") in ("1", "true"),
                 "handoff": query.get("handoff") in ("1", "true"),
             },
+            "conversation": query.get("conversation_id", ""),
             "numbers": [
                 {
                     "id": one["internal_id"],

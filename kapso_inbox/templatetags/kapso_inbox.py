@@ -37,8 +37,12 @@ from kapso_inbox.secret import Hidden
 logger = logging.getLogger(__name__)
 register = template.Library()
 
+#: Short name of a parameter in a tag -> the parameter.
+SHORT = {"conversation": "conversation_id"}
+#: Short name of a parameter in a tag -> the parameter.
+SHORT = {"conversation": "conversation_id"}
 #: Parameters of every tag that can search for a contact.
-CONTACT = (*PARAMETERS, "contact")
+CONTACT = (*PARAMETERS, *SHORT, "contact")
 
 _SLUG = re.compile(r"[-a-zA-Z0-9_]+")
 
@@ -56,7 +60,7 @@ class _InboxNode(template.Node):
 
     def __init__(self, slug: FilterExpression, options: dict[str, FilterExpression]) -> None:
         self.slug = slug
-        self.options = options
+        self.options = {SHORT.get(name, name): option for name, option in options.items()}
 
     def resolve(self, context: Context) -> tuple[str, dict[str, str], list[str]]:
         """Return the slug, the cleaned parameters, and what is wrong with those it left out."""
@@ -155,7 +159,7 @@ class LaunchUrlNode(_InboxNode):
     """The address of a launch, for an iframe that the host writes itself. It is never secret."""
 
     tag = "kapso_inbox_url"
-    names = PARAMETERS
+    names = (*PARAMETERS, *SHORT)
 
     def __init__(
         self, slug: FilterExpression, options: dict[str, FilterExpression], variable: str = ""
@@ -208,7 +212,7 @@ def kapso_inbox(parser: Parser, token: Token) -> InboxFrameNode:
 
     Arguments: the embed's slug, then any of
 
-    - the parameters in `params.PARAMETERS`,
+    - the parameters in `params.PARAMETERS`; `conversation` is short for `conversation_id`,
     - `title`, the accessible name of the frame,
     - `contact`, a phone number to search for, instead of `search`; if it is blank or not a number,
       the tag says so in place of the inbox,
@@ -340,8 +344,8 @@ def _parse(
         known, literal = _literal(option)
         if known:
             try:
-                if name in PARAMETERS:
-                    clean_params({name: literal})
+                if (parameter := SHORT.get(name, name)) in PARAMETERS:
+                    clean_params({parameter: literal})
                 elif name in component.OPTIONS:
                     component.clean_options({name: literal})
             except ParameterError as error:

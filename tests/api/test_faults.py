@@ -265,4 +265,12 @@ def test_every_refusal_of_the_lifecycle_has_a_code() -> None:
     codes = {
         errors.refusal(kind("because"), only_read=False).code for kind in kinds - {LifecycleError}
     }
-    assert codes == {"busy", "replaced", "revoked", "live", "read_only", "inside_transaction"}
+    assert codes == {
+        "busy",
+        "replaced",
+        "revoked",
+        "live",
+        "read_only",
+        "made_elsewhere",
+        "inside_transaction",
+    }

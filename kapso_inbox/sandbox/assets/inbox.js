@@ -452,6 +452,8 @@
   paintTheme();
   const shown = paintList();
   // A CRM that opens the inbox at one person's number wants that person's conversation.
-  const onePerson = new Set(shown.map((one) => one.phone)).size === 1;
+  const asked = data.conversations.find((one) => one.id === data.conversation);
+  if (asked) open(asked, { focus: false });
+  const onePerson = !asked && new Set(shown.map((one) => one.phone)).size === 1;
   if (onePerson && state.search && wide.matches) open(shown[0], { focus: false });
 })();

@@ -1,0 +1,78 @@
+"""The whole page of an inbox: how people arrive there, and what it says if it does not open."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.test import Client
+
+from kapso_inbox.models import InboxEmbed
+from tests.hosts.people import User
+
+from .test_launch import links, outcomes
+
+pytestmark = pytest.mark.django_db
+
+MAIL = "/kapso-inbox/sales/?search=%2B5511912345678&unread=1&utm_source=mail"
+
+
+def test_a_link_in_a_mail_keeps_its_filters_through_the_login(
+    client: Client, ana: User, embed: InboxEmbed
+) -> None:
+    answer = client.get(MAIL)
+    after = parse_qs(urlsplit(answer["Location"]).query)["next"]
+    assert after == [MAIL]
+    client.force_login(ana)
+    page = client.get(after[0]).content.decode()
+    launch = "/kapso-inbox/sales/launch/?search=%2B5511912345678&amp;unread=1"
+    assert f'src="{launch}' in page
+
+
+def test_who_may_not_open_it_sees_the_page_that_a_frame_shows(
+    client: Client, embed: InboxEmbed
+) -> None:
+    client.force_login(User.objects.create_user("bo"))
+    theirs, nobodys = (client.get(f"/kapso-inbox/{slug}/") for slug in ("sales", "nobodys"))
+    assert theirs.status_code == 404
+    assert "This inbox is not available to you" in theirs.content.decode()
+    assert theirs.content == nobodys.content
+    assert links(theirs) == {"Try again": "./"}  # type: ignore[arg-type]
+    assert outcomes() == ["not_available", "not_available"]
+
+
+def test_who_may_have_none_of_their_own_sees_that_page_too(client: Client) -> None:
+    client.force_login(User.objects.create_user("bo"))
+    page = client.get("/kapso-inbox/mine/")
+    assert page.status_code == 404
+    assert "This inbox is not available to you" in page.content.decode()
+
+
+def test_a_wrong_parameter_can_be_left_out(client: Client, ana: User, embed: InboxEmbed) -> None:
+    client.force_login(ana)
+    page = client.get("/kapso-inbox/sales/?mode=pink&unread=1")
+    assert page.status_code == 400
+    assert links(page) == {"Open the inbox without it": "./?unread=1"}  # type: ignore[arg-type]
+
+
+def test_a_wrong_parameter_can_be_left_out_in_the_frame(
+    client: Client, ana: User, embed: InboxEmbed
+) -> None:
+    client.force_login(ana)
+    frame = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "same-origin"}
+    page = client.get("/kapso-inbox/sales/launch/?mode=pink&unread=1", **frame)  # type: ignore[arg-type]
+    assert links(page) == {"Open the inbox without it": "../launch/?unread=1"}  # type: ignore[arg-type]
+
+
+def test_one_conversation_is_passed_on_and_no_filter_hides_it(
+    client: Client, ana: User, embed: InboxEmbed
+) -> None:
+    client.force_login(ana)
+    key = "3f0a4a54-91d6-4f7d-9d2b-1c3c5d5f5a10"
+    page = client.get(f"/kapso-inbox/sales/?conversation_id={key}&assignee=me")
+    assert f"conversation_id={key}" in page.content.decode()
+    frame = {"HTTP_SEC_FETCH_DEST": "iframe", "HTTP_SEC_FETCH_SITE": "same-origin"}
+    query = f"conversation_id={key}&assignee=me"
+    opened = client.get(f"/kapso-inbox/sales/launch/?{query}", **frame)  # type: ignore[arg-type]
+    asked = parse_qs(urlsplit(opened["Location"]).query)
+    assert asked == {"conversation_id": [key], "assignee": ["me"]}
