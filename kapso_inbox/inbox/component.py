@@ -91,6 +91,9 @@ def render_component(
     has_frame = bool(src or address) and not notice
     has_launch = has_frame and bool(launch)
     theme_source = options.get("theme_source", "")
+    views = _views(launch, params) if has_launch and options.get("views") else []
+    if not (has_launch and options.get("settings")):
+        settings_url = ""
     template = context.template.engine.get_template(TEMPLATE)  # type: ignore[union-attr]
     own = context.new(
         {
@@ -104,12 +107,9 @@ def render_component(
             "has_frame": has_frame,
             "src": src or address,
             "launch": address,
-            "views": _views(launch, params) if has_launch and options.get("views") else [],
-            "settings_url": (
-                with_params(settings_url, params)
-                if has_launch and settings_url and options.get("settings")
-                else ""
-            ),
+            "has_bar": bool(popover or views or settings_url),
+            "views": views,
+            "settings_url": settings_url and with_params(settings_url, params),
             "theme_source": theme_source,
             # Nobody has opened yet what opens on demand. And a frame that is about to get the
             # page's theme need not be launched without it first.

@@ -10,7 +10,7 @@ from django import forms
 from django.db import IntegrityError, router, transaction
 from django.utils.html import escape
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, pgettext, pgettext_lazy
 
 from kapso_inbox import lookups
 from kapso_inbox.exceptions import ConfigurationError
@@ -78,14 +78,16 @@ class PreferenceForm(forms.Form):
         for name, offered in choices.items():
             field = self.fields[name]
             assert isinstance(field, forms.ChoiceField)  # noqa: S101
-            field.choices = [("", _("As the page asks")), *offered]
+            field.choices = [("", pgettext("choice", "Default")), *offered]
         for name in self.fields.keys() & asked.keys():
             label = dict(choices.get(name, [])).get(asked[name])
             self.fields[name].help_text = (
                 _("This page asks for “%(value)s”. Your choice counts on others.")
                 % {"value": escape(label)}  # Django's templates treat help texts as HTML
                 if label
-                else _("This page asks for it in any case. Your choice counts on others.")
+                else _(
+                    "This page decides it, by its tabs or by itself. Your choice counts on others."
+                )
             )
 
     def look(self) -> list[forms.BoundField]:

@@ -36,7 +36,7 @@ from .launch import (
     record_refusal,
     require_admission,
 )
-from .params import PARAMETERS, ParameterError, clean_query, merge_params, with_params
+from .params import PARAMETERS, ParameterError, clean_query, with_params
 
 logger = logging.getLogger(__name__)
 
@@ -143,9 +143,7 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
     saved = preferences.saved(request.user, embed)
     numbers = preferences.choosable_numbers(embed)
     data = request.POST if request.method == "POST" else None
-    # Merged alone, it loses the filters that a quick view turns off: nobody asks for those.
-    wanted = merge_params(asked)
-    form = preferences.PreferenceForm(data, saved=saved, asked=wanted, numbers=numbers or [])
+    form = preferences.PreferenceForm(data, saved=saved, asked=asked, numbers=numbers or [])
     back = with_params(_LAUNCH, asked)
     if form.is_valid():
         try:

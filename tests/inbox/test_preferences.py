@@ -165,7 +165,7 @@ def test_an_inbox_of_a_whole_project_offers_its_numbers(
 ) -> None:
     number = kapso_sandbox.project().phone_numbers[0]
     names = options(show(agent), "whatsapp_config_id")
-    assert names[:2] == ["As the page asks", "All numbers"]
+    assert names[:2] == ["Default", "All numbers"]
     assert f"{number['name']} · {number['display_phone_number']}" in names
     save(agent, "", whatsapp_config_id=number["internal_id"])
     assert saved() == {"whatsapp_config_id": number["internal_id"]}

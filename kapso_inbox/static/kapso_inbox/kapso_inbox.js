@@ -1,4 +1,4 @@
-/* What the inbox does beyond plain HTML. */
+/* What HTML alone cannot do. */
 (() => {
   "use strict";
   // A fragment brings it again.
@@ -34,7 +34,9 @@
       this.left = new AbortController();
       const { signal } = this.left;
       this.addEventListener("click", (event) => this.follow(event), { signal });
-      document.addEventListener("visibilitychange", () => this.comeBack(), { signal });
+      const comeBack = () => this.comeBack();
+      document.addEventListener("visibilitychange", comeBack, { signal });
+      addEventListener("online", comeBack, { signal });
       // Ask again in a page that the browser kept for Back.
       addEventListener("pagehide", () => this.frame.remove(), { signal });
       addEventListener("pageshow", (event) => event.persisted && this.load(), { signal });
@@ -98,7 +100,7 @@
 
     wait() {
       this.tell("loading");
-      this.timer = setTimeout(() => this.tell("slow"), SLOW);
+      this.timer = setTimeout(() => this.tell(navigator.onLine ? "slow" : "offline"), SLOW);
     }
 
     /* Only a page of this site can be read. */
@@ -112,8 +114,8 @@
       if (message) this.tell(message.dataset.outcome, message.innerText);
       // Perhaps a middleware answered in our place.
       else if (page && !page.querySelector("[data-kapso-inbox]")) this.tell("failed");
-      // The browser's own error page looks like the inbox from here.
-      else this.tell(page || navigator.onLine ? "ready" : "slow");
+      // The browser's own error page looks like the inbox.
+      else this.tell(page || navigator.onLine ? "ready" : "offline");
     }
 
     /* Let a link in a page of ours add no entry to the history. */
@@ -150,10 +152,9 @@
       this.load(link.href);
     }
 
-    /* Somebody may have signed in in another tab. */
     comeBack() {
-      const isRefused = /signed_out|not_admitted|failed/.test(this.dataset.state);
-      if (document.visibilityState === "visible" && isRefused) this.load();
+      const isClosed = /signed_out|not_admitted|failed|offline/.test(this.dataset.state);
+      if (document.visibilityState === "visible" && isClosed) this.load();
     }
 
     /* Of a blocked address of another origin, Chromium tells the origin alone. */

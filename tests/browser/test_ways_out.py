@@ -1,0 +1,86 @@
+"""An agent is never stuck: reload, offline and back, and what is behind the drawer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .axe import violations
+from .conftest import Demo, enter, expect, running_demo
+from .test_component import address, component, expect_conversations, expect_state, inbox
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    NewPage = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Run the demo with the pages of hosts."""
+    directory = tmp_path_factory.mktemp("ways")
+    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
+        yield demo
+
+
+@pytest.fixture
+def agent(crm: Demo, new_page: NewPage) -> Page:
+    page = new_page()
+    enter(page, crm, "ana")
+    return page
+
+
+@pytest.mark.parametrize(
+    ("variant", "arguments"), [("panel", ""), ("panel", "views=1"), ("page", ""), ("drawer", "")]
+)
+def test_each_inbox_can_be_reloaded(agent: Page, crm: Demo, variant: str, arguments: str) -> None:
+    launches: list[str] = []
+    agent.on("request", lambda one: launches.append(one.url) if "/launch/" in one.url else None)
+    agent.goto(address(crm, inbox(variant, arguments)))
+    if variant == "drawer":
+        agent.get_by_role("button", name="WhatsApp").click()
+    expect_state(agent, "ready")
+    expect_conversations(agent)
+    before = len(launches)
+    agent.get_by_role("link", name="Reload").click()
+    expect_state(agent, "ready")
+    expect_conversations(agent)
+    assert len(launches) == before + 1
+    assert violations(agent) == []
+
+
+def test_an_inbox_that_is_offline_says_so_and_comes_back_by_itself(agent: Page, crm: Demo) -> None:
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    agent.context.set_offline(True)
+    agent.get_by_role("link", name="Reload").click()
+    expect_state(agent, "offline")
+    expect(agent.get_by_text("You are offline.").first).to_be_visible()
+    assert violations(agent, "kapso-inbox") == []
+    agent.context.set_offline(False)
+    expect_conversations(agent)
+    expect_state(agent, "ready")
+    expect(component(agent).locator("[data-notice]").filter(visible=True)).to_have_count(0)
+
+
+def test_a_click_beside_the_drawer_closes_it_and_does_nothing_else(agent: Page, crm: Demo) -> None:
+    body = inbox("drawer").replace(
+        "<p>Some text</p>", '<p><a href="#gone" class="behind">Another contact</a></p>'
+    )
+    agent.goto(address(crm, body))
+    link = agent.get_by_role("link", name="Another contact")
+    box = link.bounding_box()
+    assert box is not None
+    agent.get_by_role("button", name="WhatsApp").click()
+    panel = component(agent).locator("[popover]")
+    expect(panel).to_be_visible()
+    agent.mouse.click(box["x"] + 5, box["y"] + 5)
+    expect(panel).to_be_hidden()
+    expect(agent).not_to_have_url(re.compile("#gone"))
+    link.click()
+    expect(agent).to_have_url(re.compile("#gone"))
