@@ -34,7 +34,7 @@ from rest_framework.test import APIClient
 
 import kapso_inbox
 from kapso_inbox.access import AccessPolicy
-from kapso_inbox.inbox import component
+from kapso_inbox.inbox import component, tickets
 from kapso_inbox.lifecycle import create_embed, revoke_embed, update_embed
 from kapso_inbox.models import AccessLink, InboxEmbed, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
@@ -318,6 +318,7 @@ ASKED: list[tuple[Outcome, str, dict[str, str]]] = [
     (Outcome.BAD_PARAMETER, f"?search={'x' * 200}", FRAME),
     (Outcome.BAD_PARAMETER, "?whatsapp_config_id=5", FRAME),
     (Outcome.BAD_TICKET, "?ticket=none", FRAME),
+    (Outcome.OTHER_USER, "?ticket=", FRAME),
     (Outcome.WRONG_ORIGIN, "", {**FRAME, "HTTP_REFERER": "https://otro.example"}),
     *(
         (outcome, "", FRAME)
@@ -368,6 +369,8 @@ def test_the_page_of_a_launch_is_in_the_readers_language(
         BEFORE[outcome](embed)
     if outcome == Outcome.IMPERSONATED:
         InboxEmbed.objects.filter(pk=embed.pk).update(personal_to=str(user.pk))
+    if outcome == Outcome.OTHER_USER:
+        query += tickets.issue_ticket({"ana": manager, "mona": ana}[reader], embed, {})
     client.raise_request_exception = False
     own = {**settings.KAPSO_INBOX, **BY_SETTINGS.get(outcome, {})}
     fails = outcome == Outcome.NOT_RECORDED

@@ -22,7 +22,7 @@ _EXAMPLE = 'KAPSO_INBOX = {"API_KEY": ..., "ENCRYPTION_KEYS": {...}}; see the RE
 _API_KEY_MISSING = "Create an API key in your Kapso project, and read it from the environment here."
 _KEYS_HINT = (
     "It must be a dictionary: key ID -> URL-safe base64 of 32 random bytes. Create a key with: "
-    'python -c "from kapso_inbox.encryption import generate_key; print(generate_key())". Keep '
+    "manage.py kapso_generate_key, which prints ID=key. Keep "
     "the key as safe as a password, and for as long as links exist: without it their addresses "
     "are lost."
 )

@@ -17,12 +17,28 @@ _PERIOD = timedelta(days=1)
 
 
 def launch_findings() -> Iterator[Finding]:
-    """Check that browsers say that frames ask. A single refusal may be somebody's own doing."""
+    """Check that browsers say that frames ask, and that pages are where inboxes may be shown.
+
+    A single refusal of a request that is not by a frame may be somebody's own doing.
+    """
     lately = LaunchAttempt.objects.filter(created_at__range=clock.lately(_PERIOD))
     counts = lately.aggregate(
         refused=Count("pk", filter=Q(outcome=Outcome.NOT_IN_FRAME)),
         opened=Count("pk", filter=Q(outcome=Outcome.OPENED)),
+        elsewhere=Count("pk", filter=Q(outcome=Outcome.WRONG_ORIGIN)),
     )
+    if counts["elsewhere"]:
+        yield warning(
+            "launches-from-other-origins",
+            _(
+                "In the last day, inboxes were refused because their links do not allow the origin "
+                "of the page."
+            ),
+            _(
+                "The record of launch attempts says which inboxes. Add the origin of the page to "
+                "their allowed origins, as the browser shows it, with its port."
+            ),
+        )
     if counts["refused"] > counts["opened"]:
         yield warning(
             "launches-not-by-frames",

@@ -99,10 +99,12 @@ def admit(request: HttpRequest, slug: str) -> dict[str, str]:
     is_whole_query = len(request.GET) == len(request.GET.getlist("ticket")) == 1
     is_for_embed = ticket.embed.slug == slug
     # Not every policy checks `is_active`. For a session, Django does.
-    if not (was_unused and is_theirs and is_whole_query and is_for_embed and ticket.user.is_active):
+    is_valid = was_unused and is_whole_query and is_for_embed and ticket.user.is_active
+    if not (is_valid and is_theirs):
+        outcome = Outcome.OTHER_USER if is_valid else Outcome.BAD_TICKET
         # Recorded for the signed-in user, or else for the ticket's, who is not let in by that.
-        record_refusal(request, slug, Outcome.BAD_TICKET, user=ticket.user if is_theirs else None)
-        raise LaunchRefusedError(Outcome.BAD_TICKET)
+        record_refusal(request, slug, outcome, user=ticket.user if is_theirs else None)
+        raise LaunchRefusedError(outcome)
     _act_as(request, ticket.user)
     return valid_params("a ticket", ticket.params)
 

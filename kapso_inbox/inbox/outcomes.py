@@ -26,6 +26,7 @@ STATUS = {
     Outcome.DIFFERENT: 503,
     Outcome.NOT_RECORDED: 503,
     Outcome.BAD_TICKET: 403,
+    Outcome.OTHER_USER: 403,
     Outcome.WRONG_ORIGIN: 403,
     Outcome.NOT_ADMITTED: 403,
     Outcome.IMPERSONATED: 403,

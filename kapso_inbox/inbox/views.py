@@ -43,7 +43,9 @@ logger = logging.getLogger(__name__)
 _FrameView = Callable[[HttpRequest, str], HttpResponse]
 
 #: Outcomes that the same request would have again, so that the page offers no second try.
-_FINAL = frozenset({Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET})
+_FINAL = frozenset(
+    {Outcome.NOT_IN_FRAME, Outcome.BAD_PARAMETER, Outcome.BAD_TICKET, Outcome.OTHER_USER}
+)
 
 
 #: The launch's address, relative to every page in the frame. It leaves out the slug, so that the

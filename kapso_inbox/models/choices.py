@@ -45,6 +45,7 @@ class Outcome(TextChoices):
     DIFFERENT = "different", _("Shows other conversations at Kapso")
     NOT_RECORDED = "not_recorded", _("Could not be recorded")
     BAD_TICKET = "bad_ticket", _("Ticket not valid, or used before")
+    OTHER_USER = "other_user", _("A ticket of another user than the signed-in one")
     WRONG_ORIGIN = "wrong_origin", _("Its link does not allow the origin of the page")
     NOT_ADMITTED = "not_admitted", _("Not admitted by the access policy")
     IMPERSONATED = "impersonated", _("Somebody else acted as the user")

@@ -35,3 +35,18 @@ def test_a_refusal_that_a_wrong_clock_put_into_the_future_is_not_one_of_the_last
     store()
     record(Outcome.NOT_IN_FRAME, created_at=ago(days=-300))
     assert "launches-not-by-frames" not in codes(network=False)
+
+
+def test_a_page_that_inboxes_do_not_allow_is_found_where_nobody_knows_the_site() -> None:
+    store()
+    record(Outcome.WRONG_ORIGIN)
+    record(Outcome.OPENED)
+    found = the("launches-from-other-origins", network=False)
+    assert found.level == "warning"
+    assert "allowed origins" in found.hint
+
+
+def test_what_was_refused_days_ago_is_no_finding() -> None:
+    store()
+    record(Outcome.WRONG_ORIGIN, created_at=ago(days=2))
+    assert "launches-from-other-origins" not in codes(network=False)

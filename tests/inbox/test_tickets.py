@@ -193,8 +193,10 @@ def test_a_browser_signed_in_as_another_user_opens_nothing_with_it(
 ) -> None:
     bo = make_agent("bo", sales)
     client.force_login(bo)
-    assert_refused(present(client, ticket))
-    assert record() == [("bo", "bad_ticket")]
+    response = present(client, ticket)
+    assert_refused(response, Outcome.OTHER_USER)
+    assert b"signed in to the CRM as somebody else" in response.content
+    assert record() == [("bo", "other_user")]
     client.force_login(ana)
     assert_refused(present(client, ticket))
     assert opened() == 0

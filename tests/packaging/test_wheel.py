@@ -125,6 +125,7 @@ def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iter
     api, inbox = free_port(), free_port()
     sandbox = block("python", "BASE_URL").replace("8801", str(api)).replace("8802", str(inbox))
     host.append(host.settings, block("python", "ENCRYPTION_KEYS"))
+    host.append(host.settings, block("python", "LOGIN_URL"))
     host.append(host.settings, sandbox)
     host.run("python", "manage.py", "makemigrations", "--check")  # without secrets
     generate, *exports = block("sh", "kapso_generate_key").splitlines()
