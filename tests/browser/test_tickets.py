@@ -94,11 +94,11 @@ def show(page: Page, address: str) -> None:
     page.locator("iframe").evaluate("(frame, address) => { frame.src = address }", address)
 
 
-def expect_refusal(page: Page) -> None:
+def expect_refusal(page: Page, text: str = "Open the inbox again") -> None:
     """Check that the frame shows our message, and is not blank."""
     alert = frame_of(page).get_by_role("alert")
     expect(alert).to_be_visible()
-    expect(alert).to_contain_text("Open the inbox again")
+    expect(alert).to_contain_text(text)
 
 
 def expect_inbox(page: Page, crm: Demo) -> None:
@@ -132,7 +132,7 @@ def test_whoever_is_signed_in_to_the_crm_as_somebody_else_opens_nothing(
     enter(page, crm, "bruno")
     page.goto(f"http://localhost:{port}/")
     show(page, launch_address(crm, "ana"))
-    expect_refusal(page)
+    expect_refusal(page, "You are signed in to the CRM as somebody else")
 
 
 def test_a_script_that_fetches_the_address_reads_nothing_and_uses_it_up(
