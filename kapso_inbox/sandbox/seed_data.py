@@ -27,6 +27,7 @@ BUSINESSES: tuple[Business, ...] = (
             ("Carla Nogueira", "carla@example.com", "member"),
             ("Elena Duarte", "elena@example.com", "member"),
             ("Felix Harrow", "felix@example.com", "member"),
+            ("Alex Morgan", "admin@example.com", "admin"),
         ),
         contacts=CONTACTS,
         dialogues=AURORA_DIALOGUES,

@@ -462,7 +462,7 @@ def test_a_reset_restores_the_seeds(sandbox, project, call, created):
     sandbox.reset()
     assert sandbox.requests == []
     assert project.embeds == {}
-    assert len(project.users) == 5
+    assert len(project.users) == 6
     assert call("GET", "/users")[0] == 200
 
 

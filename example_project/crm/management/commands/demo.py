@@ -288,20 +288,34 @@ def write_missing_secrets(data_dir: Path, env: Any) -> None:
 
 
 def _require_free(ports: dict[str, int]) -> None:
-    """Raise `CommandError` if a port is taken, with the option that sets another one."""
+    """Raise `CommandError` if ports are taken, with the options that set free ones."""
     if len(set(ports.values())) < len(ports):
         raise CommandError(f"{', '.join(ports)} must be different ports.")
-    for option, port in ports.items():
-        with socket.socket() as probe:
-            if os.name == "posix":
-                # As the servers do, so that connections of a demo that just ended do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except (OSError, OverflowError) as error:
-                raise CommandError(
-                    f"Port {port} cannot be used ({error}). Choose another with {option}."
-                ) from None
+    errors = {option: error for option, port in ports.items() if (error := _why_not(port))}
+    if not errors:
+        return
+    taken = "; ".join(f"port {ports[option]}: {error}" for option, error in errors.items())
+    with contextlib.ExitStack() as probes:
+        # All open at once, so that they differ.
+        sockets = [probes.enter_context(socket.socket()) for _option in errors]
+        for probe in sockets:
+            probe.bind((HOST, 0))
+        free = [probe.getsockname()[1] for probe in sockets]
+    options = " ".join(f"{option} {port}" for option, port in zip(errors, free, strict=True))
+    raise CommandError(f"Cannot be used: {taken}. These are free: {options}")
+
+
+def _why_not(port: int) -> str:
+    """Return why no server can listen on a port, or ""."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # As the servers do, so that connections of a demo that just ended do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""
 
 
 def _accepts(port: int) -> bool:
