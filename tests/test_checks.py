@@ -387,7 +387,7 @@ def test_a_setting_that_is_no_dictionary_is_one_finding(setting: Any) -> None:
 IDS = (
     {number for number, _, _ in WRONG}
     | {"E001", "E016", "W007", "W008", "W009", "W010", "W011"}
-    | {f"W0{number}" for number in range(12, 17)}
+    | {f"W0{number}" for number in range(12, 18)}
 )
 
 
@@ -733,6 +733,7 @@ OUR_CONFIG = "kapso_inbox.apps.KapsoInboxConfig"
     [
         ([USERS_APP], [USERS_APP], "neither in SHARED_APPS nor in TENANT_APPS"),
         (["kapso_inbox"], [USERS_APP], "is in SHARED_APPS alone"),
+        (["kapso_inbox", USERS_APP], [USERS_APP], "is in SHARED_APPS alone"),
         ([USERS_APP], ["kapso_inbox"], ""),
         ([USERS_APP], [USERS_APP, OUR_CONFIG], ""),
         ([USERS_APP, OUR_CONFIG], (), ""),
@@ -743,12 +744,21 @@ def test_with_django_tenants_the_app_must_be_where_its_users_are(
     shared: Any, tenant: Any, words: str
 ) -> None:
     values: dict[str, Any] = {"SHARED_APPS": shared, "TENANT_APPS": tenant}
+    values["KAPSO_INBOX"] = {**django_settings.KAPSO_INBOX, "SHARED_PROJECTS": True}
     with override_settings(**values):
         assert check_host() == [], "these names alone are not django-tenants"
     with override_settings(**values, DATABASE_ROUTERS=[TenantSyncRouter()]):
         found = check_host()
     assert [one.id for one in found] == (["kapso_inbox.W014"] if words else [])
     assert all(words in one.msg and "TENANT_APPS" in str(one.hint) for one in found)
+
+
+def test_tenants_that_share_a_kapso_project_must_say_so() -> None:
+    values = {"SHARED_APPS": [USERS_APP], "TENANT_APPS": [USERS_APP, "kapso_inbox"]}
+    with override_settings(**values, DATABASE_ROUTERS=[TenantSyncRouter()]):
+        [found] = check_host()
+    assert found.id == "kapso_inbox.W017"
+    assert "SHARED_PROJECTS" in str(found.hint)
 
 
 DJANGO_TEMPLATES = "django.template.backends.django.DjangoTemplates"

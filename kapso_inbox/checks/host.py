@@ -103,6 +103,13 @@ def tenant_warnings() -> Iterator[CheckMessage]:
     shared, of_tenants = getattr(settings, "SHARED_APPS", ()), getattr(settings, "TENANT_APPS", ())
     users = get_user_model()._meta.app_label
     if _is_listed(_APP, of_tenants):
+        if not conf.shares_projects():
+            yield make_warning(
+                "W017",
+                f"{_APP} is in TENANT_APPS, so each tenant lists and can end the embeds of the "
+                "others: they all use the Kapso projects of these settings.",
+                'Set KAPSO_INBOX["SHARED_PROJECTS"] = True.',
+            )
         return
     if not _is_listed(_APP, shared):
         yield make_warning(
@@ -112,11 +119,11 @@ def tenant_warnings() -> Iterator[CheckMessage]:
             f'Add "{_APP}" to TENANT_APPS if each tenant has inboxes of its own, or else to '
             "SHARED_APPS, and run migrate_schemas.",
         )
-    elif not _is_listed(users, shared):
+    elif _is_listed(users, of_tenants):
         yield make_warning(
             "W014",
-            f"{_APP} is in SHARED_APPS alone, but {users}, the app of AUTH_USER_MODEL, is only in "
-            "TENANT_APPS. Shared tables cannot refer to those of a tenant.",
+            f"{_APP} is in SHARED_APPS alone, but {users}, the app of AUTH_USER_MODEL, is in "
+            "TENANT_APPS. Shared tables cannot refer to the users of a tenant.",
             f'Put "{_APP}" into TENANT_APPS instead, and run migrate_schemas.',
         )
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
-from kapso_inbox.origins import Origin, covers, host_of, is_local
+from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
 
 from .findings import Finding, error, info, list_in_words, warning
 from .this_site import origins_of_site
@@ -206,11 +206,14 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
             embed=embed.slug,
         )
     if here and not any(covers(one, site) for one in allowed for site in here):
-        yield error(
+        # Sites that may send forms here need not be this one.
+        senders = {parse_origin(sender) for sender in settings.CSRF_TRUSTED_ORIGINS}
+        make = error if set(here) - senders else warning
+        yield make(
             "origins-miss-site",
             _(
                 "The inbox “%(embed)s” stays blank on this site: it may be shown by %(origins)s, "
-                "and this site is %(site)s."
+                "and this site is %(site)s, by ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS or its domains."
             )
             % texts,
             _("Add the origin of this site to its allowed origins, where the inbox belongs.")

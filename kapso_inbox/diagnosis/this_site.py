@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 from django.apps import apps
 from django.conf import settings
+from django.db import connections
 from django.http.request import validate_host
 
 from kapso_inbox.origins import Origin, is_local, parse_origin
+from kapso_inbox.transactions import database
 
 #: The domain of the row that django.contrib.sites creates.
 _PLACEHOLDER = "example.com"
@@ -28,8 +30,11 @@ def origins_in_settings() -> list[Origin]:
 def origins_of_site() -> list[Origin]:
     """Return the origins of this site that its settings or `django.contrib.sites` name.
 
-    Makes one query if that app is installed.
+    Makes one query if that app is installed. In a tenant of django-tenants, it is the tenant's own
+    domain, in one query.
     """
+    if tenants := _known([_tenants_host()]):
+        return tenants
     if not apps.is_installed("django.contrib.sites"):
         return origins_in_settings()
     # Not at the top: a model cannot be imported if its app is not installed.
@@ -40,10 +45,13 @@ def origins_of_site() -> list[Origin]:
 
 
 def host_for_requests() -> str:
-    """Return a host that this site answers to, as a browser names it; no query.
+    """Return a host that this site answers to, as a browser names it.
 
-    If the settings name none, it is "localhost", which the site may refuse.
+    In a tenant of django-tenants, it is the tenant's own domain, in one query. If the settings name
+    no host, it is "localhost", which the site may refuse.
     """
+    if host := _tenants_host():
+        return host
     # Django allows the hosts of development only if ALLOWED_HOSTS is empty.
     allowed = settings.ALLOWED_HOSTS or ([".localhost"] if settings.DEBUG else [])
     for origin in origins_in_settings():
@@ -52,6 +60,13 @@ def host_for_requests() -> str:
             return f"{origin.host}{port}"
     below = (host.lstrip(".") for host in allowed if host[:1] == ".")
     return next(below, "localhost")
+
+
+def _tenants_host() -> str:
+    """Return the domain of the tenant of django-tenants that the connection is set to, or ""."""
+    tenant = getattr(connections[database()], "tenant", None)
+    find = getattr(tenant, "get_primary_domain", None)
+    return str(getattr(find(), "domain", "") if find else "")
 
 
 def _known(names: Iterable[str]) -> list[Origin]:

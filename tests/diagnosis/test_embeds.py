@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from kapso_inbox.diagnosis import this_site
+from kapso_inbox.diagnosis.this_site import host_for_requests
 from kapso_inbox.kapso import InboxOriginError
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import connection
 
 from .helpers import SITE, ChangeSettings, State, ago, codes, diagnose, store, the
 
@@ -258,3 +262,33 @@ def test_a_read_only_deployment_cannot_add_its_own_origin(change_settings: Chang
     store(embed={"allowed_origins": ["https://crm.example.org"]})
     change_settings(READ_ONLY=True)
     assert "where the inbox belongs" in the("origins-miss-site", network=False).hint
+
+
+def test_a_site_that_only_its_trusted_origins_name_is_not_surely_that_site(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://forms.example.com"]
+    store()
+    allow("https://crm.example.com")
+    found = the("origins-miss-site", network=False)
+    assert found.level == "warning"
+    assert "CSRF_TRUSTED_ORIGINS" in found.what
+
+
+class Tenant:
+    """Stand in for a tenant of django-tenants, whose domains are rows."""
+
+    def get_primary_domain(self) -> Any:
+        return SimpleNamespace(domain="acme.example.com")
+
+
+def test_in_a_tenant_the_site_is_the_tenants_own_domain(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ALLOWED_HOSTS = ["beta.example.com"]
+    monkeypatch.setattr(connections[connection.alias], "tenant", Tenant(), raising=False)
+    store()
+    allow("https://acme.example.com")
+    assert "origins-miss-site" not in codes(network=False)
+    assert host_for_requests() == "acme.example.com"
+    allow("https://beta.example.com")
+    assert "origins-miss-site" in codes(network=False)
