@@ -111,7 +111,7 @@ def record_change(
         embed: the embed.
         link: the access link that it is about, if any.
         actor: who did it: a user, an `Impersonator`, or the name of a process.
-        details: more in words, without anything secret.
+        details: more about it, made by `reason()`, without anything secret.
     """
     InboxChange.objects.for_write().create(
         **who(actor),
@@ -119,7 +119,7 @@ def record_change(
         slug=embed.slug,
         link_id=link.pk if link else None,
         action=action,
-        details=details[:255],
+        details=details,
     )
 
 

@@ -89,8 +89,8 @@ def test_texts_are_in_the_language_that_is_active_when_they_are_filled_in() -> N
 
 def test_kapsos_own_text_is_quoted_but_not_for_a_rate_limit() -> None:
     refused = NotFoundError(detail="No such 100% thing")
-    assert refusals.cause(refused).endswith("Kapso says: No such 100% thing")
-    assert refusals.texts(refused).endswith("Kapso says: No such 100% thing")
+    assert refusals.cause(refused).endswith("Kapso says: “No such 100% thing”")
+    assert refusals.texts(refused).endswith("Kapso says: “No such 100% thing”")
     limited = RateLimitedError(detail="Slow down", retry_after=1)
     assert "Slow down" not in refusals.cause(limited) + refusals.texts(limited)
     assert refusals.texts(limited).endswith("Try again in 1 second.")

@@ -14,6 +14,7 @@ from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed, ScopeType
+from kapso_inbox.reasons import describe_reason
 
 
 def condition_of(embed: InboxEmbed) -> Condition:
@@ -77,7 +78,7 @@ def describe_links(embed: InboxEmbed) -> Iterator[str]:
     """
     current = embed.current_link
     if current is not None and current.reason:
-        yield current.reason
+        yield describe_reason(current.reason)
     if current is not None and not has_unsettled_links(embed):
         return
     others = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
@@ -85,4 +86,4 @@ def describe_links(embed: InboxEmbed) -> Iterator[str]:
         others = others.unsettled().exclude(pk=current.pk)
     newest = others.order_by("-created_at", "-pk").first()
     if newest is not None:
-        yield f"{newest}: {newest.get_state_display()}. {newest.reason}".strip()
+        yield f"{newest}: {newest.get_state_display()}. {describe_reason(newest.reason)}".strip()

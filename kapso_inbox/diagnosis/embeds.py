@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from kapso_inbox import conf
 from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
 from kapso_inbox.origins import Origin, covers, host_of, is_local
+from kapso_inbox.reasons import describe_differences, describe_reason
 
 from .findings import Finding, error, info, list_in_words, warning
 from .this_site import origins_of_site
@@ -82,12 +83,12 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
     link = embed.current_link
     if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
         what = _("The inbox “%(embed)s” does not open: it has no working link.")
-        reason: str = embed.newest_reason  # type: ignore[attr-defined]
+        reason = describe_reason(embed.newest_reason or "")  # type: ignore[attr-defined]
         if reason:
-            what += " " + _("The last one failed: %(reason)s.")
+            what += " " + _("The last one failed: %(reason)s")
         yield error(
             "embed-without-link",
-            what % {"embed": embed.slug, "reason": (reason or "").rstrip(".")},
+            what % {"embed": embed.slug, "reason": reason},
             _("Fix why that failed, then rotate the link of the inbox, which makes a new one.")
             if reason
             else _("Rotate its link, which makes a new one."),
@@ -114,7 +115,7 @@ def _difference_findings(embed: InboxEmbed, link: AccessLink) -> Iterator[Findin
                 "The inbox “%(embed)s” opens for nobody: at Kapso its link shows other "
                 "conversations than it was made for (%(differences)s)."
             )
-            % {"embed": embed.slug, "differences": link.differences},
+            % {"embed": embed.slug, "differences": describe_differences(link.differences)},
             _("Rotate its link: the new one shows the right ones, and the old one is revoked."),
             project=embed.project,
             embed=embed.slug,

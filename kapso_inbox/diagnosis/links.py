@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from kapso_inbox import clock, conf
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
-from kapso_inbox.models import AccessLink, reference_in
+from kapso_inbox.models import AccessLink, ReasonCode, reason_code
 
 from .findings import Finding, error, info, warning
 from .totals import ProjectTotals, SampleLink
@@ -237,7 +237,7 @@ def _unmanaged(link: AccessLink) -> Finding:
     """Return what it means that a link at Kapso was not made here."""
     names = {"name": link.embed.name, "embed": link.embed.slug}
     about = {"project": link.embed.project, "embed": link.embed.slug}
-    if not reference_in(link.reason):
+    if reason_code(link.reason) != ReasonCode.MADE_ELSEWHERE:
         return warning(
             "link-unmanaged",
             _("“%(name)s” lives at Kapso and was not made here (%(embed)s).") % names,

@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
 from kapso_inbox.kapso import KapsoClient, KapsoError, NotFoundError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason
 from kapso_inbox.transactions import database
 
 from . import links
@@ -50,8 +50,8 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
         links.lock(embed)
         for link in links.links_of(embed).filter(state__in=AccessLink.LIVE):
             # The process that creates it finds that it is no longer `creating`, and revokes it.
-            reason = "The embed was revoked while this link was being created."
-            link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
+            meanwhile = reason(ReasonCode.REVOKED_MEANWHILE)
+            link.move(State.UNKNOWN, expected=[State.CREATING], reason=meanwhile)
             mark_revoking(link)
         audit.record_change(InboxChange.Action.REVOKED, embed, link=embed.current_link, actor=actor)
     signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason="requested")
@@ -87,20 +87,20 @@ def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: boo
     failure = None
     for link in links.links_of(embed).filter(state=State.REVOKING):
         try:
-            revoke_link(link, client, reason=link.reason if keep_reasons else "")
+            revoke_link(link, client, keeps=link.reason if keep_reasons else "")
         except KapsoError as error:
             failure = failure or error
     if failure is not None:
         raise failure from None
 
 
-def revoke_link(link: AccessLink, client: KapsoClient, *, reason: str = "") -> None:
+def revoke_link(link: AccessLink, client: KapsoClient, *, keeps: str = "") -> None:
     """Have Kapso end a link that is `revoking`. It stays so until Kapso is known to have done it.
 
     Args:
         link: the link.
         client: a client for its project.
-        reason: why it ended, to be kept with it.
+        keeps: the reason to be kept with it.
 
     Raises:
         KapsoError: Kapso did not do it, or may not have. The row says why.
@@ -111,7 +111,7 @@ def revoke_link(link: AccessLink, client: KapsoClient, *, reason: str = "") -> N
         link.move(State.REVOKING, expected=[State.REVOKING], reason=links.reason_of(error))
         logger.warning("Access link %s could not be revoked yet: %s", link, error)
         raise
-    link.move(State.REVOKED, expected=[State.REVOKING], reason=reason)
+    link.move(State.REVOKED, expected=[State.REVOKING], reason=keeps)
     logger.info("Access link %s is revoked.", link)
 
 

@@ -20,8 +20,6 @@ from kapso_inbox.secret import Secret, hides_frames
 
 from .querysets import InboxQuerySet
 
-MAX_REASON = 255
-
 _REFERENCE_IN_NAME = re.compile(r"#ki-([0-9a-f]{10})$")
 
 
@@ -108,7 +106,7 @@ class AccessLink(models.Model):
     state = models.CharField(
         _("state"), max_length=20, choices=State.choices, default=State.CREATING, db_index=True
     )
-    reason = models.CharField(_("reason"), max_length=MAX_REASON, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
     # Not the embed's own fields: they stay as they were asked for, and the next link gets them.
     differences = models.CharField(
         _("differences"),
@@ -203,13 +201,13 @@ class AccessLink(models.Model):
         Args:
             state: the new state.
             expected: the states that the link may be in until now.
-            fields: other fields to change with it; `reason` becomes blank if it is left out.
+            fields: other fields to change with it; `reason`, which `reason()` makes, becomes blank
+                if it is left out.
 
         Returns:
             Whether the link was in one of the expected states, and is now in the new one.
         """
         changes = {"reason": "", **fields, "state": state, "state_changed_at": timezone.now()}
-        changes["reason"] = changes["reason"][:MAX_REASON]
         links = AccessLink.objects.for_write().filter(pk=self.pk, state__in=list(expected))
         if not links.update(**changes):
             return False

@@ -80,7 +80,8 @@ class InboxChange(Record):
         DELETED = "deleted", pgettext_lazy("inbox", "Deleted")
 
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
-    details = models.CharField(_("details"), max_length=255, blank=True)
+    #: A stored reason: see `reasons`.
+    details = models.TextField(_("details"), blank=True)
 
     class Meta(Record.Meta):
         verbose_name = _("inbox change")

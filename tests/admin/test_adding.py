@@ -139,8 +139,8 @@ def test_what_kapso_refuses_is_reported_at_its_field_and_leaves_nothing_behind(
     kapso_sandbox.fail_next(method="POST", answer=Answer(422, body))
     response = admin.post(url("add"), filled_in)
     assert errors(response) == {
-        "name": ["Kapso says: is too long"],
-        "__all__": ["color: Kapso says: is unknown"],
+        "name": ["Kapso says: “is too long”"],
+        "__all__": ["color: Kapso says: “is unknown”"],
     }
     assert not InboxEmbed.objects.exists()
     assert admin.post(url("add"), filled_in).status_code == 302

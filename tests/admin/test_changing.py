@@ -324,7 +324,7 @@ def test_whatever_kapso_answers_nothing_is_half_changed_and_the_form_keeps_what_
     [
         ("401", "refused the API key"),
         ("404", "Kapso knows nothing of this under the API key"),
-        ("422", "Kapso says: is odd"),
+        ("422", "Kapso says: “is odd”"),
         ("429", "Try again in 60 seconds."),
         ("500", "Perhaps it was done"),
         ("no connection", "could not be reached"),
@@ -350,8 +350,8 @@ def test_what_kapso_refuses_about_a_field_is_reported_at_it(
     body = {"errors": {"name": ["is odd"], "colour": ["is odd"]}}
     kapso_sandbox.fail_next(method="PATCH", answer=Answer(422, body))
     assert errors(change(admin, embed, form)) == {
-        "name": ["Kapso says: is odd"],
-        "__all__": ["colour: Kapso says: is odd"],
+        "name": ["Kapso says: “is odd”"],
+        "__all__": ["colour: Kapso says: “is odd”"],
     }
 
 

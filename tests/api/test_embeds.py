@@ -177,8 +177,8 @@ def test_kapsos_own_field_errors_are_reported_at_our_fields(
     kapso_sandbox.fail_next(answer=Answer(422, {"errors": errors}))
     response = api.post(EMBEDS, NEW)
     assert (response.status_code, error(response)["code"]) == (400, "kapso_refused")
-    assert error(response)["fields"] == {"allowed_origins": ["Kapso says: is odd"]}
-    assert error(response)["message"] == "tier: Kapso says: is missing"
+    assert error(response)["fields"] == {"allowed_origins": ["Kapso says: “is odd”"]}
+    assert error(response)["message"] == "tier: Kapso says: “is missing”"
 
 
 # Reading

@@ -35,7 +35,7 @@ def test_an_inbox_that_shows_other_conversations_at_kapso_is_found() -> None:
     AccessLink.objects.update(differences="scope_type=project, scope_id=")
     found = the("embed-different", network=False)
     assert (found.level, found.embed) == ("error", "sales")
-    assert "scope_type=project" in found.what
+    assert "Shows: Whole project" in found.what
 
 
 @pytest.mark.parametrize("current", [True, False])
