@@ -28,6 +28,13 @@ MOST_REFUSALS = 20
 SEVERAL = "*"
 
 
+#: What a record says in place of each action if Kapso surely made no link.
+_REFUSED = {
+    InboxChange.Action.CREATED: InboxChange.Action.CREATION_REFUSED,
+    InboxChange.Action.ROTATED: InboxChange.Action.ROTATION_REFUSED,
+}
+
+
 @dataclass(frozen=True)
 class Impersonator:
     """Somebody who acts as another user.
@@ -121,6 +128,20 @@ def record_change(
         action=action,
         details=details,
     )
+
+
+def mark_refused(link: AccessLink, details: str) -> None:
+    """Say in the record of a link's creation, or of a rotation, that nothing came of it.
+
+    Args:
+        link: the link that was asked for.
+        details: why there is none, made by `reason()`.
+    """
+    rows = InboxChange.objects.for_write().filter(link_id=link.pk, action__in=_REFUSED)
+    for pk, action in list(rows.values_list("pk", "action")):
+        # By its primary key: see _count_in_a_like_refusal().
+        own = InboxChange.objects.for_write().filter(pk=pk)
+        own.update(action=_REFUSED[InboxChange.Action(action)], details=details)
 
 
 def record_attempt(

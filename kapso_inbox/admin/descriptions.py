@@ -35,6 +35,15 @@ def format_time(when: datetime | None) -> str:
     return date_format(local, "SHORT_DATETIME_FORMAT")
 
 
+def format_second(when: datetime) -> str:
+    """Return a time in the reader's time zone and language, to the second and with its zone."""
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    zone = local.tzname() or ""
+    if zone[:1] in ("+", "-"):  # some zones have no name but their distance from UTC
+        zone = f"UTC{zone}"
+    return f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S} {zone}".rstrip()
+
+
 def describe_scope(embed: InboxEmbed) -> str:
     """Return whose conversations the embed shows: a number or a customer by name."""
     scope = ScopeType(embed.scope_type).label if embed.scope_type in ScopeType.values else ""

@@ -131,7 +131,10 @@ def issue_link(
         )
     except KapsoError as error:
         state = State.UNKNOWN if isinstance(error, UncertainError) else State.FAILED
-        link.move(state, expected=[State.CREATING], reason=links.reason_of(error))
+        why = links.reason_of(error)
+        if state == State.FAILED:
+            audit.mark_refused(link, why)
+        link.move(state, expected=[State.CREATING], reason=why)
         logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
         raise
     if _is_another(link, created.embed):

@@ -66,12 +66,13 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     if not unsettled:
         return embed
     client = conf.project(embed.project).client()
+    waiting = {link.pk for link in unsettled if link.state == State.REVOKING}
     uncertain = [link for link in unsettled if is_uncertain(link)]
     found = _find_by_reference(client, embed.project, {link.reference for link in uncertain})
     for link in uncertain:
         proven = is_known_to_current_key(link)
         settle(link, found.get(link.reference), proven=proven, actor=actor)
-    finish_revoking(embed, client, keep_reasons=True)
+    finish_revoking(embed, client, keep_reasons=True, settles=waiting, actor=actor)
     return links.embeds().get(pk=embed.pk)
 
 

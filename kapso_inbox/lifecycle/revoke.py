@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
@@ -73,13 +75,22 @@ def mark_revoking(link: AccessLink) -> bool:
     return link.move(State.REVOKING, expected=expected, sealed_url="")
 
 
-def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: bool = False) -> None:
+def finish_revoking(
+    embed: InboxEmbed,
+    client: KapsoClient,
+    *,
+    keep_reasons: bool = False,
+    settles: Collection[UUID] = (),
+    actor: Any = None,
+) -> None:
     """Have Kapso end each link of the embed that is `revoking`.
 
     Args:
         embed: the embed.
         client: a client for its project.
         keep_reasons: whether each link keeps the reason that it has.
+        settles: the primary keys of links whose revocation is recorded once Kapso confirms it.
+        actor: the user who asks for that.
 
     Raises:
         KapsoError: the first error. The other links were tried all the same.
@@ -88,6 +99,10 @@ def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: boo
     for link in links.links_of(embed).filter(state=State.REVOKING):
         try:
             revoke_link(link, client, keeps=link.reason if keep_reasons else "")
+            if link.pk in settles:
+                done = reason(ReasonCode.REVOCATION_DONE)
+                action = InboxChange.Action.SETTLED
+                audit.record_change(action, embed, link=link, actor=actor, details=done)
         except KapsoError as error:
             failure = failure or error
     if failure is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -96,9 +97,9 @@ def reason(code: ReasonCode, **values: Any) -> str:
 
     Args:
         code: what happened.
-        values: what its text names: texts, numbers, and lists and dictionaries of them.
+        values: what its text names: texts, numbers, times, and lists and dictionaries of them.
     """
-    return json.dumps({"code": code.value, **values}, ensure_ascii=False)
+    return json.dumps({"code": code.value, **values}, cls=DjangoJSONEncoder, ensure_ascii=False)
 
 
 def read_reason(stored: str) -> dict[str, Any]:
