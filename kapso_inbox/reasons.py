@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -17,6 +18,17 @@ from .models import InboxEmbed, ReasonCode, read_reason
 
 #: What stands for a value that is not set.
 NOTHING = "—"
+
+
+def format_time(when: datetime | None) -> str:
+    """Return a time in the reader's time zone and language; "" for None.
+
+    In some languages it ends in a full stop ("p.m."): no sentence should end with it.
+    """
+    if when is None:
+        return ""
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    return date_format(local, "DATETIME_FORMAT")
 
 
 def describe_reason(stored: str) -> str:
@@ -79,10 +91,7 @@ def _value(name: str, value: Any) -> str:
     if value in choices:
         return str(choices[value])
     when = parse_datetime(value) if name == "expires_at" and isinstance(value, str) else None
-    if when is None:
-        return str(value)
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
-    return date_format(local, "DATETIME_FORMAT")
+    return format_time(when) if when else str(value)
 
 
 _NAMES = frozenset(field.name for field in InboxEmbed._meta.get_fields())

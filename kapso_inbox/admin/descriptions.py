@@ -27,14 +27,6 @@ def has_unsettled_links(embed: InboxEmbed) -> bool:
     return bool(embed.has_unsettled_links)  # type: ignore[attr-defined]
 
 
-def format_time(when: datetime | None) -> str:
-    """Return a time in the reader's time zone and language; "" for None."""
-    if when is None:
-        return ""
-    local = timezone.localtime(when) if timezone.is_aware(when) else when
-    return date_format(local, "SHORT_DATETIME_FORMAT")
-
-
 def format_second(when: datetime) -> str:
     """Return a time in the reader's time zone and language, to the second and with its zone."""
     local = timezone.localtime(when) if timezone.is_aware(when) else when

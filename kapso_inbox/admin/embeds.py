@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from kapso_inbox import audit, conf, lifecycle, refusals, transactions
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.reasons import format_time
 
 from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
@@ -166,12 +167,12 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
     def expires(self, embed: InboxEmbed) -> str:
         """Return when the embed expires."""
-        return descriptions.format_time(embed.expires_at) or _("never")
+        return format_time(embed.expires_at) or _("never")
 
     @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
     def last_used(self, embed: InboxEmbed) -> str:
         """Return when the embed was last used, as Kapso last said."""
-        return descriptions.format_time(embed.last_used_at)
+        return format_time(embed.last_used_at)
 
     @admin.display(description=gettext_lazy("who may open it"))
     def openable_by(self, embed: InboxEmbed) -> str:

@@ -17,8 +17,9 @@ from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import ForeignError
 from kapso_inbox.lifecycle.links import embeds, links_of
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
+from kapso_inbox.reasons import format_time
 
-from .descriptions import condition_of, format_time, has_unsettled_links
+from .descriptions import condition_of, has_unsettled_links
 from .forms import ExpiryFields
 from .targets import Target, was_revoked
 
@@ -252,7 +253,7 @@ class Extend(Verb):
         embed = lifecycle.update_embed(embed, actor=actor, expires_at=values["expires_at"])
         if embed.expires_at is None:
             return Result("done", _("It never expires."))
-        text = _("It expires at %(when)s.") % {"when": format_time(embed.expires_at)}
+        text = _("New expiry: %(when)s") % {"when": format_time(embed.expires_at)}
         return Result("done", text)
 
 

@@ -8,13 +8,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
 from kapso_inbox.origins import Origin, covers, host_of, is_local
-from kapso_inbox.reasons import describe_differences, describe_reason
+from kapso_inbox.reasons import describe_differences, describe_reason, format_time
 
 from .findings import Finding, error, info, list_in_words, warning
 from .this_site import origins_of_site
@@ -142,14 +141,13 @@ def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
     """Report a link that has expired, or expires within `SOON` and is not renewed before."""
     if embed.expires_at is None:
         return
-    local = timezone.localtime(embed.expires_at) if settings.USE_TZ else embed.expires_at
-    when = date_format(local, "Y-m-d H:i")
-    texts = {"embed": embed.slug, "when": when}
+    texts = {"embed": embed.slug, "when": format_time(embed.expires_at)}
     renews_before = conf.duration("RENEW_BEFORE")
     if embed.expires_at <= now:
-        yield warning(
+        yield error(
             "link-expired",
-            _("The inbox “%(embed)s” does not open: its link expired at %(when)s.") % texts,
+            _("The inbox “%(embed)s” has not opened since %(when)s, when its link expired.")
+            % texts,
             _("Change its expiry, or revoke it if it is not wanted any more."),
             project=embed.project,
             embed=embed.slug,
@@ -159,7 +157,7 @@ def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
             return  # kapso_sync renews it in time
         yield warning(
             "link-expires-soon",
-            _("The link of the inbox “%(embed)s” expires at %(when)s.") % texts,
+            _("On %(when)s the link of the inbox “%(embed)s” expires.") % texts,
             _("manage.py kapso_sync should have renewed it: look whether it runs.")
             if renews_before
             else _(

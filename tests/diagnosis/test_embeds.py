@@ -52,7 +52,7 @@ def test_what_kapso_has_not_said_yet_gets_one_order_and_is_not_called_fine(
 def test_a_link_that_has_expired_is_found() -> None:
     store(embed={"expires_at": ago(minutes=1)})
     found = the("link-expired", network=False)
-    assert (found.level, found.embed) == ("warning", "sales")
+    assert (found.level, found.embed) == ("error", "sales")
     assert "link-expires-soon" not in codes(network=False)
     InboxEmbed.objects.update(expires_at=None)
     assert "link-expired" not in codes(network=False)
