@@ -275,7 +275,7 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         """Redirect to the preview, which shows the inbox and the tag to copy."""
         if {IS_POPUP_VAR, "_addanother", "_continue"} & set(request.POST):
             return super().response_add(request, obj, post_url_continue)
-        text = _("“%(name)s” is there. This is what it looks like, and how to show it on a page.")
+        text = _("“%(name)s” is ready. This is what it looks like, and how to show it on a page.")
         self.message_user(request, text % {"name": obj.name}, messages.SUCCESS)
         return redirect_to_embed(self, request, obj, "preview")
 
@@ -320,5 +320,5 @@ class InboxEmbedAdmin(PolicyModelAdmin):
             self.message_user(request, refusals.texts(error), messages.ERROR)
             return HttpResponseRedirect(page_url(self, "change", object_id))
         except InboxEmbed.DoesNotExist:
-            self.message_user(request, _("It is not there any more."), messages.WARNING)
+            self.message_user(request, _("It no longer exists."), messages.WARNING)
             return HttpResponseRedirect(page_url(self, "changelist"))

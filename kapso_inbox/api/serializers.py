@@ -416,7 +416,7 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
     outcome = NamedChoiceField("InboxOutcome", Outcome.values)
     address = serializers.IPAddressField(allow_null=True)
     times = serializers.IntegerField(
-        help_text="How many refusals like this one there were within a minute from its time."
+        help_text="How many refusals like this one there were within a minute."
     )
 
 

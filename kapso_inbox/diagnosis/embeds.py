@@ -62,7 +62,10 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
     if elsewhere * 2 > active and not conf.is_read_only():
         yield warning(
             "database-copied",
-            _("%(elsewhere)d of %(active)d inboxes may be shown by other sites, but not by this.")
+            _(
+                "%(elsewhere)d of %(active)d inboxes may be shown by other sites, but not by "
+                "this one."
+            )
             % {"elsewhere": elsewhere, "active": active},
             _(
                 "If this database is a copy of such a site's, set READ_ONLY here before anybody "
@@ -72,7 +75,7 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
     if active and not here:
         yield info(
             "site-unknown",
-            _("Where this site lives is not known, so allowed origins could not be compared."),
+            _("The origin of this site is unknown, so the allowed origins could not be checked."),
             _("Name its host in ALLOWED_HOSTS, or its origin in CSRF_TRUSTED_ORIGINS."),
         )
 
@@ -99,7 +102,7 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
             "embed-revoked",
             _("The inbox “%(embed)s” is revoked; pages that show it say so.")
             % {"embed": embed.slug},
-            _("Take it out of those pages, or rotate its link to bring it back."),
+            _("Remove it from those pages, or rotate its link to bring it back."),
             project=embed.project,
             embed=embed.slug,
         )
@@ -111,8 +114,8 @@ def _difference_findings(embed: InboxEmbed, link: AccessLink) -> Iterator[Findin
         yield error(
             "embed-different",
             _(
-                "The inbox “%(embed)s” opens for nobody: at Kapso its link shows other "
-                "conversations than it was made for (%(differences)s)."
+                "Nobody can open the inbox “%(embed)s”: at Kapso its link shows other "
+                "conversations than it was created for (%(differences)s)."
             )
             % {"embed": embed.slug, "differences": describe_differences(link.differences)},
             _("Rotate its link: the new one shows the right ones, and the old one is revoked."),
@@ -127,8 +130,8 @@ def _narrowing_findings(embed: InboxEmbed) -> Iterator[Finding]:
         yield error(
             "embed-not-narrowed",
             _(
-                "The inbox “%(embed)s” opens for nobody: it is one person's own, and at Kapso it "
-                "is not narrowed to a team member any more."
+                "Nobody can open the inbox “%(embed)s”: it belongs to one person, and at "
+                "Kapso it is no longer limited to a team member."
             )
             % {"embed": embed.slug},
             _("Revoke it and delete its record. That person then sets up their own inbox again."),
@@ -158,7 +161,7 @@ def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
         yield warning(
             "link-expires-soon",
             _("On %(when)s the link of the inbox “%(embed)s” expires.") % texts,
-            _("manage.py kapso_sync should have renewed it: look whether it runs.")
+            _("manage.py kapso_sync should have renewed it: check that it runs.")
             if renews_before
             else _(
                 'Give it a later expiry, or let kapso_sync renew it: KAPSO_INBOX["RENEW_BEFORE"].'
@@ -177,7 +180,9 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         "origins": list_in_words(allowed),
         "site": list_in_words(map(str, here)),
     }
-    narrow = _("Give it the origins of this site alone, such as https://crm.example.com.")
+    narrow = _(
+        "Set its allowed origins to those of this site only, such as https://crm.example.com."
+    )
     if not allowed or "*" in allowed:
         yield warning(
             "origins-any" if allowed else "origins-none",
@@ -196,11 +201,11 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         yield warning(
             "origins-local",
             _(
-                "The inbox “%(embed)s” may be shown by %(local)s, which is the machine of whoever "
-                "looks at it."
+                "The inbox “%(embed)s” may be shown by %(local)s, which is each reader's "
+                "own computer."
             )
             % {**texts, "local": list_in_words(local)},
-            _("Take it out: it was meant for development."),
+            _("Remove that origin: it was meant for development."),
             project=embed.project,
             embed=embed.slug,
         )

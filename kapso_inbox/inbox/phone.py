@@ -51,7 +51,7 @@ def search_text(value: Any) -> str:
         value = _e164(library, value)
     given = as_text(value).strip()
     if not given:
-        raise NotANumberError(_("There is no phone number."))
+        raise NotANumberError(_("The phone number is missing."))
     region = conf.value("PHONE_REGION")
     is_international = given.removeprefix("tel:").startswith(("+", "\N{FULLWIDTH PLUS SIGN}"))
     if not _BEGINS_AS_NUMBER.match(given) or "@" in given:
@@ -61,7 +61,7 @@ def search_text(value: Any) -> str:
     else:
         digits = _digits_as_written(given)
     if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
-        raise NotANumberError(_("“%(text)s” is no phone number.") % {"text": given[:40]})
+        raise NotANumberError(_("“%(text)s” is not a phone number.") % {"text": given[:40]})
     return digits
 
 

@@ -179,7 +179,7 @@ def _make_sure(embed: InboxEmbed, settings: values.EmbedSettings, *, actor: Any)
         del settings["allowed_origins"]  # as for create_embed, None leaves it out
     embed = update_embed(embed, actor=actor, **settings)
     if embed.obstacle() == Outcome.EXPIRED:
-        raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
+        raise ValidationError({"expires_at": _("The expiry has passed. Choose a later one.")})
     if embed.obstacle() is not None:
         try:
             issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)

@@ -72,10 +72,10 @@ class AccessLink(models.Model):
 
         CREATING = "creating", _("Being created")
         ACTIVE = "active", _("Active")
-        FAILED = "failed", _("Failed: surely nothing at Kapso")
-        UNKNOWN = "unknown", _("Unknown: perhaps something at Kapso")
-        SECRET_LOST = "secret_lost", _("Secret lost: lives at Kapso, unusable here")
-        UNMANAGED = "unmanaged", _("Unmanaged: made elsewhere, lives at Kapso")
+        FAILED = "failed", _("Failed: Kapso created nothing")
+        UNKNOWN = "unknown", _("Unknown: Kapso may have created it")
+        SECRET_LOST = "secret_lost", _("Secret lost: works at Kapso, cannot be used here")
+        UNMANAGED = "unmanaged", _("Unmanaged: created elsewhere, works at Kapso")
         REVOKING = "revoking", _("Being revoked")
         REVOKED = "revoked", _("Revoked")
 
@@ -128,7 +128,9 @@ class AccessLink(models.Model):
         max_length=12,
         blank=True,
         editable=False,
-        help_text=_("Of a key under which Kapso knew it; under another, a 404 proves nothing."),
+        help_text=_(
+            "Of the API key under which Kapso knew it. Under another key, a 404 proves nothing."
+        ),
     )
     checked_at = models.DateTimeField(
         _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")
@@ -140,7 +142,7 @@ class AccessLink(models.Model):
         help_text=_("When a launch last asked Kapso and Kapso answered."),
     )
     seen_at = models.DateTimeField(
-        _("last seen"), null=True, blank=True, help_text=_("When it last stood in Kapso's list.")
+        _("last seen"), null=True, blank=True, help_text=_("When it was last in Kapso's list.")
     )
     absent_at = models.DateTimeField(
         _("first absent"),

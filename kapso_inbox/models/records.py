@@ -36,7 +36,7 @@ class Record(models.Model):
         _("acting as"),
         max_length=254,
         blank=True,
-        help_text=_("The user as whom this one acted, if it was another one."),
+        help_text=_("The user that this user acted as, if any."),
     )
     embed = models.ForeignKey(
         InboxEmbed,
@@ -102,7 +102,7 @@ class LaunchAttempt(Record):
     times = models.PositiveIntegerField(
         _("times"),
         default=1,
-        help_text=_("How many refusals like this one there were within a minute from its time."),
+        help_text=_("How many refusals like this one there were within a minute."),
     )
 
     class Meta(Record.Meta):

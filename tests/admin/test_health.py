@@ -160,7 +160,7 @@ def test_a_cause_that_several_inboxes_share_has_one_instruction(
         make("works", kapso_sandbox, slug)
     page = admin.get(url("health"))
     assert ("Several inboxes", ["origins-none", "origins-none"]) in groups(page)
-    assert page.text.count("Give it the origins of this site alone") == 1
+    assert page.text.count("Set its allowed origins to those of this site only") == 1
     for embed in InboxEmbed.objects.all():
         assert f'<a href="{url("change", embed.pk)}">' in page.text
 

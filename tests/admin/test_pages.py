@@ -42,8 +42,8 @@ pytestmark = pytest.mark.django_db
     ("condition", "told"),
     [
         ("works", ""),
-        ("no link", "Failed: surely nothing at Kapso. Two complete lists of Kapso's lacked it"),
-        ("waits to be made", "Unknown: perhaps something at Kapso. "),
+        ("no link", "Failed: Kapso created nothing. Two complete lists of Kapso's lacked it"),
+        ("waits to be made", "Unknown: Kapso may have created it. "),
         ("works, an older one waits", "Being revoked. "),
     ],
 )
@@ -264,7 +264,7 @@ def test_deleting_an_embed_that_somebody_else_deleted_first_says_so(
     monkeypatch.setattr(lifecycle, "delete_embed", delete_second)
     response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
     assert response.redirect_chain[0][0] == url("changelist")
-    assert "It is not there any more." in response.text
+    assert "It no longer exists." in response.text
     assert not LogEntry.objects.exists()
 
 

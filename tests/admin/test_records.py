@@ -136,7 +136,7 @@ def shown(client: Client, address: str, **query: Any) -> list[Any]:
 
 def link_in(html: str, text: str) -> str:
     """Return the address of the link with this text, as a browser reads it."""
-    found = re.search(rf'<a href="([^"]*)">\s*{re.escape(text)}\s*</a>', html)
+    found = re.search(rf'<a (?:class="[^"]*" )?href="([^"]*)">\s*{re.escape(text)}\s*</a>', html)
     assert found, text
     return found[1].replace("&amp;", "&")
 

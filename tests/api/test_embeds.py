@@ -166,7 +166,7 @@ def test_a_refused_creation_leaves_nothing_and_can_be_repeated(
     (text,) = {" ".join(error(response)["fields"]["scope_id"])}
     assert "This key can see: " in text
     assert api.get(f"{EMBEDS}support/").status_code == 404
-    assert [change.slug for change in InboxChange.objects.all()] == ["support", "support"]
+    assert [change.slug for change in InboxChange.objects.all()] == ["support"]
     assert api.post(EMBEDS, NEW).status_code == 201
 
 

@@ -73,7 +73,7 @@ def test_an_administrator_goes_from_the_health_page_to_the_inbox_and_its_changes
     break_inboxes(own_demo)
 
     page.goto(f"{own_demo.url}{LIST}health/")
-    expect(page.get_by_text("Give it the origins of this site alone")).to_have_count(1)
+    expect(page.get_by_text("Set its allowed origins to those of this site only")).to_have_count(1)
     expect(page.get_by_text("link-expired", exact=False)).to_be_hidden()
     page.get_by_role("link", name="Check again").click()
     page.get_by_role("heading", name="Reception").get_by_role("link").click()
