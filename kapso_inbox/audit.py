@@ -28,6 +28,13 @@ MOST_REFUSALS = 20
 SEVERAL = "*"
 
 
+#: What a record says in place of each action if Kapso surely made no link.
+_REFUSED = {
+    InboxChange.Action.CREATED: InboxChange.Action.CREATION_REFUSED,
+    InboxChange.Action.ROTATED: InboxChange.Action.ROTATION_REFUSED,
+}
+
+
 @dataclass(frozen=True)
 class Impersonator:
     """Somebody who acts as another user.
@@ -111,7 +118,7 @@ def record_change(
         embed: the embed.
         link: the access link that it is about, if any.
         actor: who did it: a user, an `Impersonator`, or the name of a process.
-        details: more in words, without anything secret.
+        details: more about it, made by `reason()`, without anything secret.
     """
     InboxChange.objects.for_write().create(
         **who(actor),
@@ -119,8 +126,22 @@ def record_change(
         slug=embed.slug,
         link_id=link.pk if link else None,
         action=action,
-        details=details[:255],
+        details=details,
     )
+
+
+def mark_refused(link: AccessLink, details: str) -> None:
+    """Say in the record of a link's creation, or of a rotation, that nothing came of it.
+
+    Args:
+        link: the link that was asked for.
+        details: why there is none, made by `reason()`.
+    """
+    rows = InboxChange.objects.for_write().filter(link_id=link.pk, action__in=_REFUSED)
+    for pk, action in list(rows.values_list("pk", "action")):
+        # By its primary key: see _count_in_a_like_refusal().
+        own = InboxChange.objects.for_write().filter(pk=pk)
+        own.update(action=_REFUSED[InboxChange.Action(action)], details=details)
 
 
 def record_attempt(

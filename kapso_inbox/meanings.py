@@ -68,7 +68,7 @@ class Meaning(NamedTuple):
 
 
 _UNCLEAR_FOUND = _("Kapso's answer cannot be used, so nothing is known of the API key. %(reason)s.")
-_UNCLEAR_HINT = _("Look again in some minutes. If it stays so, ask Kapso's support.")
+_UNCLEAR_HINT = _("Check again in some minutes. If this stays, ask Kapso's support.")
 
 _REFUSED_KEY = Meaning(
     code="kapso_refused_key",
@@ -77,8 +77,8 @@ _REFUSED_KEY = Meaning(
     finding="api-key-refused",
     found=_("Kapso refuses the API key (HTTP %(status)s)."),
     hint=_(
-        "It was deleted in Kapso, or is none of Kapso's. Create a new one in the same "
-        "Kapso project and put it into KAPSO_INBOX."
+        "It was deleted in Kapso, or is not a key of Kapso's. Create a new one in the "
+        "same Kapso project and put it into KAPSO_INBOX."
     ),
 )
 
@@ -86,14 +86,14 @@ _REFUSED_BY_CLOUDFLARE = _REFUSED_KEY._replace(
     finding="refused-by-cloudflare",
     found=_("Cloudflare, which stands in front of Kapso, refused the request (%(code)s)."),
     hint=_(
-        "The API key was not looked at. Ask Kapso's support to let your server's address "
-        "through, or look what a proxy of yours does to the User-Agent of requests."
+        "The API key was not checked. Ask Kapso's support to allow your server's address, "
+        "and check what your proxy does to the User-Agent of requests."
     ),
 )
 
 _UNCERTAIN = Meaning(
     code="outcome_uncertain",
-    outcome=_("Kapso's answer did not arrive or cannot be read. Perhaps it was done."),
+    outcome=_("Kapso's answer did not arrive or cannot be read. Kapso may have done it."),
     cause=_("Kapso's answer did not arrive or cannot be read."),
     read_code="kapso_unusable_answer",
     read_outcome=_("Kapso's answer did not arrive or cannot be read. Nothing was changed."),
@@ -149,14 +149,14 @@ MEANINGS: dict[type[Exception], Meaning] = {
     NotFoundError: Meaning(
         code="kapso_not_found",
         outcome=_(
-            "Kapso knows nothing of this under the API key, so nothing was done. Nearly always the "
-            "key is another project's."
+            "Kapso does not know this under the API key, so nothing was done. The key "
+            "probably belongs to another project."
         ),
-        cause=_("Kapso knows nothing of this under the API key."),
+        cause=_("Kapso does not know this under the API key."),
         # The doctor asks for lists, which every project has, and handles the 404 of a link itself.
         finding="base-url-wrong",
         found=_("Kapso's API is not at the address in the settings: it answers “not found”."),
-        hint=_('Leave KAPSO_INBOX["BASE_URL"] out, or put it right.'),
+        hint=_('Remove or correct KAPSO_INBOX["BASE_URL"].'),
     ),
     PaymentRequiredError: Meaning(
         code="kapso_credits_used_up",
@@ -183,15 +183,15 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ),
     RateLimitedError: Meaning(
         code="kapso_rate_limited",
-        outcome=_("Kapso takes no more requests in this minute, so nothing was done."),
-        cause=_("Kapso takes no more requests in this minute."),
+        outcome=_("Kapso accepts no more requests in this minute, so nothing was done."),
+        cause=_("Kapso accepts no more requests in this minute."),
         quotes_kapso=False,
         finding="rate-limit-used-up",
         level="warning",
-        found=_("Kapso takes no more requests with this API key in this minute."),
+        found=_("Kapso accepts no more requests with this API key in this minute."),
         hint=_(
-            "Look again in a minute. If it stays so, something else uses the same key: give it "
-            "one of its own, or ask Kapso for a higher limit."
+            "Check again in a minute. If this stays, something else uses the same key: "
+            "give it one of its own, or ask Kapso for a higher limit."
         ),
     ),
     UnreachableError: Meaning(
@@ -222,8 +222,8 @@ MEANINGS: dict[type[Exception], Meaning] = {
     KapsoError: _UNCERTAIN,
     ConfigurationError: Meaning(
         code="not_configured",
-        outcome=_("The settings are not in order, so nothing was done: %(text)s"),
-        cause=_("The settings are not in order: %(text)s"),
+        outcome=_("The settings are not valid, so nothing was done: %(text)s"),
+        cause=_("The settings are not valid: %(text)s"),
     ),
     ReadOnlyError: _READ_ONLY,
     ForeignError: Meaning(
@@ -235,11 +235,14 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ),
     BusyError: Meaning(
         code="busy",
-        outcome=_("Somebody is making or changing its link right now. Try again in a moment."),
+        outcome=_("Somebody is creating or changing its link right now. Try again in a moment."),
     ),
     ReplacedError: Meaning(
         code="replaced",
-        outcome=_("A link was begun for it meanwhile, so nothing was done. Look at it again."),
+        outcome=_(
+            "Another link was created for it in the meantime, so nothing was done. Look at it "
+            "again."
+        ),
     ),
     RevokedError: Meaning(
         code="revoked", outcome=_("It was revoked. Rotating its link brings it back.")

@@ -85,14 +85,14 @@ def _quote(error: Exception) -> str:
     detail = getattr(error, "detail", "")
     if not detail or not meaning_of(error).quotes_kapso:
         return ""
-    return " " + _("Kapso says: %(text)s") % {"text": detail}
+    return " " + _("Kapso says: “%(text)s”") % {"text": detail}
 
 
 def _by_field(error: InvalidRequestError) -> dict[str, list[str]]:
     ours = {*MUTABLE, *FIXED, *LOCAL}
     errors: dict[str, list[str]] = {}
     for field, lines in error.field_errors.items():
-        said = [_("Kapso says: %(text)s") % {"text": line} for line in lines]
+        said = [_("Kapso says: “%(text)s”") % {"text": line} for line in lines]
         if field in ours:
             errors.setdefault(field, []).extend(said)
         else:

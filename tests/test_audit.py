@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from datetime import timezone as dt_timezone
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import DatabaseError
 from django.dispatch import Signal
 from django.test import Client, override_settings
 
 from kapso_inbox import signals
-from kapso_inbox.kapso import NotFoundError, UncertainError
+from kapso_inbox.kapso import InvalidRequestError, NotFoundError, UncertainError
 from kapso_inbox.lifecycle import (
     create_embed,
     ensure_embed,
+    resolve_embed,
     revoke_embed,
     rotate_embed,
     update_embed,
 )
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
-from kapso_inbox.sandbox.engine import Sandbox
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, read_reason, reason_code
+from kapso_inbox.reasons import describe_reason
+from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
 from tests.inbox.test_launch import WRONG_KEY, with_settings
@@ -70,7 +75,10 @@ def test_each_change_is_recorded_with_its_actor(kapso_sandbox: Sandbox, ana: Use
     first, second, third, _ = InboxChange.objects.order_by("pk")
     assert (first.user, first.embed) == (ana, embed)
     assert first.link != third.link
-    assert second.details == "name, groups"
+    assert read_reason(second.details)["changes"] == {
+        "name": ["Acme", "Acme Inc"],
+        "groups": [[], ["Sales"]],
+    }
 
 
 def test_a_call_that_changes_nothing_is_not_recorded(
@@ -85,21 +93,56 @@ def test_a_call_that_changes_nothing_is_not_recorded(
 def test_a_failed_attempt_is_recorded_with_its_reason(kapso_sandbox: Sandbox) -> None:
     with pytest.raises(NotFoundError):
         create_embed(slug="acme", name="Acme", scope_type="phone_number", scope_id="9", actor="x")
-    created, deleted = InboxChange.objects.order_by("pk")
-    assert (created.username, created.action, created.slug) == ("x", Action.CREATED, "acme")
-    assert (deleted.username, deleted.action, deleted.slug) == ("x", Action.DELETED, "acme")
-    assert "not found" in deleted.details
+    [refused] = InboxChange.objects.all()
+    assert (refused.username, refused.slug) == ("x", "acme")
+    assert refused.action == Action.CREATION_REFUSED
+    assert "not found" in read_reason(refused.details)["detail"]
+
+
+def test_a_rotation_that_kapso_refuses_is_one_line_that_says_so(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, ana: User
+) -> None:
+    kapso_sandbox.fail_next(answer=Answer(422, {"error": "no"}))
+    with pytest.raises(InvalidRequestError):
+        rotate_embed(embed, actor=ana)
+    [row] = InboxChange.objects.filter(user=ana)
+    assert row.action == Action.ROTATION_REFUSED
+    assert describe_reason(row.details).endswith("Kapso says: “no”")
+
+
+def test_a_change_is_recorded_from_old_to_new(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, ana: User
+) -> None:
+    ends = datetime(2099, 1, 1, tzinfo=dt_timezone.utc)
+    group = Group.objects.create(name="Agents")
+    update_embed(embed, name="Support", expires_at=ends, groups=[group], actor=ana)
+    row = InboxChange.objects.get(action=Action.CHANGED)
+    told = describe_reason(row.details)
+    assert "Name: Sales inbox → Support" in told
+    assert "Expires: — → " in told
+    assert told.endswith(" → Agents")
+
+
+def test_a_revocation_that_somebody_settles_by_hand_leaves_a_line(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, ana: User
+) -> None:
+    AccessLink.objects.update(state=AccessLink.State.REVOKING)
+    resolve_embed(embed, actor=ana)
+    row = InboxChange.objects.get(action=Action.SETTLED)
+    assert row.user == ana
+    assert reason_code(row.details) == "revocation_done"
 
 
 def test_the_audit_trail_outlives_user_embed_and_link(
     kapso_sandbox: Sandbox, ana: User, embed: InboxEmbed
 ) -> None:
     revoke_embed(embed, actor=ana)
+    ids = (ana.pk, embed.pk, embed.current_link_id)
     embed.delete()
     ana.delete()
     change = InboxChange.objects.get(action=Action.REVOKED)
     assert (change.username, change.slug) == ("ana", "sales")
-    assert change.user is change.embed is change.link is None
+    assert (change.user_id, change.embed_id, change.link_id) == ids
 
 
 @pytest.mark.django_db(transaction=True)

@@ -417,7 +417,7 @@ def test_what_concerns_a_whole_project_is_for_those_who_see_everything(
         assert kapso_sandbox.requests == []
         assert "data-kapso-picker" not in body(browser.get(page("add")))
         findings = browser.get(page("health")).context
-        shown = [finding for finding, _ in (*findings["wrong"], *findings["fine"])]
+        shown = [one.finding for one in (*findings["wrong"], *findings["fine"])]
         assert [finding for finding in shown if not finding.embed] == []
         for model in RECORDS:
             assert DELETED not in body(browser.get(page("changelist", model=model)))

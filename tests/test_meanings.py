@@ -81,16 +81,16 @@ def test_only_a_rate_limit_says_how_long_to_wait() -> None:
 
 def test_texts_are_in_the_language_that_is_active_when_they_are_filled_in() -> None:
     error = ConfigurationError("100 %(percent)s")
-    assert refusals.cause(error) == "The settings are not in order: 100 %(percent)s"
+    assert refusals.cause(error) == "The settings are not valid: 100 %(percent)s"
     with translation.override("es"):
         assert "100 %(percent)s" in refusals.cause(error)
-        assert refusals.cause(error) != "The settings are not in order: 100 %(percent)s"
+        assert refusals.cause(error) != "The settings are not valid: 100 %(percent)s"
 
 
 def test_kapsos_own_text_is_quoted_but_not_for_a_rate_limit() -> None:
     refused = NotFoundError(detail="No such 100% thing")
-    assert refusals.cause(refused).endswith("Kapso says: No such 100% thing")
-    assert refusals.texts(refused).endswith("Kapso says: No such 100% thing")
+    assert refusals.cause(refused).endswith("Kapso says: “No such 100% thing”")
+    assert refusals.texts(refused).endswith("Kapso says: “No such 100% thing”")
     limited = RateLimitedError(detail="Slow down", retry_after=1)
     assert "Slow down" not in refusals.cause(limited) + refusals.texts(limited)
     assert refusals.texts(limited).endswith("Try again in 1 second.")

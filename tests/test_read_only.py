@@ -24,7 +24,7 @@ from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.kapso import ReadOnlyClientError
 from kapso_inbox.lifecycle import ReadOnlyError, create_embed, ensure_embed, update_embed
 from kapso_inbox.lifecycle.links import links_of
-from kapso_inbox.models import AccessLink, InboxEmbed, reference_in
+from kapso_inbox.models import AccessLink, InboxEmbed, read_reason
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sync import SyncReport, sync_project
 from tests.conftest import FRAME
@@ -217,7 +217,7 @@ def test_a_sync_mirrors_and_shows_what_production_made(
     [old] = links_of(staging)
     assert old.state == State.REVOKED
     made = AccessLink.objects.get(kapso_id=new["id"])
-    assert (made.state, reference_in(made.reason)) == (State.UNMANAGED, "0123456789")
+    assert (made.state, read_reason(made.reason)["reference"]) == (State.UNMANAGED, "0123456789")
 
 
 def left_by(report: SyncReport) -> str:
@@ -400,7 +400,7 @@ def test_the_health_page_says_so_and_offers_only_what_reads(
     shown = admin.get(page("health"))
     assert NOTICE in shown.text
     rows = [*shown.context["wrong"], *shown.context["fine"]]
-    assert {button["verb"] for _finding, buttons in rows for button in buttons} <= {
+    assert {button["verb"] for row in rows for button in row.buttons} <= {
         "refresh",
         "sync",
     }

@@ -14,6 +14,7 @@ from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed, ScopeType
+from kapso_inbox.reasons import describe_reason
 
 
 def condition_of(embed: InboxEmbed) -> Condition:
@@ -26,12 +27,13 @@ def has_unsettled_links(embed: InboxEmbed) -> bool:
     return bool(embed.has_unsettled_links)  # type: ignore[attr-defined]
 
 
-def format_time(when: datetime | None) -> str:
-    """Return a time in the reader's time zone and language; "" for None."""
-    if when is None:
-        return ""
+def format_second(when: datetime) -> str:
+    """Return a time in the reader's time zone and language, to the second and with its zone."""
     local = timezone.localtime(when) if timezone.is_aware(when) else when
-    return date_format(local, "SHORT_DATETIME_FORMAT")
+    zone = local.tzname() or ""
+    if zone[:1] in ("+", "-"):  # some zones have no name but their distance from UTC
+        zone = f"UTC{zone}"
+    return f"{date_format(local, 'DATE_FORMAT')}, {local:%H:%M:%S} {zone}".rstrip()
 
 
 def describe_scope(embed: InboxEmbed) -> str:
@@ -77,7 +79,7 @@ def describe_links(embed: InboxEmbed) -> Iterator[str]:
     """
     current = embed.current_link
     if current is not None and current.reason:
-        yield current.reason
+        yield describe_reason(current.reason)
     if current is not None and not has_unsettled_links(embed):
         return
     others = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
@@ -85,4 +87,4 @@ def describe_links(embed: InboxEmbed) -> Iterator[str]:
         others = others.unsettled().exclude(pk=current.pk)
     newest = others.order_by("-created_at", "-pk").first()
     if newest is not None:
-        yield f"{newest}: {newest.get_state_display()}. {newest.reason}".strip()
+        yield f"{newest}: {newest.get_state_display()}. {describe_reason(newest.reason)}".strip()

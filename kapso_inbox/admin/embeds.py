@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from kapso_inbox import audit, conf, lifecycle, refusals, transactions
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.reasons import format_time
 
 from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
@@ -166,12 +167,12 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
     def expires(self, embed: InboxEmbed) -> str:
         """Return when the embed expires."""
-        return descriptions.format_time(embed.expires_at) or _("never")
+        return format_time(embed.expires_at) or _("never")
 
     @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
     def last_used(self, embed: InboxEmbed) -> str:
         """Return when the embed was last used, as Kapso last said."""
-        return descriptions.format_time(embed.last_used_at)
+        return format_time(embed.last_used_at)
 
     @admin.display(description=gettext_lazy("who may open it"))
     def openable_by(self, embed: InboxEmbed) -> str:
@@ -274,7 +275,7 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         """Redirect to the preview, which shows the inbox and the tag to copy."""
         if {IS_POPUP_VAR, "_addanother", "_continue"} & set(request.POST):
             return super().response_add(request, obj, post_url_continue)
-        text = _("“%(name)s” is there. This is what it looks like, and how to show it on a page.")
+        text = _("“%(name)s” is ready. This is what it looks like, and how to show it on a page.")
         self.message_user(request, text % {"name": obj.name}, messages.SUCCESS)
         return redirect_to_embed(self, request, obj, "preview")
 
@@ -319,5 +320,5 @@ class InboxEmbedAdmin(PolicyModelAdmin):
             self.message_user(request, refusals.texts(error), messages.ERROR)
             return HttpResponseRedirect(page_url(self, "change", object_id))
         except InboxEmbed.DoesNotExist:
-            self.message_user(request, _("It is not there any more."), messages.WARNING)
+            self.message_user(request, _("It no longer exists."), messages.WARNING)
             return HttpResponseRedirect(page_url(self, "changelist"))

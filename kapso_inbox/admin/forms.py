@@ -139,7 +139,7 @@ def origin_warnings() -> dict[str, str]:
     return {
         "none": _("Without an origin, any page of the web may show this inbox."),
         "any": _("“*” lets any page of the web show this inbox."),
-        "local": _("localhost is the machine of whoever looks at it: only for development."),
+        "local": _("localhost is each reader's own computer. Use it only for development."),
         "missing": _("This site is not among them, so the inbox would stay blank here."),
     }
 
@@ -173,7 +173,7 @@ class ExpiryFields(forms.Form):
         elif choice and choice != ON_DATE:
             cleaned["expires_at"] = in_days(int(choice))
         elif choice and not cleaned.get("expires_at") and "expires_at" not in self.errors:
-            self.add_error("expires_at", _("Give the date."))
+            self.add_error("expires_at", _("Enter the date."))
         return cleaned
 
 
@@ -199,24 +199,26 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
         label=gettext_lazy("Allowed origins"),
         required=False,
         help_text=gettext_lazy(
-            "Which sites may show the inbox, one a line, such as https://crm.example.com."
+            "The sites that may show the inbox, one per line, such as https://crm.example.com."
         ),
     )
     any_site = forms.BooleanField(
         label=gettext_lazy("Any site may show it"),
         required=False,
-        help_text=gettext_lazy("Only if you mean it. Leave the origins blank then."),
+        help_text=gettext_lazy(
+            "Tick this only if any site may show the inbox, and leave the origins blank."
+        ),
     )
     default_mode = forms.ChoiceField(
         label=gettext_lazy("Theme"),
         choices=Mode.choices,
         initial=Mode.SYSTEM,
-        help_text=gettext_lazy("For who has chosen none."),
+        help_text=gettext_lazy("Used when the reader has not chosen one."),
     )
     language = forms.ChoiceField(
         label=gettext_lazy("Language"),
         required=False,
-        choices=[("", gettext_lazy("As Kapso has it")), *Language.choices],
+        choices=[("", gettext_lazy("Kapso's default")), *Language.choices],
     )
 
     class Meta:
@@ -257,14 +259,16 @@ class AddEmbedForm(EmbedForm):
         choices=ScopeType.choices,
         initial=ScopeType.PHONE_NUMBER,
         widget=AdminRadioSelect,
-        help_text=gettext_lazy("Whose conversations. This cannot be changed later."),
+        help_text=gettext_lazy(
+            "Whose conversations the inbox shows. This cannot be changed later."
+        ),
     )
     scope_id = forms.CharField(
         label=gettext_lazy("Number or customer"),
         required=False,
         max_length=64,
         widget=PickerInput,
-        help_text=gettext_lazy("Of Kapso. Leave it blank for the whole project."),
+        help_text=gettext_lazy("The ID at Kapso. Leave it blank for the whole project."),
     )
     assigned_user_id = forms.CharField(
         label=gettext_lazy("Only assigned to"),

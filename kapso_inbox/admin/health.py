@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
@@ -52,6 +54,17 @@ FIXES: Mapping[str, tuple[str, ...]] = {
     "sync-not-running": (SYNC,),
 }
 
+#: The findings whose button does what their text tells an operator to do in a shell.
+FIXED_BY_BUTTON = frozenset(
+    {
+        "creation-stuck",
+        "link-revoked-at-kapso",
+        "link-unknown",
+        "revocation-stuck",
+        "revocation-unconfirmed",
+    }
+)
+
 #: The levels of findings, in the order of the page.
 LEVELS = ("error", "warning", "info")
 
@@ -91,6 +104,49 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
             yield Button(name, str(VERBS[name].label), VERBS[name].permission)
 
 
+@dataclass
+class Entry:
+    """A finding as the page shows it.
+
+    Attributes:
+        finding: the finding.
+        embed: the embed that it is about, if any.
+        url: the address of that embed's page.
+        what: what was found, with the embed by its name.
+        buttons: its buttons: labels, addresses and verbs.
+        hint: what to do, if that is not what a button does.
+    """
+
+    finding: Finding
+    embed: InboxEmbed | None
+    url: str
+    what: str
+    buttons: list[dict[str, str]]
+    hint: str
+
+
+@dataclass
+class Group:
+    """Entries under one heading.
+
+    Attributes:
+        title: the heading: the site, an inbox by name, or several inboxes with one cause.
+        entries: the entries.
+        url: the address that the heading leads to, if any.
+        hint: what to do about all entries, if it is the same.
+    """
+
+    title: str
+    entries: list[Entry]
+    url: str = ""
+    hint: str = ""
+
+    @property
+    def level(self) -> str:
+        """The worst level of the entries."""
+        return min((entry.finding.level for entry in self.entries), key=LEVELS.index)
+
+
 def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Show what is wrong, and what to press."""
     if not model_admin.has_view_permission(request):
@@ -103,29 +159,89 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
         .filter(slug__in={finding.embed for finding in findings if finding.embed})
     }
     permissions = model_admin.get_permissions(request)
-    rows: list[tuple[Finding, list[dict[str, str]]]] = []
-    for finding in findings:
-        embed = embeds.get(finding.embed)
-        if embed is None and finding.embed:
-            continue  # It was deleted in the meantime.
-        allowed = [one for one in buttons(finding, embed) if one.permission in permissions]
-        rows.append(
-            (
-                finding,
-                [
-                    {
-                        "label": button.label,
-                        "url": _button_url(model_admin, button.verb, embed),
-                        "verb": button.verb,
-                    }
-                    for button in allowed
-                ],
-            )
-        )
-    rows.sort(key=lambda row: LEVELS.index(row[0].level))
-    wrong = [row for row in rows if row[0].level != "info"]
-    fine = [row for row in rows if row[0].level == "info"]
-    return render_page(model_admin, request, "health", title=_("Health"), wrong=wrong, fine=fine)
+    entries = [
+        _entry(model_admin, finding, embeds.get(finding.embed), permissions)
+        for finding in findings
+        # One whose embed is missing was deleted in the meantime.
+        if not finding.embed or finding.embed in embeds
+    ]
+    entries.sort(key=lambda entry: LEVELS.index(entry.finding.level))
+    wrong = [entry for entry in entries if entry.finding.level != "info"]
+    fine = [entry for entry in entries if entry.finding.level == "info"]
+    return render_page(
+        model_admin,
+        request,
+        "health",
+        title=_("Health"),
+        wrong=wrong,
+        fine=fine,
+        wrong_groups=_grouped(wrong),
+        fine_groups=_grouped(fine),
+        names_projects=len(conf.project_aliases()) > 1,
+    )
+
+
+def _entry(
+    model_admin: PolicyModelAdmin,
+    finding: Finding,
+    embed: InboxEmbed | None,
+    permissions: Collection[str],
+) -> Entry:
+    pressed = [
+        {
+            "label": button.label,
+            "url": _button_url(model_admin, button.verb, embed),
+            "verb": button.verb,
+        }
+        for button in buttons(finding, embed)
+        if button.permission in permissions
+    ]
+    return Entry(
+        finding=finding,
+        embed=embed,
+        url=page_url(model_admin, "change", embed.pk) if embed else "",
+        what=finding.what.replace(f"“{embed.slug}”", f"“{embed.name}”") if embed else finding.what,
+        buttons=pressed,
+        hint="" if pressed and finding.code in FIXED_BY_BUTTON else finding.hint,
+    )
+
+
+def _grouped(entries: list[Entry]) -> list[Group]:
+    """Return the entries by inbox. Where several have one cause, they are one group.
+
+    What is about no inbox comes first among what is as bad.
+    """
+    causes: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.hint:
+            causes[entry.finding.code, entry.hint].append(entry)
+    site: list[Entry] = []
+    shared: dict[tuple[str, str], Group] = {}
+    inboxes: dict[int, Group] = {}
+    for entry in entries:
+        cause = entry.finding.code, entry.hint
+        alike = causes.get(cause, [])
+        if sum(one.embed is not None for one in alike) > 1:
+            if cause not in shared:
+                shared[cause] = Group(_("Several inboxes"), alike, hint=entry.hint)
+        elif entry.embed is None:
+            site.append(entry)
+        else:
+            group = inboxes.setdefault(entry.embed.pk, Group(entry.embed.name, [], entry.url))
+            group.entries.append(entry)
+    for group in inboxes.values():
+        _show_each_button_once(group)
+    groups = [Group(_("This site and Kapso"), site)] if site else []
+    groups += [*shared.values(), *sorted(inboxes.values(), key=lambda group: group.title)]
+    return sorted(groups, key=lambda group: LEVELS.index(group.level))
+
+
+def _show_each_button_once(group: Group) -> None:
+    """Leave each button of an inbox only beside the worst finding that it fixes."""
+    seen: set[str] = set()
+    for entry in group.entries:
+        entry.buttons = [button for button in entry.buttons if button["url"] not in seen]
+        seen.update(button["url"] for button in entry.buttons)
 
 
 def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:

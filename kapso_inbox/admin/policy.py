@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Group
 from django.db import router
 from django.db.models import Prefetch
@@ -17,6 +18,7 @@ from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 from kapso_inbox.transactions import database
 
 from .descriptions import condition_of, describe_state
+from .records import links_to_records
 
 if TYPE_CHECKING:
     EmbedModelAdmin = admin.ModelAdmin[InboxEmbed]
@@ -37,6 +39,15 @@ class PolicyModelAdmin(EmbedModelAdmin):
         visible = get_policy().visible(request.user, embeds)
         groups = Prefetch("groups", Group.objects.using(embeds.db))
         return visible.select_related("current_link").prefetch_related(groups)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show Django's history, with the ways to our own records of the embed."""
+        records = list(links_to_records(self.admin_site, request, unquote(object_id)))
+        return super().history_view(
+            request, object_id, {**(extra_context or {}), "records": records}
+        )
 
     def get_manageable(self, request: HttpRequest, permission: str) -> InboxEmbedQuerySet:
         """Return the embeds that the user may manage.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.auth import get_permission_codename
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet, Value
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
@@ -24,6 +24,9 @@ from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Record
+from kapso_inbox.reasons import describe_reason
+
+from .descriptions import format_second
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Record]
@@ -35,6 +38,8 @@ CHUNK = 2000
 #: The places in a value at which a cell may begin that a spreadsheet reads as a formula. They may
 #: be inside of it: in much of Europe a spreadsheet divides lines at semicolons, whatever is quoted.
 _FORMULA = re.compile(r'(^|[;,|\t\r\n])(?=[ "]*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])')
+#: A primary key of an embed. Longer ones fit into no database.
+_DIGITS = re.compile(r"[0-9]{1,18}")
 #: How many past months can be picked: `AUDIT_RETENTION` is a year by default.
 PAST_MONTHS = 11
 
@@ -79,6 +84,27 @@ class UserFilter(admin.SimpleListFilter):
         return queryset.filter(username=name) if name else queryset
 
 
+class EmbedOfRecordFilter(admin.SimpleListFilter):
+    """Filters by the embed whose history leads here. It does not list all of them."""
+
+    title = _("inbox")
+    parameter_name = "embed"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> list[tuple[str, str]]:
+        """Return the embed in the address, by the slug of its newest row."""
+        key = self.value() or ""
+        rows = self.queryset(request, model_admin.get_queryset(request)).order_by("-created_at")
+        slug = rows.values_list("slug", flat=True).first() if key else None
+        return [(key, slug or key)] if key else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Record]) -> QuerySet[Record]:
+        """Return the rows of that embed."""
+        key = self.value()
+        if not key:
+            return queryset
+        return queryset.filter(embed=int(key)) if _DIGITS.fullmatch(key) else queryset.none()
+
+
 class RecordAdmin(ModelAdmin):
     """The base of both lists. Nobody can write, whatever their permissions."""
 
@@ -106,6 +132,32 @@ class RecordAdmin(ModelAdmin):
             return Value(False)
         embed = InboxEmbed.objects.filter(pk=OuterRef("embed"))
         return Exists(get_policy().visible(request.user, embed))
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        """Return what a search looks at: also a person's name, where the user model has one."""
+        names = {field.name for field in get_user_model()._meta.get_fields()}
+        own = [f"user__{name}" for name in ("first_name", "last_name") if name in names]
+        return [*super().get_search_fields(request), *own]
+
+    def get_fields(self, request: HttpRequest, obj: Record | None = None) -> list[Any]:
+        """Return the fields of a row's page; the time and the details are told in words."""
+        told = {"created_at": "when", "details": "what"}
+        fields = super().get_fields(request, obj)
+        return [told.get(name, name) for name in fields if isinstance(name, str)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Record | None = None) -> list[str]:
+        """Return what is shown that is not a field of the model."""
+        return ["when", "what"]
+
+    @admin.display(description=_("time"), ordering="created_at")
+    def when(self, record: Record) -> str:
+        """Return the time to the second, with its time zone."""
+        return format_second(record.created_at)
+
+    @admin.display(description=_("details"))
+    def what(self, record: Record) -> str:
+        """Return the details in the reader's language."""
+        return describe_reason(getattr(record, "details", ""))
 
     @admin.display(description=_("user"), ordering="username")
     def who(self, record: Record) -> str:
@@ -219,12 +271,36 @@ class _Line:
         return line
 
 
+def links_to_records(
+    site: admin.AdminSite, request: HttpRequest, embed_id: str
+) -> Iterator[dict[str, str]]:
+    """Yield a label and an address for each list of an embed's records that the user may read.
+
+    Args:
+        site: the admin site that shows the embed.
+        request: the current request.
+        embed_id: the primary key of the embed.
+    """
+    for model, label in (
+        (InboxChange, _("Who changed this inbox")),
+        (LaunchAttempt, _("Who opened this inbox")),
+    ):
+        if not site.is_registered(model) or not site.get_model_admin(model).has_view_permission(
+            request
+        ):
+            continue
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+        address = reverse(name, current_app=site.name)
+        query = urlencode({EmbedOfRecordFilter.parameter_name: embed_id})
+        yield {"label": str(label), "url": f"{address}?{query}"}
+
+
 @admin.register(LaunchAttempt)
 class LaunchAttemptAdmin(RecordAdmin):
     """The list of who opened, or tried to open, which inbox."""
 
-    list_display = ("created_at", "who", "inbox", "outcome", "address", "times")
-    list_filter = ("outcome", ("created_at", TimeFilter), UserFilter)
+    list_display = ("when", "who", "inbox", "outcome", "address", "times")
+    list_filter = ("outcome", ("created_at", TimeFilter), UserFilter, EmbedOfRecordFilter)
     search_fields = ("username", "acting_as", "slug", "address")
 
 
@@ -232,6 +308,6 @@ class LaunchAttemptAdmin(RecordAdmin):
 class InboxChangeAdmin(RecordAdmin):
     """The list of who did what to which embed."""
 
-    list_display = ("created_at", "who", "inbox", "action", "details")
-    list_filter = ("action", ("created_at", TimeFilter), UserFilter)
+    list_display = ("when", "who", "inbox", "action", "what")
+    list_filter = ("action", ("created_at", TimeFilter), UserFilter, EmbedOfRecordFilter)
     search_fields = ("username", "acting_as", "slug", "details")

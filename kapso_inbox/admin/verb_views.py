@@ -47,7 +47,7 @@ def confirm_view(
     """
     chosen = list(embeds.with_condition().with_newest_link()[: MAX_EMBEDS + 1])
     if len(chosen) > MAX_EMBEDS:
-        text = _("At most %(most)d at a time, since each takes requests to Kapso.")
+        text = _("Choose at most %(most)d at a time, because each needs requests to Kapso.")
         model_admin.message_user(request, text % {"most": MAX_EMBEDS}, messages.ERROR)
         return HttpResponseRedirect(page_url(model_admin, "changelist"))
     manageable = _manageable_ids(model_admin, request, verb, chosen)
@@ -131,8 +131,8 @@ def verb_view(model_admin: PolicyModelAdmin, request: HttpRequest, name: str) ->
         results=results,
         rest=rest,
         rest_text=ngettext(
-            "Go on with the one that is left",
-            "Go on with the %(count)d that are left",
+            "Continue with the remaining one",
+            "Continue with the remaining %(count)d",
             len(rest),
         )
         % {"count": len(rest)},
@@ -193,4 +193,4 @@ def _left_out() -> str:
 
 
 def _view_only() -> str:
-    return _("You may look at it, not change it.")
+    return _("You may view it, but not change it.")

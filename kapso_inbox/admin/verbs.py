@@ -17,8 +17,9 @@ from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import ForeignError
 from kapso_inbox.lifecycle.links import embeds, links_of
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
+from kapso_inbox.reasons import format_time
 
-from .descriptions import condition_of, format_time, has_unsettled_links
+from .descriptions import condition_of, has_unsettled_links
 from .forms import ExpiryFields
 from .targets import Target, was_revoked
 
@@ -108,14 +109,15 @@ class Rotate(Verb):
     name = "rotate"
     label = gettext_lazy("Rotate the link")
     consequence = gettext_lazy(
-        "It gets a new secret link, and the one it has is revoked. Pages of this site go on as "
-        "they are; open inboxes have to be opened again; copies of the old address stop to work."
+        "It gets a new secret link, and its current one is revoked. Pages of this site "
+        "need no change. Inboxes that are open must be opened again, and copies of the "
+        "old address stop working."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Refuse an embed that must be adopted or extended instead."""
         if condition_of(embed) == Condition.UNMANAGED:
-            return _("It was not made here. Adopt it instead.")
+            return _("It was not created here. Adopt it instead.")
         if condition_of(embed) == Condition.EXPIRED:
             return _("It has expired. Extend its expiry instead.")
         return ""
@@ -166,9 +168,9 @@ class Adopt(Rotate):
     name = "adopt"
     label = gettext_lazy("Adopt")
     consequence = gettext_lazy(
-        "It gets a link of this site's own, and the one that was made elsewhere is revoked: "
-        "whoever uses that address loses the inbox. Then change its slug to what your templates "
-        "call it."
+        "It gets a link of this site's own, and the one that was created elsewhere is "
+        "revoked: anyone who uses that address loses the inbox. Afterwards, change its "
+        "slug to the one that your templates use."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -186,8 +188,8 @@ class Revoke(Verb):
     permission = "delete"
     is_dangerous = True
     consequence = gettext_lazy(
-        "Nobody can open it any more, at once, wherever its address is. Pages that show it say "
-        "that it was closed. Rotating its link brings it back."
+        "From now on nobody can open it, not even with a copy of its address. Pages that "
+        "show it say that it was closed. Rotating its link brings it back."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -201,7 +203,7 @@ class Revoke(Verb):
     def note(self, embed: InboxEmbed) -> str:
         """Say that a link made elsewhere has users elsewhere."""
         if condition_of(embed) == Condition.UNMANAGED:
-            return _("It was made elsewhere: whoever uses that address loses the inbox.")
+            return _("It was created elsewhere: anyone who uses that address loses the inbox.")
         return ""
 
     def run(
@@ -221,8 +223,8 @@ class Revoke(Verb):
             return Result("failed", text % {"reason": refusals.cause(error)})
         if links_of(embed).filter(state__in=AccessLink.UNCERTAIN).exists():
             text = _(
-                "It is revoked. One link whose making is uncertain is still looked for: resolve it "
-                "in some minutes, or let kapso_sync do it."
+                "It is revoked. Kapso may have created one more link: find out in some "
+                "minutes, or let kapso_sync do so."
             )
             return Result("done", text)
         return Result("done", _("It is revoked."))
@@ -233,7 +235,9 @@ class Extend(Verb):
 
     name = "extend"
     label = gettext_lazy("Change the expiry")
-    consequence = gettext_lazy("It ends when you say here, in the place of what is set now.")
+    consequence = gettext_lazy(
+        "It expires at the time that you set here, in place of the current one."
+    )
     form = ExpiryFields
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -252,7 +256,7 @@ class Extend(Verb):
         embed = lifecycle.update_embed(embed, actor=actor, expires_at=values["expires_at"])
         if embed.expires_at is None:
             return Result("done", _("It never expires."))
-        text = _("It expires at %(when)s.") % {"when": format_time(embed.expires_at)}
+        text = _("New expiry: %(when)s") % {"when": format_time(embed.expires_at)}
         return Result("done", text)
 
 
@@ -262,13 +266,15 @@ class Refresh(Verb):
     name = "refresh"
     only_reads = True
     label = gettext_lazy("Refresh from Kapso")
-    consequence = gettext_lazy("What Kapso has of it now is shown here. Nothing changes at Kapso.")
+    consequence = gettext_lazy(
+        "This site takes over Kapso's current values. Nothing changes at Kapso."
+    )
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Refuse an embed that Kapso cannot be asked about."""
         link = embed.current_link
         if link is None or link.state == _State.REVOKED:
-            return _("Kapso has no link of it that could be asked for.")
+            return _("It has no link at Kapso that could be refreshed.")
         return ""
 
     def run(
@@ -288,9 +294,10 @@ class Resolve(Verb):
     name = "resolve"
     label = gettext_lazy("Find out what became of it")
     consequence = gettext_lazy(
-        "Kapso's whole list is searched for the link whose answer was lost. Found, it is revoked, "
-        "since its address is lost; not found twice, some minutes apart, it was never made. A link "
-        "that waits to be revoked is revoked."
+        "This searches Kapso's whole list for the link whose answer was lost. If the link "
+        "is there, it is revoked, because its address is lost. If it is missing twice, "
+        "some minutes apart, it was never created. A link that waits to be revoked is "
+        "revoked."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -317,11 +324,11 @@ class Resolve(Verb):
                 )
                 return Result("failed", text % {"link": link})
         if unknown:
-            text = _("Kapso's list does not have it. Look once more in five minutes to be sure.")
+            text = _("It is not in Kapso's list. Look again in five minutes to be sure.")
         elif any(link.state == _State.REVOKED for link in links):
             text = _("It was found at Kapso and is revoked.")
         else:
-            text = _("It was never made.")
+            text = _("It was never created.")
         if not unknown and embed.obstacle() is not None:
             text += " " + _("Rotate the link to get one that works.")
         return Result("done", text)
@@ -335,8 +342,8 @@ class Delete(Verb):
     permission = "delete"
     is_dangerous = True
     consequence = gettext_lazy(
-        "It goes from this list, with the preferences that users saved for it. What was opened and "
-        "changed stays on record."
+        "It is removed from this list, with the preferences that users saved for it. The "
+        "record of openings and changes stays."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -406,7 +413,7 @@ def carry_out(
             return Result("nothing", obstacle)
         return verb.run(embed, target=target, actor=actor, values=values)
     except InboxEmbed.DoesNotExist:
-        return Result("nothing", _("It is not there any more."))
+        return Result("nothing", _("It no longer exists."))
     except refusals.REFUSALS as error:
         return Result("failed", refusals.texts(error))
     except DatabaseError as error:

@@ -141,7 +141,7 @@ class EmbedView(ApiView):
         link = existing.current_link
         if link is not None and link.state == AccessLink.State.UNMANAGED:
             # Adopting it ends a link that somebody uses. That must be requested, by `rotate/`.
-            raise errors.ApiError("not_ready", _("It was not made here. Adopt it instead."))
+            raise errors.ApiError("not_ready", _("It was not created here. Adopt it instead."))
         # Kapso's 404 to a change is about the link. Without a link yet, it is about the scope.
         scope = None if link else _scope_of(wanted)
         with self.reporting_refusals(slug, embed=existing, wanted=scope):

@@ -197,7 +197,7 @@ def not_revoked_yet(error: Exception, retry_url: str) -> ApiError:
     """Return the answer if Kapso has not ended a link that no longer opens anything here."""
     cause = refusal(error, only_read=False)
     status = cause.status_code if cause.status_code >= 500 else 502
-    text = _("Here the old link opens nothing any more, but Kapso has not ended it yet. Ask again.")
+    text = _("The old link no longer opens here, but Kapso has not ended it yet. Try again.")
     return ApiError("not_revoked_yet", text, status=status, wait=cause.wait, retry_url=retry_url)
 
 
@@ -263,4 +263,4 @@ def _writable(text: Any) -> str:
 
 
 def _see_fields() -> str:
-    return _("Some values are not in order.")
+    return _("Some values are not valid.")

@@ -135,7 +135,7 @@ class EmbedFilter(BaseFilterBackend):
         """
         ordering = validated_query(EmbedQuery, request)["ordering"]
         if queryset.model._meta.get_field(ordering.removeprefix("-")).null:
-            text = _("Pages that go on from a cursor cannot be in this order.")
+            text = _("Cursor pagination does not support this order.")
             raise serializers.ValidationError({"ordering": [text]})
         return ordering, "pk"
 

@@ -102,6 +102,7 @@ ANSWER_EXAMPLES: dict[type[Any], Mapping[str, Any]] = {
             "kapso_id": "7e0d6c1a-1f0b-4f1e-8d54-5f7f0d2b9c33",
             "reference": "4f9a1c2b7d",
             "state": "active",
+            "reason_code": "",
             "reason": "",
             "created_at": "2026-11-02T08:00:00Z",
             "state_changed_at": "2026-11-02T08:00:01Z",

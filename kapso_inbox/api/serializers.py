@@ -15,7 +15,17 @@ from rest_framework import serializers
 
 from kapso_inbox import conf
 from kapso_inbox.inbox.params import MAX_SEARCH, STATUSES, ParameterError, clean_params
-from kapso_inbox.models import AccessLink, Condition, InboxEmbed, Language, Mode, Outcome, ScopeType
+from kapso_inbox.models import (
+    AccessLink,
+    Condition,
+    InboxEmbed,
+    Language,
+    Mode,
+    Outcome,
+    ScopeType,
+    reason_code,
+)
+from kapso_inbox.reasons import describe_reason
 from kapso_inbox.transactions import database
 
 from .names import BodySerializer
@@ -193,9 +203,22 @@ class AccessLinkSerializer(serializers.Serializer[AccessLink]):
     kapso_id = serializers.CharField(allow_blank=True)
     reference = serializers.CharField(help_text="The end of the link's name in Kapso's list.")
     state = NamedChoiceField("InboxLinkState", AccessLink.State.values)
-    reason = serializers.CharField(allow_blank=True)
+    reason_code = serializers.SerializerMethodField(
+        help_text="Why it is in this state, for programs; blank if there is nothing to say."
+    )
+    reason = serializers.SerializerMethodField(
+        help_text="The same in words, in the language of the request."
+    )
     created_at = MomentField()
     state_changed_at = MomentField()
+
+    def get_reason_code(self, link: AccessLink) -> str:
+        """Return the code of the reason."""
+        return reason_code(link.reason)
+
+    def get_reason(self, link: AccessLink) -> str:
+        """Return the reason in the active language."""
+        return describe_reason(link.reason)
 
 
 class InboxEmbedSerializer(serializers.Serializer[InboxEmbed]):
@@ -403,7 +426,7 @@ class LaunchAttemptSerializer(serializers.Serializer[Any]):
     outcome = NamedChoiceField("InboxOutcome", Outcome.values)
     address = serializers.IPAddressField(allow_null=True)
     times = serializers.IntegerField(
-        help_text="How many refusals like this one there were within a minute from its time."
+        help_text="How many refusals like this one there were within a minute."
     )
 
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
 from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
+from kapso_inbox.reasons import describe_differences, describe_reason, format_time
 
 from .findings import Finding, error, info, list_in_words, warning
 from .this_site import origins_of_site
@@ -62,7 +62,10 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
     if elsewhere * 2 > active and not conf.is_read_only():
         yield warning(
             "database-copied",
-            _("%(elsewhere)d of %(active)d inboxes may be shown by other sites, but not by this.")
+            _(
+                "%(elsewhere)d of %(active)d inboxes may be shown by other sites, but not by "
+                "this one."
+            )
             % {"elsewhere": elsewhere, "active": active},
             _(
                 "If this database is a copy of such a site's, set READ_ONLY here before anybody "
@@ -72,7 +75,7 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
     if active and not here:
         yield info(
             "site-unknown",
-            _("Where this site lives is not known, so allowed origins could not be compared."),
+            _("The origin of this site is unknown, so the allowed origins could not be checked."),
             _("Name its host in ALLOWED_HOSTS, or its origin in CSRF_TRUSTED_ORIGINS."),
         )
 
@@ -82,12 +85,12 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
     link = embed.current_link
     if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
         what = _("The inbox “%(embed)s” does not open: it has no working link.")
-        reason: str = embed.newest_reason  # type: ignore[attr-defined]
+        reason = describe_reason(embed.newest_reason or "")  # type: ignore[attr-defined]
         if reason:
-            what += " " + _("The last one failed: %(reason)s.")
+            what += " " + _("The last one failed: %(reason)s")
         yield error(
             "embed-without-link",
-            what % {"embed": embed.slug, "reason": (reason or "").rstrip(".")},
+            what % {"embed": embed.slug, "reason": reason},
             _("Fix why that failed, then rotate the link of the inbox, which makes a new one.")
             if reason
             else _("Rotate its link, which makes a new one."),
@@ -99,7 +102,7 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
             "embed-revoked",
             _("The inbox “%(embed)s” is revoked; pages that show it say so.")
             % {"embed": embed.slug},
-            _("Take it out of those pages, or rotate its link to bring it back."),
+            _("Remove it from those pages, or rotate its link to bring it back."),
             project=embed.project,
             embed=embed.slug,
         )
@@ -111,10 +114,10 @@ def _difference_findings(embed: InboxEmbed, link: AccessLink) -> Iterator[Findin
         yield error(
             "embed-different",
             _(
-                "The inbox “%(embed)s” opens for nobody: at Kapso its link shows other "
-                "conversations than it was made for (%(differences)s)."
+                "Nobody can open the inbox “%(embed)s”: at Kapso its link shows other "
+                "conversations than it was created for (%(differences)s)."
             )
-            % {"embed": embed.slug, "differences": link.differences},
+            % {"embed": embed.slug, "differences": describe_differences(link.differences)},
             _("Rotate its link: the new one shows the right ones, and the old one is revoked."),
             project=embed.project,
             embed=embed.slug,
@@ -127,8 +130,8 @@ def _narrowing_findings(embed: InboxEmbed) -> Iterator[Finding]:
         yield error(
             "embed-not-narrowed",
             _(
-                "The inbox “%(embed)s” opens for nobody: it is one person's own, and at Kapso it "
-                "is not narrowed to a team member any more."
+                "Nobody can open the inbox “%(embed)s”: it belongs to one person, and at "
+                "Kapso it is no longer limited to a team member."
             )
             % {"embed": embed.slug},
             _("Revoke it and delete its record. That person then sets up their own inbox again."),
@@ -141,14 +144,13 @@ def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
     """Report a link that has expired, or expires within `SOON` and is not renewed before."""
     if embed.expires_at is None:
         return
-    local = timezone.localtime(embed.expires_at) if settings.USE_TZ else embed.expires_at
-    when = date_format(local, "Y-m-d H:i")
-    texts = {"embed": embed.slug, "when": when}
+    texts = {"embed": embed.slug, "when": format_time(embed.expires_at)}
     renews_before = conf.duration("RENEW_BEFORE")
     if embed.expires_at <= now:
-        yield warning(
+        yield error(
             "link-expired",
-            _("The inbox “%(embed)s” does not open: its link expired at %(when)s.") % texts,
+            _("The inbox “%(embed)s” has not opened since %(when)s, when its link expired.")
+            % texts,
             _("Change its expiry, or revoke it if it is not wanted any more."),
             project=embed.project,
             embed=embed.slug,
@@ -158,8 +160,8 @@ def _expiry_findings(embed: InboxEmbed, now: datetime) -> Iterator[Finding]:
             return  # kapso_sync renews it in time
         yield warning(
             "link-expires-soon",
-            _("The link of the inbox “%(embed)s” expires at %(when)s.") % texts,
-            _("manage.py kapso_sync should have renewed it: look whether it runs.")
+            _("On %(when)s the link of the inbox “%(embed)s” expires.") % texts,
+            _("manage.py kapso_sync should have renewed it: check that it runs.")
             if renews_before
             else _(
                 'Give it a later expiry, or let kapso_sync renew it: KAPSO_INBOX["RENEW_BEFORE"].'
@@ -178,7 +180,9 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         "origins": list_in_words(allowed),
         "site": list_in_words(map(str, here)),
     }
-    narrow = _("Give it the origins of this site alone, such as https://crm.example.com.")
+    narrow = _(
+        "Set its allowed origins to those of this site only, such as https://crm.example.com."
+    )
     if not allowed or "*" in allowed:
         yield warning(
             "origins-any" if allowed else "origins-none",
@@ -197,11 +201,11 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         yield warning(
             "origins-local",
             _(
-                "The inbox “%(embed)s” may be shown by %(local)s, which is the machine of whoever "
-                "looks at it."
+                "The inbox “%(embed)s” may be shown by %(local)s, which is each reader's "
+                "own computer."
             )
             % {**texts, "local": list_in_words(local)},
-            _("Take it out: it was meant for development."),
+            _("Remove that origin: it was meant for development."),
             project=embed.project,
             embed=embed.slug,
         )

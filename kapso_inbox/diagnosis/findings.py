@@ -107,8 +107,8 @@ def run_check(
             _("The check “%(check)s” itself failed: %(kind)s in %(where)s.")
             % {"check": check.__name__, "kind": kind, "where": where},
             _(
-                "Put right what else is named here and look again. If it stays, report it to the "
-                "authors of django-kapso-inbox with this line."
+                "Fix the other findings and check again. If this one stays, report it "
+                "with this line to the authors of django-kapso-inbox."
             ),
             project=project,
         )

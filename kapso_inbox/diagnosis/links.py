@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from kapso_inbox import clock, conf
 from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
-from kapso_inbox.models import AccessLink, reference_in
+from kapso_inbox.models import AccessLink, ReasonCode, reason_code
 
 from .findings import Finding, error, info, warning
 from .totals import ProjectTotals, SampleLink
@@ -76,7 +76,7 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
     """Check that the secret can be decrypted with the current encryption keys."""
     slug, project = link.embed.slug, link.embed.project
     lost = link.state == _State.SECRET_LOST
-    rotate = _("If nobody has it, rotate the link: Kapso tells no address twice.")
+    rotate = _("If nobody has the key, rotate the link: Kapso does not tell an address twice.")
     try:
         link.reveal_url()
     except UnknownKeyError as failure:
@@ -136,7 +136,7 @@ def _summary_of_secrets(alias: str, own: ProjectTotals, *, has_keys: bool) -> It
         yield error(
             "secrets-unchecked",
             _("The encryption keys cannot be used, so no inbox opens."),
-            _('Put KAPSO_INBOX["ENCRYPTION_KEYS"] right: see kapso_inbox.E003.'),
+            _('Correct KAPSO_INBOX["ENCRYPTION_KEYS"]: see kapso_inbox.E003.'),
             project=alias,
         )
         return
@@ -183,7 +183,7 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
     elif link.state == _State.UNKNOWN:
         yield warning(
             "link-unknown",
-            _("Kapso may have made a link for the inbox “%(embed)s” that is not known here.")
+            _("Kapso may have created a link for the inbox “%(embed)s” that is not known here.")
             % names,
             _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
             % names,
@@ -209,7 +209,8 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
     elif link.state == _State.CREATING and long:
         yield warning(
             "creation-stuck",
-            _("A link for the inbox “%(embed)s” was begun and never finished.") % names,
+            _("The creation of a link for the inbox “%(embed)s” was started and never finished.")
+            % names,
             _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
             % names,
             project=project,
@@ -237,17 +238,19 @@ def _unmanaged(link: AccessLink) -> Finding:
     """Return what it means that a link at Kapso was not made here."""
     names = {"name": link.embed.name, "embed": link.embed.slug}
     about = {"project": link.embed.project, "embed": link.embed.slug}
-    if not reference_in(link.reason):
+    if reason_code(link.reason) != ReasonCode.MADE_ELSEWHERE:
         return warning(
             "link-unmanaged",
-            _("“%(name)s” lives at Kapso and was not made here (%(embed)s).") % names,
+            _("“%(name)s” works at Kapso and was not created here (%(embed)s).") % names,
             _(
-                "Whoever has its address reads conversations. Find out who uses it; revoke it if "
-                "nobody does."
+                "Anyone who has its address can read conversations. Find out who uses it, "
+                "and revoke it if nobody does."
             ),
             **about,
         )
-    what = _("“%(name)s” lives at Kapso. This app made it, but not from this database (%(embed)s).")
+    what = _(
+        "“%(name)s” works at Kapso. This app created it, but not from this database (%(embed)s)."
+    )
     if conf.is_read_only():
         return info(
             "link-of-another-deployment",
@@ -272,8 +275,8 @@ def sync_findings(totals: dict[str, ProjectTotals]) -> Iterator[Finding]:
         if own.has_old_links and not own.was_seen_lately:
             yield warning(
                 "sync-not-running",
-                _("For more than a day nobody has compared the links with Kapso's list."),
-                _("Have cron run manage.py kapso_sync, every quarter of an hour for example."),
+                _("The links have not been compared with Kapso's list for more than a day."),
+                _("Run manage.py kapso_sync from cron, for example every 15 minutes."),
                 project=alias,
             )
 

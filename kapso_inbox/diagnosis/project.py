@@ -54,7 +54,7 @@ def _project_findings(
     except ConfigurationError:
         yield error(
             "api-key-malformed",
-            _("The API key cannot be one: it is blank, or holds white space or odd characters."),
+            _("The API key is not valid: it is blank, or contains white space or odd characters."),
             _("Copy it from Kapso once more, as one line and without quotation marks."),
         )
         return
@@ -65,8 +65,8 @@ def _project_findings(
         except (ConfigurationError, TypeError, ValueError):
             yield error(
                 "project-misconfigured",
-                _("Kapso could not be asked: the settings of this project are not in order."),
-                _("Put right what the findings that begin with kapso_inbox. say."),
+                _("Kapso could not be asked: the settings of this project are not valid."),
+                _("Fix the findings whose codes begin with kapso_inbox."),
             )
             return
         # What is asked depends on the key and the sample, and the texts on the language.
@@ -83,14 +83,15 @@ def _project_findings(
         yield warning(
             "api-key-changed",
             ngettext(
-                "%(count)d access link was made with another API key than the one of now.",
-                "%(count)d access links were made with another API key than the one of now.",
+                "%(count)d access link was created with another API key than the current one.",
+                "%(count)d access links were created with another API key than the current one.",
                 own.of_other_keys,
             )
             % {"count": own.of_other_keys},
             _(
-                "If the new key is of the same Kapso project, all is well. If not, put the old one "
-                "back: without it nobody can revoke those links."
+                "If both keys belong to the same Kapso project, there is nothing to do. "
+                "Otherwise put the old key back: without it nobody can revoke those "
+                "links."
             ),
         )
 
@@ -152,8 +153,8 @@ def _ask(client: KapsoClient, sample: SampleLink | None) -> Iterator[Finding]:
                 _("The link of the inbox “%(embed)s” was revoked in Kapso; it does not open.")
                 % {"embed": sample.slug},
                 _(
-                    "Run manage.py kapso_sync, which takes that over. Rotate the link if the inbox "
-                    "shall open again."
+                    "Run manage.py kapso_sync, which stores that here. Rotate the link if "
+                    "the inbox should open again."
                 ),
                 embed=sample.slug,
             )
@@ -209,7 +210,7 @@ def _rate_limit(client: KapsoClient) -> Iterator[Finding]:
     if left is None:
         return
     texts = {"left": left, "limit": limit if limit is not None else "?"}
-    what_is_left = _("Of the requests of this minute %(left)s of %(limit)s are left.") % texts
+    what_is_left = _("%(left)s of %(limit)s requests are left in this minute.") % texts
     if left < (limit or 100) / 10:
         yield warning(
             "rate-limit-low",

@@ -91,7 +91,7 @@ def delivery_findings() -> Iterator[Finding]:
                 "The secret address of each inbox stands in the pages that show it, where every "
                 "script and browser extension can read it."
             ),
-            _('Leave KAPSO_INBOX["DELIVERY"] out, unless the launch cannot be had.'),
+            _('Remove KAPSO_INBOX["DELIVERY"], unless you cannot use the launch.'),
         )
     elif conf.value("REQUIRE_FETCH_METADATA") is False:
         yield warning(
@@ -101,8 +101,8 @@ def delivery_findings() -> Iterator[Finding]:
                 "the secret address."
             ),
             _(
-                'Leave KAPSO_INBOX["REQUIRE_FETCH_METADATA"] out, unless the site is on plain http '
-                "or has to serve browsers of before 2023."
+                'Remove KAPSO_INBOX["REQUIRE_FETCH_METADATA"], unless the site is on '
+                "plain http or must serve browsers from before 2023."
             ),
         )
 
@@ -117,8 +117,9 @@ def https_findings() -> Iterator[Finding]:
         "https-unknown",
         _("The settings do not say whether this site is on https."),
         _(
-            "If it is, all is well. On plain http no inbox opens: browsers then do not tell that a "
-            "frame asks. See SECURE_SSL_REDIRECT and SECURE_PROXY_SSL_HEADER in Django's documents."
+            "If it is, there is nothing to do. On plain http no inbox opens, because "
+            "browsers do not say there that a frame asks. See SECURE_SSL_REDIRECT and "
+            "SECURE_PROXY_SSL_HEADER in Django's documentation."
         ),
     )
 

@@ -44,7 +44,7 @@ def clean_options(options: Mapping[str, Any]) -> dict[str, Any]:
     cleaned = {}
     for name, value in options.items():
         if name not in OPTIONS:
-            raise ParameterError(name, _("is none of %s") % ", ".join(OPTIONS))
+            raise ParameterError(name, _("is not one of %s") % ", ".join(OPTIONS))
         if value is not None:
             cleaned[name] = OPTIONS[name](name, as_text(value).strip())
     return cleaned

@@ -62,7 +62,7 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
     for name, value in params.items():
         read = PARAMETERS.get(name)
         if read is None:
-            raise ParameterError(name, _("is none of %s") % ", ".join(PARAMETERS))
+            raise ParameterError(name, _("is not one of %s") % ", ".join(PARAMETERS))
         value = read(name, as_text(value))
         if value:
             cleaned[name] = value
@@ -123,7 +123,7 @@ def clean_query(query: QueryDict) -> dict[str, str]:
     """
     for name, values in query.lists():
         if len(values) > 1:
-            raise ParameterError(name, _("may be given once"))
+            raise ParameterError(name, _("may be given only once"))
     return clean_requested(query.dict())
 
 

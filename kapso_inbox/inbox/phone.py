@@ -53,7 +53,7 @@ def search_text(value: Any) -> str:
         value = _e164(library, value)
     given = as_text(value).strip()
     if not given:
-        raise NotANumberError(_("There is no phone number."))
+        raise NotANumberError(_("The phone number is missing."))
     if _HIDDEN.fullmatch(given):
         raise NotANumberError(_("WhatsApp does not show the phone number of this contact."))
     region = conf.value("PHONE_REGION")
@@ -65,7 +65,7 @@ def search_text(value: Any) -> str:
     else:
         digits = _digits_as_written(given)
     if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
-        raise NotANumberError(_("“%(text)s” is no phone number.") % {"text": given[:40]})
+        raise NotANumberError(_("“%(text)s” is not a phone number.") % {"text": given[:40]})
     return digits
 
 

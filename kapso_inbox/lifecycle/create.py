@@ -113,7 +113,7 @@ def create_embed(
     try:
         issue.issue_link(link, client)
     except KapsoError:
-        _forget_if_refused(embed, actor=actor)
+        _forget_if_refused(embed)
         raise
     embed = links.embeds().get(pk=embed.pk)
     signals.send_after_commit(signals.embed_created, embed=embed, actor=actor)
@@ -179,12 +179,12 @@ def _make_sure(embed: InboxEmbed, settings: values.EmbedSettings, *, actor: Any)
         del settings["allowed_origins"]  # as for create_embed, None leaves it out
     embed = update_embed(embed, actor=actor, **settings)
     if embed.obstacle() == Outcome.EXPIRED:
-        raise ValidationError({"expires_at": _("The expiry has passed. Give another one.")})
+        raise ValidationError({"expires_at": _("The expiry has passed. Choose a later one.")})
     if embed.obstacle() is not None:
         try:
             issue.replace_link(embed, actor=actor, only_if_missing=True, revive=False)
         except KapsoError:
-            _forget_if_refused(embed, actor=actor)
+            _forget_if_refused(embed)
             raise
     return links.embeds().get(pk=embed.pk)
 
@@ -242,16 +242,15 @@ def _failed_before(slug: str) -> InboxEmbed | None:
     return embed
 
 
-def _forget_if_refused(embed: InboxEmbed, *, actor: Any) -> None:
+def _forget_if_refused(embed: InboxEmbed) -> None:
     """Delete the row of an embed if each of its creations surely failed, and nobody has changed it.
 
     That includes creations by other processes: the last one that is refused deletes the row. The
-    audit trail keeps the slug, the actor and the reason. No signal is sent, since nobody was told
-    of the embed.
+    audit trail keeps the slug, the actor and the reason of each attempt, and has no deletion of
+    what never was. No signal is sent, since nobody was told of the embed.
 
     Args:
         embed: the embed whose new link Kapso has refused.
-        actor: the user who asked for the link.
     """
     action = InboxChange.Action
     try:
@@ -263,13 +262,11 @@ def _forget_if_refused(embed: InboxEmbed, *, actor: Any) -> None:
             actions = set(changes.values_list("action", flat=True))
             if {link.state for link in known} != {AccessLink.State.FAILED}:
                 return
-            if not {action.CREATED} <= actions <= {action.CREATED, action.ROTATED}:
+            created, rotated = action.CREATION_REFUSED, action.ROTATION_REFUSED
+            of_creation = {created, action.CREATED}
+            if not actions & of_creation or actions - of_creation - {rotated}:
                 return  # the host made it, or somebody changed it: it is theirs
-            refused = known[0]
-            audit.record_change(
-                action.DELETED, refused.embed, link=refused, actor=actor, details=refused.reason
-            )
-            refused.embed.delete()
+            known[0].embed.delete()
     except DatabaseError as error:
         # The caller learns what Kapso said. The next creation of this slug uses the row again.
         logger.warning("The refused embed %r could not be deleted: %s", embed.slug, error)

@@ -22,7 +22,14 @@ from kapso_inbox.kapso import (
     KapsoError,
     UncertainError,
 )
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    ReasonCode,
+    reason,
+    reference_in,
+)
 from kapso_inbox.origins import origin_of
 from kapso_inbox.transactions import database
 
@@ -124,23 +131,26 @@ def issue_link(
         )
     except KapsoError as error:
         state = State.UNKNOWN if isinstance(error, UncertainError) else State.FAILED
-        link.move(state, expected=[State.CREATING], reason=links.reason_of(error))
+        why = links.reason_of(error)
+        if state == State.FAILED:
+            audit.mark_refused(link, why)
+        link.move(state, expected=[State.CREATING], reason=why)
         logger.warning("Access link %s of the embed %r: %s", link, embed.slug, error)
         raise
     if _is_another(link, created.embed):
         # Revoking it would end the other one. A sync finds what was created by its reference.
-        unusable = _unusable("Kapso answered with another embed than the one that was asked for")
-        link.move(State.UNKNOWN, expected=[State.CREATING], reason=str(unusable))
-        raise unusable
+        another = reason(ReasonCode.ANSWER_ANOTHER)
+        link.move(State.UNKNOWN, expected=[State.CREATING], reason=another)
+        raise _unusable("Kapso answered with another embed than the one that was asked for")
     link.kapso_id = created.embed.id
     if foreign := _foreign_origin_in(created, conf.project(embed.project)):
-        foreign.is_revoked = _take_back(link, client, foreign.args[0])
+        foreign.is_revoked = _take_back(link, client, links.reason_of(foreign))
         logger.warning("Access link %s of the embed %r: %s.", link, embed.slug, foreign)
         raise foreign
     if fault := _fault_in(created, embed, expires_at or embed.expires_at):
-        unusable = _unusable(fault)
-        _take_back(link, client, str(unusable))
-        raise unusable
+        text, why = fault
+        _take_back(link, client, why)
+        raise _unusable(text)
     _store(link, created, client, expires_at)
     logger.info("Access link %s of the embed %r is active.", link, embed.slug)
 
@@ -171,19 +181,40 @@ def _foreign_origin_in(created: CreatedEmbed, project: conf.Project) -> InboxOri
     )
 
 
-def _fault_in(created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None) -> str:
-    """Return why what Kapso created cannot be used, or "". A value it left out is not compared."""
+def _fault_in(
+    created: CreatedEmbed, embed: InboxEmbed, expires_at: datetime | None
+) -> tuple[str, str] | None:
+    """Return why what Kapso created cannot be used, or None. A value it left out is not compared.
+
+    Returns:
+        The text of the error, and the reason to be stored.
+    """
     if not origin_of(created.embed_url):
-        return "Kapso answered with an address that an inbox must not have: it is not https"
+        return (
+            "Kapso answered with an address that an inbox must not have: it is not https",
+            reason(ReasonCode.ANSWER_UNSAFE),
+        )
     if len(created.embed_url) > MAX_URL:
-        return "Kapso answered with an address that is too long for a redirect"
+        return (
+            "Kapso answered with an address that is too long for a redirect",
+            reason(ReasonCode.ANSWER_LONG),
+        )
     if differences := values.differences(embed, created.embed):
-        return f"Kapso created something else than was asked for: {differences}"
+        return (
+            f"Kapso created something else than was asked for: {differences}",
+            reason(ReasonCode.ANSWER_DIFFERENT, differences=differences),
+        )
     if values.widens_origins(embed.allowed_origins, created.embed):
-        return "Kapso created a link for more sites than was asked for"
+        return (
+            "Kapso created a link for more sites than was asked for",
+            reason(ReasonCode.ANSWER_MORE_SITES),
+        )
     if values.outlives(expires_at, created.embed):
-        return "Kapso created a link that lives longer than was asked for"
-    return ""
+        return (
+            "Kapso created a link that lives longer than was asked for",
+            reason(ReasonCode.ANSWER_OUTLIVES),
+        )
+    return None
 
 
 def _unusable(text: str) -> UncertainError:
@@ -203,10 +234,10 @@ def _store(
             connections[database()].close()
             wanted = _make_current(link, created.embed, expires_at)
     except Exception:
-        _take_back(link, client, "It was created at Kapso and could not be stored here.")
+        _take_back(link, client, reason(ReasonCode.NOT_STORED))
         raise
     if not wanted:
-        _take_back(link, client, "It was no longer wanted when Kapso had created it.")
+        _take_back(link, client, reason(ReasonCode.NOT_WANTED))
         raise BusyError(
             f"The embed {link.embed.slug!r} was revoked while its link was being created."
         )
@@ -251,7 +282,7 @@ def _state_on_record(link: AccessLink) -> str | None:
         return links.links_of(link.embed).filter(pk=link.pk).values_list("state", flat=True).first()
 
 
-def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> bool:
+def _take_back(link: AccessLink, client: KapsoClient, why: str) -> bool:
     """Revoke at Kapso what has no place here, unless the link is the embed's own after all.
 
     Returns:
@@ -263,7 +294,7 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> bool:
             expected=[State.CREATING, State.UNKNOWN],
             kapso_id=link.kapso_id,
             sealed_url="",
-            reason=reason,
+            reason=why,
         )
     except DatabaseTrouble:
         connections[database()].close()
@@ -283,7 +314,7 @@ def _take_back(link: AccessLink, client: KapsoClient, reason: str) -> bool:
         return False
     try:
         if on_record:
-            revoke_link(link, client, reason=reason)
+            revoke_link(link, client, keeps=why)
         else:
             revoke_at_kapso(link, client)
     except KapsoError as error:

@@ -17,13 +17,15 @@ from django.utils import timezone
 
 from kapso_inbox import audit, clock, conf, signals
 from kapso_inbox.encryption import UnreadableSecretError
-from kapso_inbox.kapso import KapsoClient, KapsoError
+from kapso_inbox.kapso import InboxOriginError, KapsoClient, KapsoError
 from kapso_inbox.models import (
     AccessLink,
     AccessLinkQuerySet,
     InboxChange,
     InboxEmbed,
     InboxEmbedQuerySet,
+    ReasonCode,
+    reason,
 )
 from kapso_inbox.transactions import database, is_inside_transaction
 
@@ -164,13 +166,25 @@ def begin(embed: InboxEmbed) -> AccessLink:
 
 def give_up(link: AccessLink) -> None:
     """Mark a link whose creation was abandoned as uncertain."""
-    reason = "Its creation was started and never finished."
-    link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
+    link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason(ReasonCode.ABANDONED))
 
 
 def reason_of(error: KapsoError) -> str:
-    """Return an error in words for an administrator: our sentence, then Kapso's own text."""
-    return f"{error}: {error.detail}" if error.detail else str(error)
+    """Return an error of Kapso's client as a stored reason, with Kapso's own text."""
+    facts = {
+        "error": type(error).__name__,
+        "text": error.args[0],
+        "status": error.status,
+        "request_id": error.request_id,
+        "detail": error.detail,
+    }
+    if isinstance(error, InboxOriginError):
+        facts |= {
+            "origin": error.origin,
+            "setting": error.setting,
+            "inbox_origins": list(error.inbox_origins),
+        }
+    return reason(ReasonCode.KAPSO_ERROR, **{name: fact for name, fact in facts.items() if fact})
 
 
 def move_on_record(
@@ -186,7 +200,7 @@ def move_on_record(
     Args:
         link: the link.
         state: its new state.
-        entry: what the audit trail says: the action, and its details without anything secret.
+        entry: what the audit trail says: the action, and a stored reason as its details.
         actor: the user who asks for it, or the name of the process.
         fields: as for `AccessLink.move`.
 
@@ -213,8 +227,8 @@ def lose_secret(link: AccessLink, error: UnreadableSecretError) -> None:
         error: why it cannot be decrypted. A key that this process lacks is no such reason: during
             a rolling restart, others have it.
     """
-    reason = str(error)
-    logger.error("The secret of access link %s cannot be decrypted: %s", link, reason)
-    lost = Action.LOST, reason
-    if move_on_record(link, State.SECRET_LOST, lost, expected=[State.ACTIVE], reason=reason):
+    logger.error("The secret of access link %s cannot be decrypted: %s", link, error)
+    why = reason(ReasonCode.SECRET_UNREADABLE if link.sealed_url else ReasonCode.SECRET_MISSING)
+    lost = Action.LOST, why
+    if move_on_record(link, State.SECRET_LOST, lost, expected=[State.ACTIVE], reason=why):
         signals.send_after_commit(signals.secret_lost, embed=link.embed, link=link)

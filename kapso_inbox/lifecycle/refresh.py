@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from kapso_inbox import audit, clock, conf, signals
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import Embed, KapsoError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason
 from kapso_inbox.transactions import database
 
 from . import links
@@ -92,7 +92,7 @@ def refresh_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
         return embed
     answer = conf.project(embed.project).client().inbox_embeds.get(link.kapso_id)
     if answer.status == "revoked":
-        end_link(link, FOUND_REVOKED, actor=actor)
+        end_link(link, ReasonCode.FOUND_REVOKED, actor=actor)
     elif link.state != State.REVOKING:
         _save_mirrored(embed, link, take_over(embed, link, answer, actor=actor))
     return links.embeds().get(pk=embed.pk)
@@ -123,38 +123,33 @@ def take_over(
     return mirror(embed, answer)
 
 
-#: Why a link is over without our doing: the signal's `reason`, and the words for the audit trail.
-FOUND_REVOKED = ("found_revoked", "Found revoked at Kapso.")
-NOT_FOUND = ("not_found", "Not at Kapso any more.")
-
-
-def end_link(link: AccessLink, why: tuple[str, str], *, actor: Any = None) -> bool:
+def end_link(link: AccessLink, why: ReasonCode, *, actor: Any = None) -> bool:
     """Mark a link as revoked because Kapso says that it is over, and wipe its secret.
 
     Args:
         link: the link, with its embed.
-        why: `FOUND_REVOKED` or `NOT_FOUND`.
+        why: `FOUND_REVOKED` or `NOT_FOUND`. Its value is also the signal's `reason`.
         actor: who found it, for the audit trail.
 
     Returns:
         Whether the link was in a live state until now.
     """
-    reason, words = why
+    stored = reason(why)
     moved = links.move_on_record(
         link,
         State.REVOKED,
-        (InboxChange.Action.FOUND, words),
+        (InboxChange.Action.FOUND, stored),
         actor=actor,
         expected=AccessLink.KNOWN_BY_ID,
-        reason=words,
+        reason=stored,
         sealed_url="",
     )
     if not moved:
         return False
-    logger.warning("Access link %s: %s", link, words)
+    logger.warning("Access link %s is over: %s.", link, why.value)
     embed = links.embeds().get(pk=link.embed_id)
     if embed.current_link_id == link.pk:
-        signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason=reason)
+        signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason=why.value)
     return True
 
 
@@ -169,7 +164,7 @@ def _ask_about(embed: InboxEmbed, link: AccessLink, *, asked_at: datetime) -> bo
         logger.warning("Access link %s could not be verified: %s", link, error)
         return False
     if answer.status == "revoked":
-        end_link(link, FOUND_REVOKED)
+        end_link(link, ReasonCode.FOUND_REVOKED)
         return True
     _save_mirrored(embed, link, take_over(embed, link, answer))
     AccessLink.objects.for_write().filter(pk=link.pk).update(answered_at=asked_at)
@@ -178,16 +173,23 @@ def _ask_about(embed: InboxEmbed, link: AccessLink, *, asked_at: datetime) -> bo
 
 def _note_differences(embed: InboxEmbed, link: AccessLink, found: str, actor: Any) -> None:
     if found:
-        words = f"At Kapso it shows other conversations than it was created for: {found}."
+        what = reason(ReasonCode.SHOWS_OTHERS, differences=found)
     else:
-        words = "At Kapso it shows the conversations that it was created for again."
+        what = reason(ReasonCode.SHOWS_RIGHT)
     with transaction.atomic(using=database()):
         links.lock(embed)
         links.links_of(embed).filter(pk=link.pk).update(differences=found)
         action = InboxChange.Action.FOUND
-        audit.record_change(action, embed, link=link, actor=actor, details=words)
+        audit.record_change(action, embed, link=link, actor=actor, details=what)
     link.differences = found
-    logger.warning("Access link %s of the embed %r: %s", link, embed.slug, words)
+    logger.warning(
+        "At Kapso, access link %s of the embed %r shows %s.",
+        link,
+        embed.slug,
+        f"other conversations than it was created for: {found}"
+        if found
+        else "the right ones again",
+    )
 
 
 def _save_mirrored(embed: InboxEmbed, link: AccessLink, changed: Sequence[str]) -> None:

@@ -13,7 +13,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import Embed, KapsoClient, UncertainError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    ReasonCode,
+    reason,
+    reference_in,
+)
 
 from . import links
 from .revoke import finish_revoking, is_known_to_current_key
@@ -59,12 +66,13 @@ def resolve_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     if not unsettled:
         return embed
     client = conf.project(embed.project).client()
+    waiting = {link.pk for link in unsettled if link.state == State.REVOKING}
     uncertain = [link for link in unsettled if is_uncertain(link)]
     found = _find_by_reference(client, embed.project, {link.reference for link in uncertain})
     for link in uncertain:
         proven = is_known_to_current_key(link)
         settle(link, found.get(link.reference), proven=proven, actor=actor)
-    finish_revoking(embed, client, keep_reasons=True)
+    finish_revoking(embed, client, keep_reasons=True, settles=waiting, actor=actor)
     return links.embeds().get(pk=embed.pk)
 
 
@@ -93,20 +101,20 @@ def settle(link: AccessLink, found: Embed | None, *, proven: bool, actor: Any = 
         found = None
     known = {"kapso_id": found.id, "absent_at": None} if found is not None else {}
     if found is not None and found.status == "revoked":
-        state, reason = State.REVOKED, ""
+        state, why = State.REVOKED, ""
     elif found is not None:
-        state, reason = State.REVOKING, "It was created after all; its address is lost."
+        state, why = State.REVOKING, reason(ReasonCode.CREATED_AFTER_ALL)
     elif not proven:
-        reason = "Only the API key that was used to create it can say what became of it."
-        AccessLink.objects.for_write().filter(pk=link.pk).update(reason=reason)
+        unproven = reason(ReasonCode.KEY_UNPROVEN)
+        AccessLink.objects.for_write().filter(pk=link.pk).update(reason=unproven)
         return
     elif not is_absent_again(link):
         return
     else:
-        state, reason = State.FAILED, "Kapso's whole list lacked it twice: it was never created."
-    entry = InboxChange.Action.SETTLED, reason or "It was revoked already."
+        state, why = State.FAILED, reason(ReasonCode.NEVER_CREATED)
+    entry = InboxChange.Action.SETTLED, why or reason(ReasonCode.REVOKED_ALREADY)
     if links.move_on_record(
-        link, state, entry, actor=actor, expected=[State.UNKNOWN], reason=reason, **known
+        link, state, entry, actor=actor, expected=[State.UNKNOWN], reason=why, **known
     ):
         logger.info("Access link %s is settled: %s.", link, link.state)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
 from kapso_inbox.kapso import KapsoClient, KapsoError, NotFoundError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason
 from kapso_inbox.transactions import database
 
 from . import links
@@ -50,8 +52,8 @@ def revoke_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
         links.lock(embed)
         for link in links.links_of(embed).filter(state__in=AccessLink.LIVE):
             # The process that creates it finds that it is no longer `creating`, and revokes it.
-            reason = "The embed was revoked while this link was being created."
-            link.move(State.UNKNOWN, expected=[State.CREATING], reason=reason)
+            meanwhile = reason(ReasonCode.REVOKED_MEANWHILE)
+            link.move(State.UNKNOWN, expected=[State.CREATING], reason=meanwhile)
             mark_revoking(link)
         audit.record_change(InboxChange.Action.REVOKED, embed, link=embed.current_link, actor=actor)
     signals.send_after_commit(signals.embed_revoked, embed=embed, actor=actor, reason="requested")
@@ -73,13 +75,22 @@ def mark_revoking(link: AccessLink) -> bool:
     return link.move(State.REVOKING, expected=expected, sealed_url="")
 
 
-def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: bool = False) -> None:
+def finish_revoking(
+    embed: InboxEmbed,
+    client: KapsoClient,
+    *,
+    keep_reasons: bool = False,
+    settles: Collection[UUID] = (),
+    actor: Any = None,
+) -> None:
     """Have Kapso end each link of the embed that is `revoking`.
 
     Args:
         embed: the embed.
         client: a client for its project.
         keep_reasons: whether each link keeps the reason that it has.
+        settles: the primary keys of links whose revocation is recorded once Kapso confirms it.
+        actor: the user who asks for that.
 
     Raises:
         KapsoError: the first error. The other links were tried all the same.
@@ -87,20 +98,24 @@ def finish_revoking(embed: InboxEmbed, client: KapsoClient, *, keep_reasons: boo
     failure = None
     for link in links.links_of(embed).filter(state=State.REVOKING):
         try:
-            revoke_link(link, client, reason=link.reason if keep_reasons else "")
+            revoke_link(link, client, keeps=link.reason if keep_reasons else "")
+            if link.pk in settles:
+                done = reason(ReasonCode.REVOCATION_DONE)
+                action = InboxChange.Action.SETTLED
+                audit.record_change(action, embed, link=link, actor=actor, details=done)
         except KapsoError as error:
             failure = failure or error
     if failure is not None:
         raise failure from None
 
 
-def revoke_link(link: AccessLink, client: KapsoClient, *, reason: str = "") -> None:
+def revoke_link(link: AccessLink, client: KapsoClient, *, keeps: str = "") -> None:
     """Have Kapso end a link that is `revoking`. It stays so until Kapso is known to have done it.
 
     Args:
         link: the link.
         client: a client for its project.
-        reason: why it ended, to be kept with it.
+        keeps: the reason to be kept with it.
 
     Raises:
         KapsoError: Kapso did not do it, or may not have. The row says why.
@@ -111,7 +126,7 @@ def revoke_link(link: AccessLink, client: KapsoClient, *, reason: str = "") -> N
         link.move(State.REVOKING, expected=[State.REVOKING], reason=links.reason_of(error))
         logger.warning("Access link %s could not be revoked yet: %s", link, error)
         raise
-    link.move(State.REVOKED, expected=[State.REVOKING], reason=reason)
+    link.move(State.REVOKED, expected=[State.REVOKING], reason=keeps)
     logger.info("Access link %s is revoked.", link)
 
 

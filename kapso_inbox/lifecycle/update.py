@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -14,7 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import audit, conf, signals
 from kapso_inbox.kapso import Embed, KapsoError, UncertainError
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason
 from kapso_inbox.transactions import database
 
 from . import links, values
@@ -91,25 +92,23 @@ def update_embed(
                 if name not in different and getattr(stored, name) != getattr(embed, name):
                     setattr(current, name, getattr(stored, name))
             current.save(using=database(), update_fields={*different, *mirrored, "updated_at"})
+            changed = _old_and_new(stored, different, groups)
             if groups is not None:
                 current.groups.set(groups)
                 # Also if there were no groups left to remove.
                 current.open_to_groups_only(bool(groups))
-            names = (*different, *(["groups"] if groups is not None else []))
-            audit.record_change(
-                InboxChange.Action.CHANGED,
-                current,
-                link=current.current_link,
-                actor=actor,
-                details=", ".join(names),
-            )
+            what = reason(ReasonCode.CHANGED, changes=changed)
+            link, action = current.current_link, InboxChange.Action.CHANGED
+            audit.record_change(action, current, link=link, actor=actor, details=what)
     except IntegrityError:
         # Another constraint can have failed: a group, or the actor, can be deleted meanwhile.
         slug = different.get("slug", embed.slug)
         if links.embeds().filter(slug=slug).exclude(pk=embed.pk).exists():
             raise values.slug_taken() from None
         raise
-    signals.send_after_commit(signals.embed_updated, embed=current, actor=actor, changes=names)
+    signals.send_after_commit(
+        signals.embed_updated, embed=current, actor=actor, changes=tuple(changed)
+    )
     logger.info("%r changed the embed %r.", getattr(actor, "pk", actor), embed.slug)
     return current
 
@@ -148,6 +147,20 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
     if {"slug", "personal_to"} & different.keys():
         values.refuse_slug_of_own({**vars(embed), **different})
     return different
+
+
+def _old_and_new(
+    stored: InboxEmbed, different: Mapping[str, Any], groups: Iterable[Group] | None
+) -> dict[str, list[Any]]:
+    """Return the name of each setting that is changed -> its old and its new value."""
+    changed = {name: [getattr(stored, name), value] for name, value in different.items()}
+    if groups is not None:
+        changed["groups"] = [_names(stored.groups.using(database())), _names(groups)]
+    return changed
+
+
+def _names(groups: Iterable[Group]) -> list[str]:
+    return sorted(group.name for group in groups)
 
 
 def _kapso_may_know(embed: InboxEmbed) -> bool:

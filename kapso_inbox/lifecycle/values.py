@@ -126,7 +126,7 @@ def refuse_own_for_nobody(values: Mapping[str, Any]) -> None:
         ValidationError: it is such an embed.
     """
     if values["personal_to"] and not values["assigned_user_id"]:
-        text = _("An inbox of one user's own is narrowed to a team member.")
+        text = _("A user's own inbox must be limited to a team member.")
         raise ValidationError({"assigned_user_id": text})
 
 
@@ -302,7 +302,7 @@ def _clean_slug(slug: str) -> str:
 
 def _clean_name(name: str) -> str:
     if _NOT_IN_A_LINE.search(name):
-        raise ValidationError(_("A name is one line of text."))
+        raise ValidationError(_("A name must be one line of text."))
     if name_without_reference(name) != name:
         raise ValidationError(_("A name cannot end in a reference such as #ki-0123456789."))
     return name
@@ -358,7 +358,10 @@ def _clean_origins(value: Iterable[str] | None) -> list[str]:
     for origin in origins:
         if not is_allowed_origin(origin):
             raise ValidationError(
-                _("“%(origin)s” is no origin. Write https://crm.example.com or *.example.com."),
+                _(
+                    "“%(origin)s” is not an origin. Write it as https://crm.example.com or "
+                    "*.example.com."
+                ),
                 params={"origin": origin},
             )
     return origins
@@ -367,7 +370,7 @@ def _clean_origins(value: Iterable[str] | None) -> list[str]:
 def _clean_choice(choices: Iterable[str], value: str) -> str:
     if value not in choices:
         raise ValidationError(
-            _("“%(value)s” is none of: %(choices)s."),
+            _("“%(value)s” is not valid. It must be one of: %(choices)s."),
             params={"value": value, "choices": ", ".join(choices)},
         )
     return value
@@ -393,7 +396,7 @@ def _clean_expires_at(value: datetime | None) -> datetime | None:
     try:
         for_kapso(value).astimezone(dt_timezone.utc)  # as databases and Kapso do
     except OverflowError:
-        raise ValidationError(_("This time is too far away.")) from None
+        raise ValidationError(_("This time is too far in the future.")) from None
     # Kapso's clock has no finer hands as far as is known; the same time again is then no change.
     return value.replace(microsecond=0)
 

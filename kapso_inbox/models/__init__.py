@@ -5,6 +5,7 @@ from .embeds import MINE, RESERVED_SLUGS, SOON, InboxEmbed, InboxEmbedQuerySet, 
 from .links import AccessLink, AccessLinkQuerySet, name_without_reference, reference_in
 from .preferences import InboxPreference
 from .querysets import InboxQuerySet
+from .reasons import ReasonCode, read_reason, reason, reason_code
 from .records import InboxChange, LaunchAttempt, Record
 from .tickets import LaunchTicket
 
@@ -25,9 +26,13 @@ __all__ = [
     "LaunchTicket",
     "Mode",
     "Outcome",
+    "ReasonCode",
     "Record",
     "ScopeType",
     "name_without_reference",
     "own_slug",
+    "read_reason",
+    "reason",
+    "reason_code",
     "reference_in",
 ]

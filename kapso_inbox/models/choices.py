@@ -18,7 +18,7 @@ class ScopeType(TextChoices):
 class Mode(TextChoices):
     """The inbox's theme."""
 
-    SYSTEM = "system", _("As the device")
+    SYSTEM = "system", _("Same as the device")
     LIGHT = "light", _("Light")
     DARK = "dark", _("Dark")
 
@@ -49,7 +49,7 @@ class Outcome(TextChoices):
     WRONG_ORIGIN = "wrong_origin", _("Its link does not allow the origin of the page")
     NOT_ADMITTED = "not_admitted", _("Not admitted by the access policy")
     IMPERSONATED = "impersonated", _("Somebody else acted as the user")
-    FAILED = "failed", _("An error of this site")
+    FAILED = "failed", _("An error in this site")
 
 
 class Condition(TextChoices):

@@ -52,7 +52,7 @@ def validate_slug_is_free(slug: str) -> None:
     """
     if slug in RESERVED_SLUGS:
         raise ValidationError(
-            _("“%(slug)s” is a word of our own addresses."), params={"slug": slug}
+            _("“%(slug)s” is reserved for the addresses of this app."), params={"slug": slug}
         )
 
 
@@ -139,7 +139,10 @@ class InboxEmbed(models.Model):
         verbose_name=_("groups"),
         blank=True,
         related_name="+",
-        help_text=_("Who of those with the permission may open it; none chosen: all of them."),
+        help_text=_(
+            "The groups whose members may open it, if they have the permission. Choose none "
+            "to let everyone with the permission open it."
+        ),
     )
     # Deleting a group takes it from its embeds without a word, and an embed without groups is open
     # to everybody with the permission. This remembers that it had groups: then nobody opens it.
@@ -152,7 +155,9 @@ class InboxEmbed(models.Model):
         blank=True,
         editable=False,
         db_index=True,
-        help_text=_("The primary key of the only user who may open it; blank: no such one."),
+        help_text=_(
+            "The primary key of the only user who may open it. Blank if there is no such user."
+        ),
     )
     current_link = models.ForeignKey(
         AccessLink,

@@ -20,8 +20,6 @@ from kapso_inbox.secret import Secret, hides_frames
 
 from .querysets import InboxQuerySet
 
-MAX_REASON = 255
-
 _REFERENCE_IN_NAME = re.compile(r"#ki-([0-9a-f]{10})$")
 
 
@@ -74,10 +72,10 @@ class AccessLink(models.Model):
 
         CREATING = "creating", _("Being created")
         ACTIVE = "active", _("Active")
-        FAILED = "failed", _("Failed: surely nothing at Kapso")
-        UNKNOWN = "unknown", _("Unknown: perhaps something at Kapso")
-        SECRET_LOST = "secret_lost", _("Secret lost: lives at Kapso, unusable here")
-        UNMANAGED = "unmanaged", _("Unmanaged: made elsewhere, lives at Kapso")
+        FAILED = "failed", _("Failed: Kapso created nothing")
+        UNKNOWN = "unknown", _("Unknown: Kapso may have created it")
+        SECRET_LOST = "secret_lost", _("Secret lost: works at Kapso, cannot be used here")
+        UNMANAGED = "unmanaged", _("Unmanaged: created elsewhere, works at Kapso")
         REVOKING = "revoking", _("Being revoked")
         REVOKED = "revoked", _("Revoked")
 
@@ -108,7 +106,7 @@ class AccessLink(models.Model):
     state = models.CharField(
         _("state"), max_length=20, choices=State.choices, default=State.CREATING, db_index=True
     )
-    reason = models.CharField(_("reason"), max_length=MAX_REASON, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
     # Not the embed's own fields: they stay as they were asked for, and the next link gets them.
     differences = models.CharField(
         _("differences"),
@@ -130,7 +128,9 @@ class AccessLink(models.Model):
         max_length=12,
         blank=True,
         editable=False,
-        help_text=_("Of a key under which Kapso knew it; under another, a 404 proves nothing."),
+        help_text=_(
+            "Of the API key under which Kapso knew it. Under another key, a 404 proves nothing."
+        ),
     )
     checked_at = models.DateTimeField(
         _("last checked"), null=True, blank=True, help_text=_("When a launch last asked Kapso.")
@@ -142,7 +142,7 @@ class AccessLink(models.Model):
         help_text=_("When a launch last asked Kapso and Kapso answered."),
     )
     seen_at = models.DateTimeField(
-        _("last seen"), null=True, blank=True, help_text=_("When it last stood in Kapso's list.")
+        _("last seen"), null=True, blank=True, help_text=_("When it was last in Kapso's list.")
     )
     absent_at = models.DateTimeField(
         _("first absent"),
@@ -203,13 +203,13 @@ class AccessLink(models.Model):
         Args:
             state: the new state.
             expected: the states that the link may be in until now.
-            fields: other fields to change with it; `reason` becomes blank if it is left out.
+            fields: other fields to change with it; `reason`, which `reason()` makes, becomes blank
+                if it is left out.
 
         Returns:
             Whether the link was in one of the expected states, and is now in the new one.
         """
         changes = {"reason": "", **fields, "state": state, "state_changed_at": timezone.now()}
-        changes["reason"] = changes["reason"][:MAX_REASON]
         links = AccessLink.objects.for_write().filter(pk=self.pk, state__in=list(expected))
         if not links.update(**changes):
             return False

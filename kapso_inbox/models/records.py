@@ -17,9 +17,9 @@ from .querysets import InboxQuerySet
 class Record(models.Model):
     """Who did something to an embed, and when.
 
-    A row outlives the user, the embed and the link that it names: their names stay. Embed and link
-    have no database constraint. Checking one locks the row it points to, and on MariaDB a
-    revocation locks the same two rows in the opposite order (a deadlock, seen in 10.11).
+    A row outlives the user, the embed and the link that it names: their names and ids stay. So none
+    of them has a database constraint. Besides, checking one locks the row it points to, and on
+    MariaDB a revocation locks the same two rows in the opposite order (a deadlock, seen in 10.11).
     """
 
     created_at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
@@ -27,7 +27,8 @@ class Record(models.Model):
         settings.AUTH_USER_MODEL,
         verbose_name=_("user"),
         null=True,
-        on_delete=models.SET_NULL,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
         related_name="+",
     )
     username = models.CharField(_("user name"), max_length=254, blank=True)
@@ -35,13 +36,13 @@ class Record(models.Model):
         _("acting as"),
         max_length=254,
         blank=True,
-        help_text=_("The user as whom this one acted, if it was another one."),
+        help_text=_("The user that this user acted as, if any."),
     )
     embed = models.ForeignKey(
         InboxEmbed,
         verbose_name=_("embed"),
         null=True,
-        on_delete=models.SET_NULL,
+        on_delete=models.DO_NOTHING,
         db_constraint=False,
         related_name="+",
     )
@@ -50,7 +51,7 @@ class Record(models.Model):
         AccessLink,
         verbose_name=_("access link"),
         null=True,
-        on_delete=models.SET_NULL,
+        on_delete=models.DO_NOTHING,
         db_constraint=False,
         related_name="+",
     )
@@ -71,8 +72,10 @@ class InboxChange(Record):
         """What was done."""
 
         CREATED = "created", pgettext_lazy("inbox", "Created")
+        CREATION_REFUSED = "creation_refused", _("Not created")
         CHANGED = "changed", pgettext_lazy("inbox", "Changed")
         ROTATED = "rotated", _("Link rotated")
+        ROTATION_REFUSED = "rotation_refused", _("Link not rotated")
         REVOKED = "revoked", pgettext_lazy("inbox", "Revoked")
         LOST = "lost", _("Secret lost")
         SETTLED = "settled", _("Uncertain link settled")
@@ -80,7 +83,8 @@ class InboxChange(Record):
         DELETED = "deleted", pgettext_lazy("inbox", "Deleted")
 
     action = models.CharField(_("action"), max_length=20, choices=Action.choices)
-    details = models.CharField(_("details"), max_length=255, blank=True)
+    #: A stored reason: see `reasons`.
+    details = models.TextField(_("details"), blank=True)
 
     class Meta(Record.Meta):
         verbose_name = _("inbox change")
@@ -98,7 +102,7 @@ class LaunchAttempt(Record):
     times = models.PositiveIntegerField(
         _("times"),
         default=1,
-        help_text=_("How many refusals like this one there were within a minute from its time."),
+        help_text=_("How many refusals like this one there were within a minute."),
     )
 
     class Meta(Record.Meta):

@@ -14,10 +14,17 @@ from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
 from kapso_inbox.lifecycle.links import STALE_AFTER, is_of_another
-from kapso_inbox.lifecycle.refresh import FOUND_REVOKED, NOT_FOUND, end_link, take_over
+from kapso_inbox.lifecycle.refresh import end_link, take_over
 from kapso_inbox.lifecycle.resolve import is_absent_again, is_uncertain, settle
 from kapso_inbox.lifecycle.values import differences, mirror
-from kapso_inbox.models import AccessLink, AccessLinkQuerySet, InboxEmbed, reference_in
+from kapso_inbox.models import (
+    AccessLink,
+    AccessLinkQuerySet,
+    InboxEmbed,
+    ReasonCode,
+    reason,
+    reference_in,
+)
 from kapso_inbox.transactions import database
 
 from .run import ACTOR, Run, until_done
@@ -135,7 +142,7 @@ def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:
             break
         if why is None:
             continue
-        if why == NOT_FOUND and not run.dry_run and not is_absent_again(link):
+        if why == ReasonCode.NOT_FOUND and not run.dry_run and not is_absent_again(link):
             run.report.missing += 1
             # The next list under this key is its project's as well.
             own = AccessLink.objects.for_write().filter(pk=link.pk)
@@ -197,7 +204,7 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
         if link.state in AccessLink.KNOWN_BY_ID:
             run.report.ended += 1
             if not run.dry_run:
-                end_link(link, FOUND_REVOKED, actor=ACTOR)
+                end_link(link, ReasonCode.FOUND_REVOKED, actor=ACTOR)
         return []
     if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
         if conf.is_read_only():
@@ -205,8 +212,8 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
             return []
         # It works, and should not. (This does not mean what was revoked while the list was read.)
         if not run.dry_run and not is_within(link.state_changed_at, since(run.started)):
-            reason = "Found alive at Kapso."
-            link.move(State.REVOKING, expected=[State(link.state)], reason=reason)
+            alive = reason(ReasonCode.FOUND_ALIVE)
+            link.move(State.REVOKING, expected=[State(link.state)], reason=alive)
         return []
     embed = link.embed
     if embed.current_link_id != link.pk or link.state == State.REVOKING:
@@ -316,16 +323,16 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
 def _made_elsewhere(remote: Embed) -> str:
     """Return the reason of an unmanaged link that this app made, but not from this database."""
     reference = reference_in(remote.name)
-    return f"Made by another deployment, or before a restore: #ki-{reference}" if reference else ""
+    return reason(ReasonCode.MADE_ELSEWHERE, reference=reference) if reference else ""
 
 
-def _why_over(run: Run, link: AccessLink) -> tuple[str, str] | None:
+def _why_over(run: Run, link: AccessLink) -> ReasonCode | None:
     """Ask Kapso about a link that its list lacks; return why it is over, or None if it works."""
     try:
         answer = run.client.inbox_embeds.get(link.kapso_id)
     except NotFoundError:
-        return NOT_FOUND
-    return FOUND_REVOKED if answer.status == "revoked" else None
+        return ReasonCode.NOT_FOUND
+    return ReasonCode.FOUND_REVOKED if answer.status == "revoked" else None
 
 
 def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
@@ -337,7 +344,7 @@ def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
             run.left_alive += 1
             return
         # Kapso did it, and something between Kapso and us said no.
-        link.move(State.UNKNOWN, expected=[State.FAILED], reason="Found alive at Kapso.")
+        link.move(State.UNKNOWN, expected=[State.FAILED], reason=reason(ReasonCode.FOUND_ALIVE))
     try:
         if not is_uncertain(link):
             return

@@ -40,7 +40,7 @@ def resume_revocations(run: Run) -> None:
     for link in waiting:
         if not run.dry_run:
             try:
-                revoke_link(link, run.client, reason=link.reason)
+                revoke_link(link, run.client, keeps=link.reason)
             except KapsoError as error:
                 run.problem(f"{link} of {link.embed.slug!r} is not revoked yet: {error}.")
                 if not isinstance(error, NotFoundError):

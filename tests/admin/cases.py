@@ -14,7 +14,7 @@ from requests import exceptions
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import create_embed, revoke_embed, rotate_embed
 from kapso_inbox.lifecycle.links import move_on_record
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason, reference_in
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.sync import sync_project
 from tests.hosts.clock import as_stored
@@ -63,10 +63,10 @@ def make(condition: str, sandbox: Sandbox, slug: str = "sales", **given: Any) ->
     link = embed.current_link
     if condition == "no link":
         # It was uncertain, and a sync has found out: what Kapso refuses leaves no embed behind.
-        reason = "Kapso's whole list lacked it twice: it was never created."
-        settled = InboxChange.Action.SETTLED, reason
+        never = reason(ReasonCode.NEVER_CREATED)
+        settled = InboxChange.Action.SETTLED, never
         expected = [State.UNKNOWN]
-        move_on_record(embed.links.get(), State.FAILED, settled, expected=expected, reason=reason)
+        move_on_record(embed.links.get(), State.FAILED, settled, expected=expected, reason=never)
     with suppress(KapsoError):
         if condition == "expired":
             assert link is not None

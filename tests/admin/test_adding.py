@@ -94,16 +94,16 @@ def test_any_site_may_show_it_only_if_that_is_chosen(
     [
         ("name", "", "required"),
         ("slug", "not a slug", "slug"),
-        ("slug", "sync", "word of our own addresses"),
+        ("slug", "sync", "reserved for the addresses of this app"),
         ("slug", "mine-7", "for users' own inboxes"),
         ("scope_id", "", "Pick the number."),
         ("scope_id", "four", "row of digits"),
         ("assigned_user_id", "7", "UUID"),
-        ("allowed_origins", "https://crm.example.com/path", "is no origin"),
+        ("allowed_origins", "https://crm.example.com/path", "is not an origin"),
         ("allowed_origins", " \n", "tick “Any site may show it”"),
         ("any_site", "on", "leave the origins blank"),
         ("default_mode", "blue", "blue"),
-        ("expiry", "date", "Give the date."),
+        ("expiry", "date", "Enter the date."),
         ("name", "Inbox #ki-0123456789", "reference"),
     ],
 )
@@ -139,8 +139,8 @@ def test_what_kapso_refuses_is_reported_at_its_field_and_leaves_nothing_behind(
     kapso_sandbox.fail_next(method="POST", answer=Answer(422, body))
     response = admin.post(url("add"), filled_in)
     assert errors(response) == {
-        "name": ["Kapso says: is too long"],
-        "__all__": ["color: Kapso says: is unknown"],
+        "name": ["Kapso says: “is too long”"],
+        "__all__": ["color: Kapso says: “is unknown”"],
     }
     assert not InboxEmbed.objects.exists()
     assert admin.post(url("add"), filled_in).status_code == 302
@@ -170,9 +170,9 @@ def test_a_form_that_is_shown_again_names_what_was_picked(
     [
         ({"answer": Answer(401, {"error": "no"})}, "refused the API key"),
         ({"answer": Answer(429, {}, {"Retry-After": "60"})}, "Try again in 60 seconds."),
-        ({"drop": "before"}, "Perhaps it was done"),
-        ({"answer": Answer(500, {"error": "boom"})}, "Perhaps it was done"),
-        ({"answer": Answer(200, {"data": {}})}, "Perhaps it was done"),
+        ({"drop": "before"}, "Kapso may have done it"),
+        ({"answer": Answer(500, {"error": "boom"})}, "Kapso may have done it"),
+        ({"answer": Answer(200, {"data": {}})}, "Kapso may have done it"),
     ],
 )
 def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_created_twice(

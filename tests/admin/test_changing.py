@@ -323,10 +323,10 @@ def test_whatever_kapso_answers_nothing_is_half_changed_and_the_form_keeps_what_
     ("fault", "said"),
     [
         ("401", "refused the API key"),
-        ("404", "Kapso knows nothing of this under the API key"),
-        ("422", "Kapso says: is odd"),
+        ("404", "Kapso does not know this under the API key"),
+        ("422", "Kapso says: “is odd”"),
         ("429", "Try again in 60 seconds."),
-        ("500", "Perhaps it was done"),
+        ("500", "Kapso may have done it"),
         ("no connection", "could not be reached"),
     ],
 )
@@ -350,8 +350,8 @@ def test_what_kapso_refuses_about_a_field_is_reported_at_it(
     body = {"errors": {"name": ["is odd"], "colour": ["is odd"]}}
     kapso_sandbox.fail_next(method="PATCH", answer=Answer(422, body))
     assert errors(change(admin, embed, form)) == {
-        "name": ["Kapso says: is odd"],
-        "__all__": ["colour: Kapso says: is odd"],
+        "name": ["Kapso says: “is odd”"],
+        "__all__": ["colour: Kapso says: “is odd”"],
     }
 
 
@@ -361,7 +361,7 @@ def test_a_404_for_an_embed_with_an_undocumented_scope_is_reported(
     InboxEmbed.objects.update(scope_type="galaxy", scope_id="milky-way")
     form = change_form(embed, default_mode="dark")
     kapso_sandbox.fail_next(method="PATCH", answer=Answer(404, {"error": "Not found"}))
-    assert "knows nothing" in told(change(admin, embed, form))
+    assert "does not know this" in told(change(admin, embed, form))
 
 
 def test_a_slug_that_is_taken_is_reported_at_the_slug(

@@ -35,9 +35,7 @@ def found(page: Any) -> dict[str, dict[str, str]]:
 
 
 def _of(row: Any) -> tuple[Any, list[dict[str, str]]]:
-    if isinstance(row, dict):
-        return row["finding"], row["buttons"]
-    return row[0], row[1]
+    return row.finding, row.buttons
 
 
 def look(admin: Client) -> str:
@@ -135,6 +133,85 @@ def test_what_is_wrong_comes_before_what_is_fine(admin: Client, kapso_sandbox: S
     levels = [_of(row)[0].level for row in page.context["wrong"]]
     assert levels == sorted(levels)
     assert {_of(row)[0].level for row in page.context["fine"]} == {"info"}
+
+
+def groups(page: Any) -> list[tuple[str, list[str]]]:
+    """Return the groups of what is wrong: the heading, and the codes below it."""
+    return [
+        (group.title, [entry.finding.code for entry in group.entries])
+        for group in page.context["wrong_groups"]
+    ]
+
+
+def test_what_is_wrong_is_grouped_by_inbox_and_leads_to_it_by_name(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("expired", kapso_sandbox, "old")
+    page = admin.get(url("health"))
+    assert (embed.name, ["link-expired", "origins-none"]) in groups(page)
+    assert f'<a href="{url("change", embed.pk)}">{embed.name}</a>' in page.text
+    assert f"“{embed.name}” has not opened since" in html.unescape(page.text)
+
+
+def test_a_cause_that_several_inboxes_share_has_one_instruction(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    for slug in ("one", "two"):
+        make("works", kapso_sandbox, slug)
+    page = admin.get(url("health"))
+    assert ("Several inboxes", ["origins-none", "origins-none"]) in groups(page)
+    assert page.text.count("Set its allowed origins to those of this site only") == 1
+    for embed in InboxEmbed.objects.all():
+        assert f'<a href="{url("change", embed.pk)}">' in page.text
+
+
+def test_an_inbox_has_each_button_once(admin: Client, kapso_sandbox: Sandbox) -> None:
+    make("works", kapso_sandbox, allowed_origins=["http://localhost:8000"])
+    page = admin.get(url("health"))
+    codes = {entry.finding.code for entry in page.context["wrong"]}
+    assert {"origins-local", "origins-miss-site"} <= codes
+    assert page.text.count("Change its origins") == 1
+
+
+def test_an_inbox_that_does_not_open_is_an_error_whatever_the_cause(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("expired", kapso_sandbox, "old")
+    make("no link", kapso_sandbox, "none")
+    make("works", kapso_sandbox, "lost")
+    AccessLink.objects.filter(embed__slug="lost").update(state="secret_lost", sealed_url="")
+    levels = {
+        one.finding.code: one.finding.level for one in admin.get(url("health")).context["wrong"]
+    }
+    for code in ("link-expired", "embed-without-link", "secret-lost"):
+        assert levels[code] == "error"
+
+
+def test_codes_and_commands_are_folded_where_a_button_does_it(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("waits to be made", kapso_sandbox)
+    age(hours=1)
+    text = admin.get(url("health")).text
+    before, _summary, folded = text.partition("link-unknown")[0].rpartition("<summary>")
+    assert "manage.py kapso_sync looks for it" not in before
+    assert "link-unknown" not in before
+    assert "Technical details" in folded
+
+
+def test_a_button_checks_again(admin: Client, kapso_sandbox: Sandbox) -> None:
+    assert f'<a class="kapso-button" href="{url("health")}">Check again</a>' in look(admin)
+
+
+def test_times_are_in_the_readers_language_and_no_sentence_ends_in_two_full_stops(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    make("expired", kapso_sandbox, "old")
+    make("expires soon", kapso_sandbox, "soon")
+    assert "m.." not in look(admin)
+    assert "On 20" not in look(admin)
+    settings.LANGUAGE_CODE = "es"
+    assert "a las " in look(admin)
 
 
 def test_origins_are_fixed_in_the_form(admin: Client, kapso_sandbox: Sandbox) -> None:

@@ -23,6 +23,7 @@ from kapso_inbox import lifecycle
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import delete_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference, LaunchAttempt
+from kapso_inbox.reasons import describe_reason
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 from tests.hosts.people import User
@@ -41,8 +42,8 @@ pytestmark = pytest.mark.django_db
     ("condition", "told"),
     [
         ("works", ""),
-        ("no link", "Failed: surely nothing at Kapso. Kapso's whole list lacked it twice"),
-        ("waits to be made", "Unknown: perhaps something at Kapso. "),
+        ("no link", "Failed: Kapso created nothing. Two complete lists of Kapso's lacked it"),
+        ("waits to be made", "Unknown: Kapso may have created it. "),
         ("works, an older one waits", "Being revoked. "),
     ],
 )
@@ -57,7 +58,7 @@ def test_the_panel_says_what_became_of_a_link_other_than_the_current(
             [reason] = reasons
             link = embed.links.get(state__in=["failed", "unknown", "revoking"])
             assert reason.startswith(f"{link}: {told}")
-            assert reason.endswith(link.reason)
+            assert reason.endswith(describe_reason(link.reason))
 
 
 # Preview
@@ -263,7 +264,7 @@ def test_deleting_an_embed_that_somebody_else_deleted_first_says_so(
     monkeypatch.setattr(lifecycle, "delete_embed", delete_second)
     response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
     assert response.redirect_chain[0][0] == url("changelist")
-    assert "It is not there any more." in response.text
+    assert "It no longer exists." in response.text
     assert not LogEntry.objects.exists()
 
 

@@ -358,9 +358,9 @@ def test_many_broken_embeds_of_others_hide_none_that_the_user_may_see(
         InboxEmbed.objects.create(slug=f"yours-{number:02}", name="Yours")
     page = admin.get(url("health"))
     told = [
-        finding
-        for finding, _buttons in page.context["wrong"]
-        if finding.code == "embed-without-link"
+        entry.finding
+        for entry in page.context["wrong"]
+        if entry.finding.code == "embed-without-link"
     ]
     assert [one.embed for one in told[:MANY]] == [f"yours-{number:02}" for number in range(MANY)]
     assert [one.what for one in told[MANY:]] == ["And 3 more like these."]
@@ -393,7 +393,7 @@ def test_a_verb_is_not_applied_to_an_embed_that_the_user_may_only_view(
     chosen = {"action": "revoke", "_selected_action": [locked.pk, free.pk]}
     page = admin.post(url("changelist"), chosen)
     obstacles = {row["embed"].slug: row["obstacle"] for row in page.context["rows"]}
-    assert obstacles == {"locked": "You may look at it, not change it.", "free": ""}
+    assert obstacles == {"locked": "You may view it, but not change it.", "free": ""}
     by_hand = {"confirmed": "yes", "target": [f"{locked.pk}:", *targets(page)]}
     told = admin.post(url("verb", "revoke"), by_hand).context["results"]
     assert [(embed.slug, result.outcome) for embed, result in told] == [

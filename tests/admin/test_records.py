@@ -24,7 +24,16 @@ from django.utils import translation
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.admin.records import CHUNK, InboxChangeAdmin, LaunchAttemptAdmin
 from kapso_inbox.lifecycle import revoke_embed, rotate_embed
-from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Outcome, Record
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    LaunchAttempt,
+    Outcome,
+    ReasonCode,
+    Record,
+    reason,
+)
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.clock import as_stored, here_and_now
 from tests.hosts.database import connection
@@ -40,6 +49,9 @@ BOTH = pytest.mark.parametrize(
     ("address", "model"), [(OPENINGS, LaunchAttempt), (CHANGES, InboxChange)]
 )
 NOON = as_stored(datetime(2026, 3, 14, 15, 9, 26, 535000, tzinfo=timezone.utc))
+
+#: The same moment in the list, to the second and with its time zone.
+TOLD_NOON = "March 14, 2026, 12:09:26" + (" UTC-03" if settings.USE_TZ else "")
 
 # A host's own admin site, which has the audit trail but no embeds.
 site = admin.AdminSite()
@@ -124,7 +136,7 @@ def shown(client: Client, address: str, **query: Any) -> list[Any]:
 
 def link_in(html: str, text: str) -> str:
     """Return the address of the link with this text, as a browser reads it."""
-    found = re.search(rf'<a href="([^"]*)">\s*{re.escape(text)}\s*</a>', html)
+    found = re.search(rf'<a (?:class="[^"]*" )?href="([^"]*)">\s*{re.escape(text)}\s*</a>', html)
     assert found, text
     return found[1].replace("&amp;", "&")
 
@@ -242,7 +254,8 @@ def test_a_record_shows_every_field(auditor: Client, address: str, model: type[R
     one = record(model)
     html = page(auditor, f"{address}{one.pk}/change/")
     for field in model._meta.fields:
-        assert field.primary_key or f"field-{field.name}" in html, field.name
+        name = {"created_at": "when", "details": "what"}.get(field.name, field.name)
+        assert field.primary_key or f"field-{name}" in html, field.name
     assert "ana" in html
     assert "sales" in html
 
@@ -264,13 +277,71 @@ def test_the_list_says_when_who_where_and_what(auditor: Client) -> None:
     opening(created_at=NOON, outcome=Outcome.SECRET_LOST, address="192.0.2.7")
     change(created_at=NOON, action=InboxChange.Action.ROTATED, details="by hand")
     for address, expected in (
-        (OPENINGS, ["March 14, 2026, 12:09 p.m.", "ana", "sales", "Secret lost", "192.0.2.7", "1"]),
-        (CHANGES, ["March 14, 2026, 12:09 p.m.", "ana", "sales", "Link rotated", "by hand"]),
+        (OPENINGS, [TOLD_NOON, "ana", "sales", "Secret lost", "192.0.2.7", "1"]),
+        (CHANGES, [TOLD_NOON, "ana", "sales", "Link rotated", "by hand"]),
     ):
         table = page(auditor, address).partition('id="result_list"')[2]
         row = table.partition("<tbody>")[2].partition("</tbody>")[0]
         words = [re.sub("<[^>]*>", "", cell) for cell in re.findall("<t[dh].*?</t[dh]>", row)]
         assert [word for word in words if word] == expected
+
+
+def test_a_change_is_told_in_the_readers_language(auditor: Client) -> None:
+    changes = {"name": ["Sales", "Support"], "allowed_origins": [[], ["https://a.example"]]}
+    change(action=InboxChange.Action.CHANGED, details=reason(ReasonCode.CHANGED, changes=changes))
+    assert "Name: Sales → Support; Allowed origins: — → https://a.example" in page(auditor, CHANGES)
+    with override_settings(LANGUAGE_CODE="es"):
+        assert "Nombre: Sales → Support; " in page(auditor, CHANGES)
+
+
+@BOTH
+def test_the_ids_survive_in_the_export_when_user_and_embed_are_deleted(
+    auditor: Client, address: str, model: type[Record], ana: User
+) -> None:
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    link = AccessLink.objects.create(embed=embed, state=AccessLink.State.REVOKED)
+    record(model, user=ana, embed=embed, link=link)
+    ids = [str(one.pk) for one in (ana, embed, link)]
+    embed.delete()
+    ana.delete()
+    [row] = exported(auditor, address)
+    assert [row["user_id"], row["embed_id"], row["link_id"]] == ids
+    html = page(auditor, address)  # the rows of what is gone are still shown
+    assert "sales" in html
+
+
+@BOTH
+def test_a_search_finds_people_by_their_names(
+    auditor: Client, address: str, model: type[Record], ana: User
+) -> None:
+    if not hasattr(ana, "first_name"):
+        pytest.skip("This user model has no first name.")
+    User.objects.filter(pk=ana.pk).update(first_name="Anaís", last_name="Reyes")
+    own, _other = record(model, user=ana), record(model, username="bo")
+    assert shown(auditor, address, q="Anaís Reyes") == [own]
+
+
+def test_the_history_of_an_embed_leads_to_its_changes_and_openings(
+    staff: Callable[..., Client],
+) -> None:
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    manager = staff("view_inboxembed", "view_inboxchange", "view_launchattempt")
+    own = [change(embed=embed), opening(embed=embed)]
+    change(slug="support")
+    opening(slug="support")
+    html = page(manager, f"/admin/kapso_inbox/inboxembed/{embed.pk}/history/")
+    for row, address, label in zip(
+        own, (CHANGES, OPENINGS), ("Who changed this inbox", "Who opened this inbox"), strict=True
+    ):
+        link = link_in(html, label)
+        assert link.startswith(address)
+        assert shown(manager, link) == [row]
+        assert exported(manager, address, embed=embed.pk)
+        assert shown(manager, f"{address}?embed=x") == []
+    reader = staff("view_inboxembed", "view_launchattempt")
+    html = page(reader, f"/admin/kapso_inbox/inboxembed/{embed.pk}/history/")
+    assert "Who opened this inbox" in html
+    assert "Who changed this inbox" not in html
 
 
 def test_a_user_who_is_gone_is_still_named(auditor: Client, ana: User) -> None:

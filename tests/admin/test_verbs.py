@@ -61,17 +61,17 @@ EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
         "unmanaged": ("new link, and the old one is revoked", 1),
     },
     "extend": {
-        **dict.fromkeys(CONDITIONS, ("It expires at", 1)),
-        "revoked": ("It expires at", 0),
-        "works, an older one waits": ("It expires at", 2),
-        "no link": ("It expires at", 0),
+        **dict.fromkeys(CONDITIONS, ("New expiry:", 1)),
+        "revoked": ("New expiry:", 0),
+        "works, an older one waits": ("New expiry:", 2),
+        "no link": ("New expiry:", 0),
     },
     "refresh": {
         **dict.fromkeys(CONDITIONS, ("up to date", 1)),
-        "revoked": ("no link of it", None),
-        "waits to be made": ("no link of it", None),
+        "revoked": ("no link at Kapso", None),
+        "waits to be made": ("no link at Kapso", None),
         "works, an older one waits": ("up to date", 2),
-        "no link": ("no link of it", None),
+        "no link": ("no link at Kapso", None),
     },
     "resolve": {
         **dict.fromkeys(CONDITIONS, ("Nothing about it is uncertain", None)),
@@ -82,7 +82,7 @@ EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
     "revoke": {
         **dict.fromkeys(CONDITIONS, ("It is revoked.", 0)),
         "revoked": ("revoked already", None),
-        "waits to be made": ("still looked for", 1),
+        "waits to be made": ("one more link", 1),
         "no link": ("It has no link.", None),
     },
     "delete": {
@@ -264,7 +264,7 @@ def test_a_link_that_somebody_else_began_stops_a_rotation(
     rotate_embed(embed)
     sent = {"confirmed": "yes", "target": targets(page)}
     [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
-    assert (outcome, "meanwhile" in text) == ("nothing", True)
+    assert (outcome, "in the meantime" in text) == ("nothing", True)
     assert counted(kapso_sandbox, "POST") == 2
 
 
@@ -298,7 +298,7 @@ def test_a_verb_is_applied_to_at_most_a_hundred_embeds(
     chosen = {"action": "refresh", "_selected_action": [first.pk], "select_across": "1"}
     response = admin.post(url("changelist"), chosen, follow=True)
     assert response.redirect_chain == [(url("changelist"), 302)]
-    assert "At most 100 at a time" in response.text
+    assert "at most 100 at a time" in response.text
     first.delete()
     chosen["_selected_action"] = [InboxEmbed.objects.all()[0].pk]
     assert len(admin.post(url("changelist"), chosen).context["rows"]) == 100
@@ -342,7 +342,7 @@ def test_crafted_ids_are_not_found(admin: Client, chosen: str) -> None:
 
 def test_no_target_and_no_such_verb(admin: Client, kapso_sandbox: Sandbox) -> None:
     response = admin.post(url("verb", "rotate"), {"confirmed": "yes"})
-    assert "None of them is there any more." in response.text
+    assert "None of them exists any more." in response.text
     assert admin.get(url("verb", "show-the-url")).status_code == 404
     assert kapso_sandbox.requests == []
 
@@ -399,7 +399,7 @@ def test_an_expiry_that_is_missing_is_asked_for_again(
     embed = make("works", kapso_sandbox)
     kapso_sandbox.requests.clear()
     sent, asked = confirmed(admin, "extend", embed, expiry="date")
-    assert "Give the date." in asked.text
+    assert "Enter the date." in asked.text
     assert targets(asked) == sent["target"]
     [(outcome, text)] = results(
         admin.post(
@@ -430,7 +430,7 @@ def test_only_after_some_minutes_is_a_missing_link_known_to_have_failed(
     assert "five minutes" in results(first)[0][1]
     long_ago = timezone.now() - timedelta(minutes=6)
     AccessLink.objects.update(absent_at=long_ago)
-    assert "never made" in results(admin.post(url("verb", "resolve"), sent))[0][1]
+    assert "never created" in results(admin.post(url("verb", "resolve"), sent))[0][1]
     assert AccessLink.objects.get().state == "failed"
 
 
@@ -582,7 +582,7 @@ def test_rotating_one_that_was_revoked_says_before_and_after_that_it_opens_again
     ("verb", "condition", "note"),
     [
         ("extend", "expired", "It has expired, and opens again."),
-        ("revoke", "unmanaged", "whoever uses that address loses the inbox"),
+        ("revoke", "unmanaged", "anyone who uses that address loses the inbox"),
         ("delete", "revoked", "can set it up again"),
     ],
 )

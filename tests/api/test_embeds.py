@@ -166,7 +166,7 @@ def test_a_refused_creation_leaves_nothing_and_can_be_repeated(
     (text,) = {" ".join(error(response)["fields"]["scope_id"])}
     assert "This key can see: " in text
     assert api.get(f"{EMBEDS}support/").status_code == 404
-    assert [change.slug for change in InboxChange.objects.all()] == ["support", "support"]
+    assert [change.slug for change in InboxChange.objects.all()] == ["support"]
     assert api.post(EMBEDS, NEW).status_code == 201
 
 
@@ -177,8 +177,8 @@ def test_kapsos_own_field_errors_are_reported_at_our_fields(
     kapso_sandbox.fail_next(answer=Answer(422, {"errors": errors}))
     response = api.post(EMBEDS, NEW)
     assert (response.status_code, error(response)["code"]) == (400, "kapso_refused")
-    assert error(response)["fields"] == {"allowed_origins": ["Kapso says: is odd"]}
-    assert error(response)["message"] == "tier: Kapso says: is missing"
+    assert error(response)["fields"] == {"allowed_origins": ["Kapso says: “is odd”"]}
+    assert error(response)["message"] == "tier: Kapso says: “is missing”"
 
 
 # Reading

@@ -113,7 +113,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     page.keyboard.press("Space")
     press_until(page, "Tab", "[name=_save]")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("“Front desk” is there.")).to_be_visible()
+    expect(page.get_by_text("“Front desk” is ready.")).to_be_visible()
     expect(page.locator("#kapso-tag")).to_have_text(
         '{% load kapso_inbox %}{% kapso_inbox "front-desk" %}'
     )
@@ -132,7 +132,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     [second] = alive(own_demo)
     assert second["id"] != first["id"]
     page.reload()
-    expect(page.get_by_text("A link was begun for it meanwhile")).to_be_visible()
+    expect(page.get_by_text("Another link was created for it in the meantime")).to_be_visible()
     page.go_back()
     page.get_by_role("button", name="Rotate the link").dblclick()
     expect(page.get_by_role("heading", name="Rotate the link")).to_be_visible()
@@ -179,7 +179,7 @@ def test_a_save_button_that_is_pressed_twice_creates_one_embed(
     page.get_by_label("Whole project").check()
     expect(page.locator("#id_scope_id")).to_be_hidden()
     page.get_by_role("button", name="Save", exact=True).dblclick()
-    expect(page.get_by_text("“Twice” is there.")).to_be_visible()
+    expect(page.get_by_text("“Twice” is ready.")).to_be_visible()
     assert len(own_demo.embeds()) == before + 1
     # Go back to the form, and send it again.
     page.go_back()

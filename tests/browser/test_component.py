@@ -651,7 +651,7 @@ def test_a_service_worker_that_leaves_frames_alone_does_no_harm(show: Show) -> N
 def test_a_wrong_number_is_reported_in_place_of_the_inbox(show: Show) -> None:
     body = inbox(arguments='contact="nobody"')
     page = show(body)
-    expect(page.get_by_text("“nobody” is no phone number.")).to_be_visible()
+    expect(page.get_by_text("“nobody” is not a phone number.")).to_be_visible()
     assert violations(page) == []
     pictures.keep(page, "component-no-number")
 

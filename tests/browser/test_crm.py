@@ -206,7 +206,7 @@ def test_a_contact_without_a_valid_number_says_so(demo: Demo, sign_in: SignIn) -
     page = sign_in("ana")
     page.get_by_label("Search").fill("Doris")
     page.get_by_label("Search").press("Enter")
-    said = "“Ask at the shop” is no phone number."
+    said = "“Ask at the shop” is not a phone number."
     expect(page.get_by_text("Ask at the shop")).to_have_attribute("title", said)
     page.get_by_role("link", name="Doris Lindqvist").click()
     expect(page.get_by_text(said)).to_be_visible()

@@ -63,7 +63,7 @@ def test_every_page_shows_its_inbox_in_each_theme_and_size(
     open_contact(page, demo, "Priya Raman")
     shoot("contact", row)
     open_contact(page, demo, "Doris Lindqvist")
-    shoot("contact-without-number", page.get_by_text("is no phone number"))
+    shoot("contact-without-number", page.get_by_text("is not a phone number"))
     page.goto(f"{demo.url}/inbox/")
     shoot("inbox", row)
     page.get_by_role("link", name="Inbox settings").click()

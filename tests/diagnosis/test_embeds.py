@@ -39,7 +39,7 @@ def test_an_inbox_that_shows_other_conversations_at_kapso_is_found() -> None:
     AccessLink.objects.update(differences="scope_type=project, scope_id=")
     found = the("embed-different", network=False)
     assert (found.level, found.embed) == ("error", "sales")
-    assert "scope_type=project" in found.what
+    assert "Shows: Whole project" in found.what
 
 
 @pytest.mark.parametrize("current", [True, False])
@@ -56,7 +56,7 @@ def test_what_kapso_has_not_said_yet_gets_one_order_and_is_not_called_fine(
 def test_a_link_that_has_expired_is_found() -> None:
     store(embed={"expires_at": ago(minutes=1)})
     found = the("link-expired", network=False)
-    assert (found.level, found.embed) == ("warning", "sales")
+    assert (found.level, found.embed) == ("error", "sales")
     assert "link-expires-soon" not in codes(network=False)
     InboxEmbed.objects.update(expires_at=None)
     assert "link-expired" not in codes(network=False)

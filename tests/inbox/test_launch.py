@@ -726,11 +726,12 @@ def test_the_record_outlives_user_embed_and_link(
 ) -> None:
     launch(agent)
     revoke_embed(embed)
+    ids = (ana.pk, embed.pk, embed.current_link_id)
     embed.delete()
     ana.delete()
     opening = LaunchAttempt.objects.get()
     assert (opening.username, opening.slug) == ("ana", "sales")
-    assert opening.user is opening.embed is opening.link is None
+    assert (opening.user_id, opening.embed_id, opening.link_id) == ids
 
 
 def _refuse_to_record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

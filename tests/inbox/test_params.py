@@ -89,7 +89,7 @@ def test_an_error_names_the_wrong_parameter_and_the_right_values(
 
 def test_a_parameter_may_occur_once_in_an_address() -> None:
     assert clean_query(QueryDict("mode=dark&search=%2B1")) == {"mode": "dark", "search": "+1"}
-    with pytest.raises(ParameterError, match="mode: may be given once"):
+    with pytest.raises(ParameterError, match="mode: may be given only once"):
         clean_query(QueryDict("mode=dark&mode=light"))
 
 

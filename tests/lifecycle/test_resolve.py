@@ -13,7 +13,7 @@ from kapso_inbox.kapso import KapsoError, UncertainError
 from kapso_inbox.lifecycle import BusyError, InsideTransactionError, create_embed, resolve_embed
 from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, reason_code
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection
 
@@ -101,7 +101,7 @@ def test_the_list_of_another_key_proves_nothing(kapso_sandbox: Sandbox) -> None:
         assert resolve(link).state == State.UNKNOWN
         pass_time(ABSENT_AFTER)
     link.refresh_from_db()
-    assert "API key" in link.reason
+    assert reason_code(link.reason) == ReasonCode.KEY_UNPROVEN
 
 
 def test_a_link_that_is_being_created_is_left_alone(kapso_sandbox: Sandbox) -> None:

@@ -8,7 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, reference_in
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    ReasonCode,
+    reason,
+    reference_in,
+)
 
 from .kapso import FaultyKapso
 from .worker import Event, is_narrow
@@ -115,9 +122,7 @@ def check_told(event: Event, kapso: FaultyKapso, *, alone: bool) -> None:
         demand(told["link"] in lives, "I5", f"{event.action} gave a link that does not live", slug)
     elif event.action in ENDS:
         # One that was uncertain then is not promised, and a sync may have found it since.
-        found_since = rows.filter(
-            state=State.REVOKING, reason__startswith="It was created after all"
-        )
+        found_since = rows.filter(state=State.REVOKING, reason=reason(ReasonCode.CREATED_AFTER_ALL))
         known = set(rows.exclude(kapso_id="").values_list("kapso_id", flat=True))
         known -= set(found_since.values_list("kapso_id", flat=True))
         demand(not known & lives.keys(), "I5", f"after {event.action}, a link lives", slug)

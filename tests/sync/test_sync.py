@@ -28,7 +28,14 @@ from kapso_inbox.lifecycle import (
 )
 from kapso_inbox.lifecycle.links import STALE_AFTER
 from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt, Outcome
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    LaunchAttempt,
+    Outcome,
+    reason_code,
+)
 from kapso_inbox.sandbox.engine import Answer, Fault, Sandbox
 from kapso_inbox.signals import link_rotated
 from kapso_inbox.sync import SyncReport, sync_project
@@ -114,7 +121,7 @@ def test_a_link_that_was_revoked_at_kapso_becomes_revoked(
     link = link_of(embed)
     assert (link.state, link.sealed_url) == (State.REVOKED, "")
     found = InboxChange.objects.get(action=InboxChange.Action.FOUND)
-    assert (found.username, found.details) == ("kapso_sync", "Found revoked at Kapso.")
+    assert (found.username, reason_code(found.details)) == ("kapso_sync", "found_revoked")
 
 
 def test_a_link_missing_from_a_list_that_shifted_while_it_was_read_stays_active(

@@ -275,7 +275,12 @@ def test_the_inbox_is_searched_for_a_contacts_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phone", "said"), [("", "There is no phone number."), (None, "There is no"), ("Bo", "“Bo” is")]
+    ("phone", "said"),
+    [
+        ("", "The phone number is missing."),
+        (None, "The phone number is missing"),
+        ("Bo", "“Bo” is"),
+    ],
 )
 def test_without_a_valid_number_the_tag_says_so_and_shows_no_inbox(phone: Any, said: str) -> None:
     html = render(
@@ -288,7 +293,9 @@ def test_without_a_valid_number_the_tag_says_so_and_shows_no_inbox(phone: Any, s
 
 
 def test_a_missing_contact_counts_as_no_number() -> None:
-    assert "There is no phone number." in render('{% kapso_inbox "support" contact=nobody.phone %}')
+    assert "The phone number is missing." in render(
+        '{% kapso_inbox "support" contact=nobody.phone %}'
+    )
 
 
 def test_the_link_leads_to_the_whole_page_with_a_search_for_the_number() -> None:
@@ -299,7 +306,7 @@ def test_the_link_leads_to_the_whole_page_with_a_search_for_the_number() -> None
         'data-kapso-inbox-open="support">Write to Ana</a>'
     )
     assert render(tag, phone="none") == (
-        '<span class="kapso-inbox-link button" title="“none” is no phone number.">'
+        '<span class="kapso-inbox-link button" title="“none” is not a phone number.">'
         "Write to Ana</span>"
     )
 
