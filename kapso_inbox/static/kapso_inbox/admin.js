@@ -161,7 +161,10 @@
 
     function complain(text) {
       // Screen readers read an alert again each time it is written, so at every key.
-      if (error.textContent !== text) error.textContent = text;
+      // The server may have said the same, above.
+      const isSaid = [...row.querySelectorAll(".errorlist li")].some((one) => one.textContent === text);
+      const told = isSaid ? "" : text;
+      if (error.textContent !== told) error.textContent = told;
       if (text) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
@@ -449,7 +452,7 @@
     const anySite = textarea.form?.elements.any_site;
     const hint = make("div", "help kapso-hint kapso-hint--warning", { id: `${textarea.id}_hint` });
     const described = textarea.getAttribute("aria-describedby");
-    const place = (described && document.getElementById(described)) || textarea;
+    const place = document.getElementById(`${textarea.id}_helptext`) || textarea;
     textarea.setAttribute("aria-describedby", described ? `${described} ${hint.id}` : hint.id);
     place.after(hint);
 
@@ -521,7 +524,8 @@
   }
 
   const SAID_AFTER = 400; // Milliseconds after which it is said that a form is being saved.
-  const AGAIN_AFTER = 12000; // Milliseconds after which its button can be pressed again.
+  // Milliseconds after which its button can be pressed again: the server gives Kapso up before.
+  const AGAIN_AFTER = 25000;
 
   /* Send a form once. The server makes nothing twice, so the button comes back where no answer does:
    * somebody may have stopped the request, and would otherwise be left with a dead page. */
