@@ -236,12 +236,6 @@
       else activate(options.length ? 0 : -1);
     }
 
-    function leave() {
-      left = true;
-      if (isSearching()) hurried = true;
-      else demand();
-    }
-
     /* Take the ID that was typed whole, or ask for a pick; return whether it is still needed. */
     function demand() {
       const typed = options.find((option) => option.id === input.value.trim());
@@ -332,7 +326,8 @@
       // Home and End move the caret until an option is active.
       if (key === "Tab") {
         if (options[active] && !event.shiftKey) take(active);
-        else leave();
+        else if (isSearching()) left = hurried = true;
+        else demand();
         return;
       }
       if (key === "Enter" && isSearching()) hurried = true;
@@ -348,6 +343,7 @@
         if (!input.value || (picked && input.value !== picked.text)) picked = null;
         complain("");
         stop();
+        activate(-1); // What is listed still is what was found for another text.
         hurried = false;
         timer = setTimeout(search, PAUSE);
       }
@@ -369,7 +365,7 @@
     // move away from the pointer between press and release. Use the capture phase, in which an item
     // that removes itself is still inside.
     const outside = (event) => {
-      if (!byHand && (isOpen() || isSearching() || isUnpicked()) && !root.contains(event.target)) leave();
+      if (!byHand && (isOpen() || isSearching() || isUnpicked()) && !root.contains(event.target)) demand();
     };
     document.addEventListener("click", outside, true);
 
@@ -387,11 +383,9 @@
       update();
     });
     form.addEventListener("submit", (event) => {
-      const isMissing = !isSearching() && demand();
-      if (isMissing || isUnpicked()) {
+      if (!byHand && demand()) {
         event.preventDefault();
         input.focus();
-        if (!isSearching()) complain(texts[`pick_${kind()}`]);
       }
       update();
     });
