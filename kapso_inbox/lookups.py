@@ -159,15 +159,29 @@ def forget(project: str = conf.DEFAULT_PROJECT) -> None:
                 break
 
 
+def number_in(text: str) -> str:
+    """Return the digits of a phone number, or of a part of one, as people write it.
+
+    Args:
+        text: such as `+55 11 91234-5678`.
+
+    Returns:
+        Its digits; "" if the text has letters, and so is not a number.
+    """
+    return "" if any(map(str.isalpha, text)) else "".join(filter(str.isdigit, text))
+
+
 def _matches(choice: Choice, words: list[str]) -> bool:
     text = " ".join((choice.name, choice.detail, choice.id)).casefold()
     digits = "".join(filter(str.isdigit, choice.detail))
 
     def occurs(word: str) -> bool:
-        number = word.strip("+")
-        return word in text or (number.isdigit() and number in digits)
+        number = number_in(word)
+        return word in text or (number != "" and number in digits)
 
-    return all(map(occurs, words))
+    whole = number_in("".join(words))
+    # Spaces may be anywhere in a number, but need not be where Kapso has them.
+    return (whole != "" and whole in digits) or all(map(occurs, words))
 
 
 @sensitive_variables()

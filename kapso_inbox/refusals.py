@@ -107,8 +107,8 @@ def _no_such_scope(embed: InboxEmbed, names_others: bool) -> list[str]:
     }.get(ScopeType(embed.scope_type))
     said = [
         _(
-            "Kapso knows nothing of this id under the API key. Nearly always the key is another "
-            "project's."
+            "Kapso does not know this ID. Check it for a typo. If it is right, the API key may "
+            "belong to another project."
         )
     ]
     seen = lookups.visible_names(kind, project=embed.project) if kind and names_others else ""

@@ -441,7 +441,7 @@ def test_a_wrong_scope_is_refused_without_naming_what_the_project_has(
         with under(POLICIES[method]):
             kapso_sandbox.fail_next(method="POST", answer=Answer(404, {"error": "Not found"}))
             text = body(ask(browser, call))
-        assert "Kapso knows nothing of this id" in text
+        assert "Kapso does not know this ID" in text
         assert number not in text
         kapso_sandbox.fail_next(method="POST", answer=Answer(404, {"error": "Not found"}))
         assert number in body(ask(browser, call))

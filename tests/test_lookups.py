@@ -44,6 +44,20 @@ def test_a_number_is_found_by_its_name_and_by_its_digits(kapso_sandbox: Sandbox)
     assert choice.internal_id == known["internal_id"]
 
 
+@pytest.mark.parametrize(
+    "typed",
+    ["+55 11 91234-5678", "+55 (11) 91234 5678", "5511912345678", "91234-56", "+55-11-91234.5678"],
+)
+def test_a_number_is_found_however_it_is_written(kapso_sandbox: Sandbox, typed: str) -> None:
+    known = kapso_sandbox.project().phone_numbers[0]
+    for shown in ("+55 11 91234-5678", "+55 11 9123 45678", "+5511912345678"):
+        lookups.forget()
+        known["display_phone_number"] = shown
+        for text in (typed, f"{known['name']} {typed.replace(' ', '-')}"):
+            [found] = lookups.search(Kind.PHONE_NUMBER, text).choices
+            assert found.id == known["phone_number_id"]
+
+
 def test_all_words_must_occur(kapso_sandbox: Sandbox) -> None:
     user = kapso_sandbox.project().users[0]
     first = user["name"].split()[0]

@@ -177,7 +177,12 @@ def texts_of(entries: Iterable[Any]) -> set[tuple[str, ...]]:
 class Visible(HTMLParser):
     """The texts of a page that a reader sees or a screen reader reads out."""
 
-    ATTRIBUTES = frozenset({"title", "aria-label", "placeholder", "alt", "data-kapso-copied"})
+    ATTRIBUTES = frozenset(
+        {
+            *("title", "aria-label", "placeholder", "alt", "data-kapso-copied"),
+            *("data-kapso-busy", "data-kapso-slow", "data-kapso-warning"),
+        }
+    )
     TEXTS = frozenset({"data-kapso-texts", "data-kapso-origins"})
 
     def __init__(self, page: str) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
@@ -48,6 +50,24 @@ def describe_scope(embed: InboxEmbed) -> str:
             "name": assigned,
         }
     return shown
+
+
+def is_open_to_any_site(embed: InboxEmbed) -> bool:
+    """Return whether any website may show the embed."""
+    return not embed.allowed_origins or "*" in embed.allowed_origins
+
+
+def describe_scope_and_sites(embed: InboxEmbed) -> str:
+    """Return whose conversations the embed shows, marked if any website may show them."""
+    shown = describe_scope(embed)
+    if not is_open_to_any_site(embed):
+        return shown
+    return format_html('{} <span class="kapso-badge">{}</span>', shown, _("On any website"))
+
+
+def label_in(choices: type[TextChoices], value: str) -> str:
+    """Return the label of a value, or the value itself if no document of Kapso's names it."""
+    return str(choices(value).label) if value in choices.values else value
 
 
 def describe_state(embed: InboxEmbed) -> str:

@@ -14,7 +14,6 @@ from django.db import connections, router
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
-from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -26,10 +25,10 @@ from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
 from .forms import AddEmbedForm, ChangeEmbedForm
 from .health import health_view, sync_view
-from .lookup import lookup_view
+from .lookup import lookup_view, or_of_number
 from .pages import page_url, panel_of, redirect_to_embed
-from .policy import PolicyModelAdmin
 from .preview import preview_view
+from .read_only import AS_THEY_ARE, ReadOnlyModelAdmin
 from .verb_views import confirm_view, verb_view
 from .verbs import VERBS, Verb, why_not
 
@@ -76,7 +75,7 @@ class EmbedList(ChangeList):
 
 
 @admin.register(InboxEmbed)
-class InboxEmbedAdmin(PolicyModelAdmin):
+class InboxEmbedAdmin(ReadOnlyModelAdmin):
     """Add, change and rotate embeds, and see what is wrong with them.
 
     Every change goes through the lifecycle and outside of any transaction. Kapso is never called
@@ -157,12 +156,17 @@ class InboxEmbedAdmin(PolicyModelAdmin):
         actions.pop("delete_selected", None)
         return actions
 
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """Find embeds by their phone number, too, with or without its spaces, + and hyphens."""
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        return or_of_number(found, search_term, queryset), has_duplicates
+
     # What is shown of an embed
 
     @admin.display(description=gettext_lazy("shows"), ordering="scope_type")
     def shows(self, embed: InboxEmbed) -> str:
-        """Return whose conversations the embed shows."""
-        return descriptions.describe_scope(embed)
+        """Return whose conversations the embed shows, and whether any website may show it."""
+        return descriptions.describe_scope_and_sites(embed)
 
     @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
     def expires(self, embed: InboxEmbed) -> str:
@@ -178,12 +182,6 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     def openable_by(self, embed: InboxEmbed) -> str:
         """Return who may open the embed."""
         return descriptions.describe_readers(embed)
-
-    @admin.display(description=gettext_lazy("Shows"))
-    def scope_as_it_is(self, embed: InboxEmbed) -> str:
-        """Return whose conversations the embed shows, and why that cannot be changed."""
-        reason = _("Kapso cannot change it. Add another inbox for another number or customer.")
-        return format_html('{}<br><span class="kapso-reason">{}</span>', self.shows(embed), reason)
 
     # The forms
 
@@ -220,25 +218,26 @@ class InboxEmbedAdmin(PolicyModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
         """Return the fieldsets for a new embed or for an existing one."""
         ends, sites = ["expiry", "expires_at"], ["allowed_origins", "any_site"]
+        readers, looks = ["groups"], ["default_mode", "language"]
         if obj is None:
             project = ["kapso_project"] if len(conf.project_aliases()) > 1 else []
             scope = [*project, "scope_type", "scope_id", "assigned_user_id"]
         else:
             scope = ["scope_as_it_is"]
             if not self.has_change_permission(request, obj):
-                ends, sites = ["expires"], ["allowed_origins"]
-        look = ["default_mode", "language", *ends]
+                ends, sites = ["expires"], ["sites_as_they_are"]
+                readers, looks = ["readers_as_they_are"], ["theme_as_it_is", "language_as_it_is"]
         return [
             (None, {"fields": ["name", "slug"]}),
             (_("What it shows"), {"fields": scope}),
-            (_("Who may open it"), {"fields": ["groups"]}),
+            (_("Who may open it"), {"fields": readers}),
             (_("Where it may be shown"), {"fields": sites}),
-            (_("How it looks, and how long it lasts"), {"fields": look}),
+            (_("How it looks, and how long it lasts"), {"fields": [*looks, *ends]}),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
         """Return the fields of an existing embed that are only shown."""
-        return ["scope_as_it_is", "expires"] if obj is not None else []
+        return [name for name in AS_THEY_ARE if obj is not None]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: InboxEmbed | None = None) -> Any:
         """Propose a slug for a new embed only: templates refer to an existing one's slug."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime, AdminTextareaWidget
-from django.contrib.admin.widgets import AdminTextInputWidget as TextInput
+from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -20,12 +19,16 @@ from kapso_inbox import conf, lookups
 from kapso_inbox.lifecycle import values
 from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType
 
+from .widgets import OriginsField, OriginsInput, PickerInput, only_project, pick_from_list
+
 if TYPE_CHECKING:
     EmbedModelForm = forms.ModelForm[InboxEmbed]
 else:
     EmbedModelForm = forms.ModelForm
 
 NEVER, ON_DATE = "never", "date"
+#: What an ID at Kapso looks like: a row of digits, or a UUID.
+_LIKE_AN_ID = re.compile(r"\d+|[0-9a-fA-F-]{32,36}")
 #: The numbers of days that are offered for an expiry.
 DAYS = (7, 30, 90, 365)
 
@@ -34,114 +37,6 @@ def expiry_choices() -> list[tuple[str, str]]:
     """Return the choices for when an inbox expires."""
     in_days = [(str(days), _("in %(days)d days") % {"days": days}) for days in DAYS]
     return [(NEVER, _("never")), *in_days, (ON_DATE, _("on a date"))]
-
-
-def _only_project() -> str:
-    """Return the alias of the first project; a system check reports if none is configured."""
-    return next(iter(conf.project_aliases()), conf.DEFAULT_PROJECT)
-
-
-class PickerInput(TextInput):
-    """An input for an ID at Kapso, picked by name from a list; without JavaScript, typed.
-
-    Attributes:
-        kind: the `lookups.Kind` of what is picked; "" = the value of the control `scope_type`.
-        lookup_url: the address to search at; the form sets it. "" = the user may only type.
-        label: the name of the current value, if it is known.
-    """
-
-    def __init__(self, kind: str = "") -> None:
-        super().__init__({"autocomplete": "off", "spellcheck": "false"})
-        self.kind = kind
-        self.lookup_url = ""
-        self.label = ""
-
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """Add what admin.js reads to the attributes."""
-        context = super().get_context(name, value, attrs)
-        if not self.lookup_url:
-            return context
-        context["widget"]["attrs"] |= {
-            "data-kapso-picker": self.lookup_url,
-            "data-kapso-project-from": "kapso_project",
-            "data-kapso-project": _only_project(),
-            "data-kapso-label": self.label,
-            **(
-                {"data-kapso-kind": self.kind}
-                if self.kind
-                else {"data-kapso-kind-from": "scope_type"}
-            ),
-            "data-kapso-texts": json.dumps(
-                {
-                    "search": (
-                        _("Search by name or e-mail")
-                        if self.kind == lookups.Kind.USER
-                        else _("Search by name or number")
-                    ),
-                    "refresh": _("Refresh the list"),
-                    "by_hand": _("Type an id by hand"),
-                    "from_list": _("Pick from the list"),
-                    "none": _("Nothing found"),
-                    "loading": _("Asking Kapso…"),
-                    "searching_on": _("Searching on…"),
-                    "more": _("Show more"),
-                    "clear": _("Clear"),
-                    "failed": _("The list could not be read. Type the id by hand."),
-                    "found": _("Found:"),
-                }
-            ),
-        }
-        return context
-
-
-class OriginsInput(AdminTextareaWidget):
-    """A text area for origins, one per line, with warnings about unwise ones.
-
-    Attributes:
-        here: the origin of this site; the form sets it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__({"rows": 3, "spellcheck": "false"})
-        self.here = ""
-
-    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
-        """Add what admin.js reads to the attributes."""
-        context = super().get_context(name, value, attrs)
-        context["widget"]["attrs"] |= {
-            "data-kapso-origins": json.dumps(origin_warnings()),
-            "data-kapso-here": self.here,
-        }
-        return context
-
-
-class OriginsField(forms.CharField):
-    """A list of origins, one per line."""
-
-    widget = OriginsInput
-
-    def prepare_value(self, value: Any) -> Any:
-        """Show a list as lines."""
-        return "\n".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-
-    def to_python(self, value: Any) -> Any:
-        """Return the lines that are not blank."""
-        lines = (value or "").replace(",", "\n").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        """Compare as lists: neither white space nor the hidden input's line ends count."""
-        return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
-
-
-def origin_warnings() -> dict[str, str]:
-    """Return the warnings about unwise origins; admin.js picks by key."""
-    return {
-        "none": _("Without an origin, any page of the web may show this inbox."),
-        "any": _("“*” lets any page of the web show this inbox."),
-        "local": _("localhost is each reader's own computer. Use it only for development."),
-        "missing": _("This site is not among them, so the inbox would stay blank here."),
-    }
 
 
 class ExpiryFields(forms.Form):
@@ -174,7 +69,31 @@ class ExpiryFields(forms.Form):
             cleaned["expires_at"] = in_days(int(choice))
         elif choice and not cleaned.get("expires_at") and "expires_at" not in self.errors:
             self.add_error("expires_at", _("Enter the date."))
+        elif choice and "expires_at" in self.changed_data and "expires_at" not in self.errors:
+            _check(self, {"expires_at": cleaned["expires_at"]})
         return cleaned
+
+
+def _check(form: forms.Form | EmbedModelForm, settings: Mapping[str, Any]) -> None:
+    """Add the errors that the lifecycle would find in these settings, each at its field.
+
+    Args:
+        form: the form, while it is cleaned. What is wrong with a field already is not checked.
+        settings: the settings, by field.
+    """
+    unchecked = {name: value for name, value in settings.items() if name not in form.errors}
+    try:
+        values.clean_settings(unchecked)
+    except ValidationError as error:
+        for field, errors in error.error_dict.items():
+            form.add_error(field, errors)
+
+
+def warning_of_new_slug(old: str) -> str:
+    """Return the text that says what breaks if an embed has no longer this slug."""
+    return _(
+        "Templates with %(tag)s will no longer show this inbox. Change the slug in them, too."
+    ) % {"tag": f'{{% kapso_inbox "{old}" %}}'}
 
 
 def in_days(days: int) -> datetime:
@@ -206,7 +125,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
         label=gettext_lazy("Any site may show it"),
         required=False,
         help_text=gettext_lazy(
-            "Tick this only if any site may show the inbox, and leave the origins blank."
+            "Any website can then show the inbox. Leave the origins blank, or write *."
         ),
     )
     default_mode = forms.ChoiceField(
@@ -236,15 +155,30 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
     def clean(self) -> dict[str, Any]:
         """Check that any site is a choice, and add the errors with which the lifecycle refused."""
         cleaned = super().clean()
-        names_none = cleaned.get("allowed_origins") == []
-        if names_none and not cleaned.get("any_site"):
-            self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
-        elif cleaned.get("allowed_origins") and cleaned.get("any_site"):
-            self.add_error("any_site", _("Untick this, or leave the origins blank."))
+        self._clean_sites(cleaned)
         if self.refusal is not None:
             for field, errors in self.refusal.error_dict.items():
                 self.add_error(field if field in self.fields else None, errors)
         return cleaned
+
+    def _clean_sites(self, cleaned: dict[str, Any]) -> None:
+        """Take `*` for the check box, and check that any site is a choice."""
+        origins = cleaned.get("allowed_origins")
+        if origins == ["*"]:
+            cleaned.update(allowed_origins=[], any_site=True)
+        elif origins and "*" in origins:
+            text = _("“*” means any site. Write it alone, or leave it out.")
+            self.add_error("allowed_origins", text)
+        elif origins and cleaned.get("any_site"):
+            self.add_error("any_site", _("Untick this, or leave the origins blank."))
+        elif origins == [] and not cleaned.get("any_site"):
+            self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
+
+    def validate_unique(self) -> None:
+        """Leave it to the lifecycle, which has its own text for a slug that is taken.
+
+        A button that is pressed twice is not an error.
+        """
 
 
 class AddEmbedForm(EmbedForm):
@@ -293,7 +227,7 @@ class AddEmbedForm(EmbedForm):
 
     def _name_what_was_picked(self) -> None:
         """Give the pickers of a form that is shown again the names of what was picked."""
-        project = self.data.get("kapso_project") or _only_project()
+        project = self.data.get("kapso_project") or only_project()
         if project not in conf.project_aliases():
             return
         picked = {"scope_id": self.data.get("scope_type"), "assigned_user_id": lookups.Kind.USER}
@@ -310,24 +244,31 @@ class AddEmbedForm(EmbedForm):
         if scope == ScopeType.PROJECT:
             cleaned["scope_id"] = ""
         elif scope and not cleaned.get("scope_id") and "scope_id" not in self.errors:
-            self.add_error(
-                "scope_id",
-                _("Pick the number.")
-                if scope == ScopeType.PHONE_NUMBER
-                else _("Pick the customer."),
-            )
+            self.add_error("scope_id", pick_from_list(scope))
+        self._refuse_what_is_no_id(cleaned)
+        _check(self, self._settings(cleaned))
         return cleaned
 
-    def validate_unique(self) -> None:
-        """Leave it to the lifecycle: a button that is pressed twice is not an error."""
+    def _refuse_what_is_no_id(self, cleaned: dict[str, Any]) -> None:
+        """Ask to pick from the list where a name was typed and nothing was picked."""
+        if not self.lookup_url:
+            return
+        kinds = {"scope_id": cleaned.get("scope_type"), "assigned_user_id": lookups.Kind.USER}
+        for name, kind in kinds.items():
+            typed = cleaned.get(name)
+            if typed and kind in lookups.Kind.values and not _LIKE_AN_ID.fullmatch(typed):
+                self.add_error(name, pick_from_list(kind))
 
     def cleaned_settings(self) -> dict[str, Any]:
         """Return the keyword arguments for `lifecycle.create_embed`."""
-        names = {*values.MUTABLE, *values.FIXED, *values.LOCAL}
         return {
-            **{name: value for name, value in self.cleaned_data.items() if name in names},
-            "project": self.cleaned_data.get("kapso_project") or _only_project(),
+            **self._settings(self.cleaned_data),
+            "project": self.cleaned_data.get("kapso_project") or only_project(),
         }
+
+    def _settings(self, cleaned: Mapping[str, Any]) -> dict[str, Any]:
+        names = {*values.MUTABLE, *values.FIXED, *values.LOCAL}
+        return {name: value for name, value in cleaned.items() if name in names}
 
 
 class ChangeEmbedForm(EmbedForm):
@@ -351,6 +292,11 @@ class ChangeEmbedForm(EmbedForm):
         if language is not None and self.instance.language:
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
+        if "slug" in self.fields and not self.instance.personal_to:
+            self.fields["slug"].widget.attrs |= {
+                "data-kapso-was": self.instance.slug,
+                "data-kapso-warning": warning_of_new_slug(self.instance.slug),
+            }
         self.initial.setdefault("any_site", not self.instance.allowed_origins)
         self.initial.setdefault("expiry", ON_DATE if self.instance.expires_at else NEVER)
         self.initial.setdefault("expires_at", self.instance.expires_at)
@@ -363,13 +309,19 @@ class ChangeEmbedForm(EmbedForm):
         if "expires_at" in self.errors and "expires_at" not in self.changed_data:
             del self.errors["expires_at"]
             self.cleaned_data["expires_at"] = self.instance.expires_at
-        return super().clean()
+        cleaned = super().clean()
+        _check(self, {name: cleaned[name] for name in self._changed() if name in cleaned})
+        return cleaned
 
     def changes(self) -> Mapping[str, Any]:
         """Return the keyword arguments for `lifecycle.update_embed`."""
+        return {name: self.cleaned_data[name] for name in self._changed()}
+
+    def _changed(self) -> set[str]:
+        """Return the names of the settings that were changed."""
         names = set(self.changed_data)
         if names & {"expiry", "expires_at"}:
             names = names - {"expiry"} | {"expires_at"}
         # A site that is named, or not named any more, is in allowed_origins as well.
         names.discard("any_site")
-        return {name: self.cleaned_data[name] for name in names}
+        return names

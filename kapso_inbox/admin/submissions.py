@@ -25,10 +25,11 @@ from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxChange, InboxEmbed
 from kapso_inbox.transactions import database
 
-from .forms import DAYS, AddEmbedForm, ChangeEmbedForm, origin_warnings
+from .forms import DAYS, AddEmbedForm, ChangeEmbedForm, warning_of_new_slug
 from .pages import redirect_to_embed
 from .policy import PolicyModelAdmin
 from .verbs import VERBS
+from .widgets import origin_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,11 @@ def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm
 def _change(
     model_admin: PolicyModelAdmin, request: HttpRequest, embed: InboxEmbed, form: ChangeEmbedForm
 ) -> HttpResponse:
+    # The form has put what was typed into the embed.
+    old_slug = form.initial.get("slug", embed.slug)
     embed = lifecycle.update_embed(embed, actor=audit.actor_of(request), **form.changes())
+    if embed.slug != old_slug and not embed.personal_to:
+        model_admin.message_user(request, warning_of_new_slug(old_slug), messages.WARNING)
     if form.has_changed():
         message = model_admin.construct_change_message(request, form, [], False)
         model_admin.log_change(request, embed, message)

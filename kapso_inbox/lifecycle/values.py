@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Field
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from kapso_inbox import conf
 from kapso_inbox.kapso import Embed
@@ -325,7 +326,7 @@ def _clean_scope_id(scope_type: str, scope_id: str) -> str:
         return _clean_uuid(scope_id)
     if not (scope_id.isascii() and scope_id.isdigit()):
         raise ValidationError(
-            _("The scope id of a phone number is its WhatsApp phone_number_id, a row of digits.")
+            _("The ID of a phone number is its phone_number_id at WhatsApp, which has only digits.")
         )
     return scope_id
 
@@ -355,15 +356,14 @@ def _clean_origins(value: Iterable[str] | None) -> list[str]:
     if given is None or not all(isinstance(origin, str) for origin in given):
         raise ValidationError(_("Give the origins as a list."))
     origins = list(dict.fromkeys(origin.strip() for origin in given))
-    for origin in origins:
-        if not is_allowed_origin(origin):
-            raise ValidationError(
-                _(
-                    "“%(origin)s” is not an origin. Write it as https://crm.example.com or "
-                    "*.example.com."
-                ),
-                params={"origin": origin},
-            )
+    wrong = [f"“{origin}”" for origin in origins if not is_allowed_origin(origin)]
+    if wrong:
+        text = ngettext(
+            "%(origins)s is not an origin. Write https://crm.example.com or *.example.com.",
+            "%(origins)s are not origins. Write each as https://crm.example.com or *.example.com.",
+            len(wrong),
+        )
+        raise ValidationError(text, params={"origins": ", ".join(wrong)})
     return origins
 
 
@@ -392,7 +392,7 @@ def _clean_expires_at(value: datetime | None) -> datetime | None:
     if not settings.USE_TZ and timezone.is_aware(value):
         value = timezone.make_naive(value)
     if value <= timezone.now():
-        raise ValidationError(_("This time has passed already."))
+        raise ValidationError(_("This time is in the past."))
     try:
         for_kapso(value).astimezone(dt_timezone.utc)  # as databases and Kapso do
     except OverflowError:

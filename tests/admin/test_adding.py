@@ -96,11 +96,14 @@ def test_any_site_may_show_it_only_if_that_is_chosen(
         ("slug", "not a slug", "slug"),
         ("slug", "sync", "reserved for the addresses of this app"),
         ("slug", "mine-7", "for users' own inboxes"),
-        ("scope_id", "", "Pick the number."),
-        ("scope_id", "four", "row of digits"),
+        ("scope_id", "", "Pick a number from the list."),
+        ("scope_id", "Support", "Pick a number from the list."),
+        ("scope_id", "a1b2c3d4-0000-4000-8000-000000000000", "only digits"),
+        ("assigned_user_id", "Ana", "Pick a team member from the list."),
         ("assigned_user_id", "7", "UUID"),
         ("allowed_origins", "https://crm.example.com/path", "is not an origin"),
         ("allowed_origins", " \n", "tick “Any site may show it”"),
+        ("allowed_origins", "https://crm.example.com\n*", "Write it alone"),
         ("any_site", "on", "leave the origins blank"),
         ("default_mode", "blue", "blue"),
         ("expiry", "date", "Enter the date."),
@@ -124,12 +127,38 @@ def test_wrong_input_is_reported_at_its_field_and_kapso_is_not_asked(
     assert not InboxEmbed.objects.exists()
 
 
-def test_an_expiry_in_the_past_is_reported_at_the_date(
+def test_all_that_is_wrong_is_reported_at_once_each_at_its_field(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
-    filled_in |= {"expiry": "date", "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
-    assert "passed" in errors(admin.post(url("add"), filled_in))["expires_at"][0]
+    filled_in |= {
+        "name": "",
+        "scope_id": "Support",
+        "allowed_origins": "https://a.example/path\nhttps://b.example\nftp://c.example",
+        "expiry": "date",
+        "expires_at_0": "2020-01-01",
+        "expires_at_1": "00:00",
+    }
+    assert errors(admin.post(url("add"), filled_in)) == {
+        "name": ["This field is required."],
+        "scope_id": ["Pick a number from the list."],
+        "allowed_origins": [
+            "“https://a.example/path”, “ftp://c.example” are not origins. "
+            "Write each as https://crm.example.com or *.example.com."
+        ],
+        "expires_at": ["This time is in the past."],
+    }
     assert kapso_sandbox.requests == []
+
+
+@pytest.mark.parametrize("any_site", [{}, {"any_site": "on"}])
+def test_an_asterisk_alone_is_the_same_as_ticking_any_site(
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, any_site: dict[str, str]
+) -> None:
+    admin.post(url("add"), filled_in | {"allowed_origins": " * "} | any_site)
+    embed = InboxEmbed.objects.get()
+    assert embed.allowed_origins == []
+    form = admin.get(url("change", embed.pk)).context["adminform"].form
+    assert form["any_site"].value() is True
 
 
 def test_what_kapso_refuses_is_reported_at_its_field_and_leaves_nothing_behind(
@@ -151,7 +180,7 @@ def test_for_a_number_of_another_project_the_form_lists_those_that_the_key_sees(
 ) -> None:
     response = admin.post(url("add"), filled_in | {"scope_id": "999999999999"})
     told = " ".join(errors(response)["scope_id"])
-    assert "another project's" in told
+    assert told.index("Check it for a typo.") < told.index("another project")
     assert number["display_phone_number"] in told
     assert not InboxEmbed.objects.exists()
 
@@ -305,7 +334,7 @@ def test_a_message_warns_of_origins_that_open_the_embed_to_the_whole_web(
     kapso_sandbox.fail_next(method="POST", answer=Answer(201, {"data": made}))
     response = admin.post(url("add"), filled_in | sites, follow=True)
     told = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "any page of the web" in response.text + told
+    assert "Any website can show this inbox" in response.text + told
 
 
 def test_a_hostile_name_is_shown_as_text(

@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
@@ -370,8 +371,29 @@ def test_a_slug_that_is_taken_is_reported_at_the_slug(
     make("works", kapso_sandbox, "taken")
     form = change_form(embed, slug="taken")
     kapso_sandbox.requests.clear()
-    assert "already" in errors(change(admin, embed, form))["slug"][0]
+    told = errors(change(admin, embed, form))["slug"]
+    assert told == ["There is an embed with this slug already."]
     assert InboxEmbed.objects.filter(slug="sales").exists()
+    assert kapso_sandbox.requests == []
+
+
+def test_a_new_slug_warns_of_the_templates_that_have_the_old_one(
+    admin: Client, embed: InboxEmbed, change_form: Form, kapso_sandbox: Sandbox
+) -> None:
+    response = change(admin, embed, change_form(embed, slug="vendas"))
+    told = [str(message) for message in get_messages(response.wsgi_request)]
+    assert any('{% kapso_inbox "sales" %} will no longer show this inbox' in text for text in told)
+    response = change(admin, embed, change_form(embed, slug="vendas", name="Vendas"))
+    assert "no longer" not in "".join(map(str, get_messages(response.wsgi_request)))
+
+
+def test_a_new_expiry_in_the_past_is_an_error_of_the_form(
+    admin: Client, change_form: Form, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("expired", kapso_sandbox)
+    form = change_form(embed, expires_at_0="2020-01-01", expires_at_1="00:00")
+    kapso_sandbox.requests.clear()
+    assert errors(change(admin, embed, form)) == {"expires_at": ["This time is in the past."]}
     assert kapso_sandbox.requests == []
 
 
@@ -469,12 +491,19 @@ def test_a_user_who_may_only_view_sees_every_setting_and_changes_none(
     make_administrator: Callable[..., User],
     kapso_sandbox: Sandbox,
 ) -> None:
-    update_embed(embed, expires_at=timezone.now() + timedelta(days=3), language="es")
+    sites = ["https://a.example", "*.b.example"]
+    expires_at = timezone.now() + timedelta(days=3)
+    update_embed(embed, expires_at=expires_at, language="es", allowed_origins=sites)
     client.force_login(make_administrator("viewer", "view"))
     page = client.get(url("change", embed.pk))
     assert page.status_code == 200
     assert '<input type="text" name=' not in page.text
     assert "Sales inbox" in page.text
+    for words in ("https://a.example<br>*.b.example", "As the device", "Spanish", "Sales"):
+        assert f'<div class="readonly">{words}</div>' in page.text
+    assert "[&quot;" not in page.text
+    update_embed(embed, allowed_origins=[])
+    assert '<div class="readonly">Any website</div>' in client.get(url("change", embed.pk)).text
     assert client.post(url("change", embed.pk), {"name": "x"}).status_code == 403
 
 

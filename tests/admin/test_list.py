@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 from django.utils import timezone
 
+from kapso_inbox import lookups
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.clock import here_and_now
@@ -180,6 +181,35 @@ def test_it_says_what_each_shows_and_who_may_open_it(
     assert "nobody: its groups were deleted" in admin.get(url("changelist")).text
     for query in (number["name"], customer["name"], user["name"], "The customer", "number"):
         assert admin.get(url("changelist"), {"q": query}).context["cl"].result_count >= 1
+
+
+def test_an_inbox_is_found_by_its_phone_number_as_it_is_shown(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    number = kapso_sandbox.project().phone_numbers[0]
+    scope = {"scope_type": "phone_number", "scope_id": number["phone_number_id"]}
+    embed = make("works", kapso_sandbox, "number", **scope)
+    make("works", kapso_sandbox, "other")
+    shown = number["display_phone_number"]
+    digits = "".join(filter(str.isdigit, shown))
+    for text in (shown, digits, f"+{digits}", shown.replace(" ", "-")):
+        assert list(admin.get(url("changelist"), {"q": text}).context["cl"].queryset) == [embed]
+    # With the state in the order, too, and where Kapso is away.
+    query = {"q": digits, "o": "4"}
+    assert list(admin.get(url("changelist"), query).context["cl"].queryset) == [embed]
+    lookups.forget()
+    kapso_sandbox.fail_next(answer=Answer(500, {}), times=99)
+    assert admin.get(url("changelist"), {"q": digits}).status_code == 200
+
+
+def test_an_inbox_that_any_site_may_show_is_marked(admin: Client, kapso_sandbox: Sandbox) -> None:
+    make("works", kapso_sandbox, "closed", allowed_origins=["https://crm.example.com"])
+    assert "On any website" not in admin.get(url("changelist")).text
+    embeds: list[list[str]] = [[], ["*"]]
+    for number, origins in enumerate(embeds, start=1):
+        embed = make("works", kapso_sandbox, f"open-{number}", allowed_origins=[])
+        InboxEmbed.objects.filter(pk=embed.pk).update(allowed_origins=origins)
+        assert admin.get(url("changelist")).text.count("On any website") == number
 
 
 def test_it_is_found_by_the_reference_that_kapso_lists_it_under(

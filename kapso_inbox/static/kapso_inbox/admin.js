@@ -45,7 +45,7 @@
     const note = make("p", "kapso-picker__note");
     const foot = make("div", "kapso-picker__foot");
     const id = make("code", "kapso-picker__id", { id: `${input.id}_picked` });
-    const error = make("p", "kapso-picker__error");
+    const error = make("p", "kapso-picker__error", { id: `${input.id}_wrong` });
     const sent = make("input", "", { type: "hidden", name: input.name, value: input.value });
     const clear = button(texts.clear, () => {
       choose(null);
@@ -60,6 +60,8 @@
     let active = -1;
     let next = null; // The next page to read.
     let fresh = false; // Whether Kapso is asked for this list again, bypassing the cache.
+    let hurried = false; // Whether Enter or Tab was pressed before the search had its answer.
+    let left = false; // Whether the focus has gone elsewhere since.
     let timer;
     let request;
 
@@ -68,10 +70,11 @@
     input.spellcheck = false;
     input.classList.add("kapso-picker__input");
     list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", input.labels.length ? input.labels[0].textContent : texts.search);
+    const label = input.labels[0];
     error.setAttribute("role", "alert");
     const described = input.getAttribute("aria-describedby");
-    input.setAttribute("aria-describedby", described ? `${id.id} ${described}` : id.id);
+    const help = document.getElementById(`${input.id}_helptext`);
+    input.setAttribute("aria-describedby", [id.id, error.id, described].filter(Boolean).join(" "));
     input.replaceWith(root);
     foot.append(id, clear, refresh, toggle);
     popup.append(list, note);
@@ -96,6 +99,16 @@
     const isNeeded = () => !["", "project"].includes(kind());
     const isOpen = () => !popup.hidden;
     const asked = () => (picked && input.value === picked.text ? "" : input.value.trim());
+    const isSearching = () => Boolean(timer || request);
+    const looksLikeAnId = () => /^(\d+|[0-9a-f-]{32,36})$/i.test(input.value.trim());
+    // A name that was typed, or a part of a number, which is nothing that Kapso knows until it is
+    // picked. An ID may be unknown here: the list may be that of another API key.
+    const isUnpicked = () =>
+      !byHand &&
+      isNeeded() &&
+      !picked &&
+      input.value.trim() !== "" &&
+      !(looksLikeAnId() && !options.length);
 
     function update() {
       const value = picked && !byHand ? picked.id : input.value.trim();
@@ -106,7 +119,16 @@
       show(refresh, !byHand);
       show(row, isNeeded());
       toggle.textContent = byHand ? texts.from_list : texts.by_hand;
-      input.placeholder = byHand ? "" : texts.search;
+      input.placeholder = byHand ? "" : texts[`search_${kind()}`] || "";
+      // Only the scope's own field has labels by kind, and only that one is required.
+      const named = texts[`label_${kind()}`];
+      if (named && label) {
+        if (label.textContent !== `${named}:`) label.textContent = `${named}:`;
+        label.classList.add("required");
+        input.setAttribute("aria-required", "true");
+      }
+      list.setAttribute("aria-label", label?.textContent || input.placeholder);
+      if (help && data.kapsoKindFrom) show(help, byHand);
     }
 
     function choose(choice) {
@@ -139,7 +161,12 @@
 
     function complain(text) {
       // Screen readers read an alert again each time it is written, so at every key.
-      if (error.textContent !== text) error.textContent = text;
+      // The server may have said the same, above.
+      const isSaid = [...row.querySelectorAll(".errorlist li")].some((one) => one.textContent === text);
+      const told = isSaid ? "" : text;
+      if (error.textContent !== told) error.textContent = told;
+      if (text) input.setAttribute("aria-invalid", "true");
+      else input.removeAttribute("aria-invalid");
     }
 
     function open(yes) {
@@ -150,11 +177,12 @@
     function stop() {
       clearTimeout(timer);
       if (request) request.abort();
-      request = null;
+      timer = request = null;
     }
 
     function close() {
       stop();
+      hurried = false;
       activate(-1);
       open(false);
       if (picked && !byHand) input.value = picked.text;
@@ -167,7 +195,7 @@
       options = [];
       list.replaceChildren();
       activate(-1);
-      load(1);
+      return load(1);
     }
 
     async function load(page) {
@@ -194,7 +222,27 @@
         complain(reason.forPeople || texts.failed);
       }
       if (next && isOpen()) item(make("span", "kapso-picker__more", { textContent: texts.more }));
-      if (before && options.length > before) activate(before);
+      request = null;
+      if (hurried) return settle();
+      // Without a text nothing is highlighted: Tab must not take what nobody has asked for.
+      if (options.length > before && (before || asked())) activate(before);
+    }
+
+    /* What Enter or Tab asked for, once it is known what was found: the only hit is taken. */
+    function settle() {
+      hurried = false;
+      if (options.length === 1 && !next) return take(0);
+      if (left) demand();
+      else activate(options.length ? 0 : -1);
+    }
+
+    /* Take the ID that was typed whole, or ask for a pick; return whether it is still needed. */
+    function demand() {
+      const typed = options.find((option) => option.id === input.value.trim());
+      if (isUnpicked() && typed) choose(typed);
+      close();
+      if (isUnpicked()) complain(texts[`pick_${kind()}`]);
+      return isUnpicked();
     }
 
     async function ask(page, signal) {
@@ -276,18 +324,27 @@
       if (byHand || event.isComposing) return;
       const { key } = event;
       // Home and End move the caret until an option is active.
-      if (key === "Tab") close();
+      if (key === "Tab") {
+        if (options[active] && !event.shiftKey) take(active);
+        else if (isSearching()) left = hurried = true;
+        else demand();
+        return;
+      }
+      if (key === "Enter" && isSearching()) hurried = true;
       else if (isOpen() && active >= 0 && key === "Home") activate(0);
       else if (isOpen() && active >= 0 && key === "End") activate(list.childElementCount - 1);
       else if (isOpen() && keys[key]) keys[key]();
-      else if (key === "ArrowDown" || key === "ArrowUp") search();
+      else if (key === "ArrowDown" || key === "ArrowUp") search().then(() => active < 0 && activate(0));
       else return;
-      if (key !== "Tab") event.preventDefault();
+      event.preventDefault();
     });
     input.addEventListener("input", () => {
       if (!byHand) {
-        if (!input.value) picked = null;
+        if (!input.value || (picked && input.value !== picked.text)) picked = null;
+        complain("");
         stop();
+        activate(-1); // What is listed still is what was found for another text.
+        hurried = false;
         timer = setTimeout(search, PAUSE);
       }
       update();
@@ -296,6 +353,7 @@
       if (!byHand && !isOpen()) search();
     });
     input.addEventListener("focus", () => {
+      left = false;
       if (picked && !byHand) input.select();
     });
     // The focus stays in the input, which handles the keys.
@@ -306,7 +364,9 @@
     // Close on a click, not on the loss of focus: the list takes up room, and what is below it would
     // move away from the pointer between press and release. Use the capture phase, in which an item
     // that removes itself is still inside.
-    const outside = (event) => isOpen() && !root.contains(event.target) && close();
+    const outside = (event) => {
+      if (!byHand && (isOpen() || isSearching() || isUnpicked()) && !root.contains(event.target)) demand();
+    };
     document.addEventListener("click", outside, true);
 
     // A pick belongs to one kind and project, and is dropped when either changes.
@@ -322,10 +382,16 @@
       }
       update();
     });
-    form.addEventListener("submit", update);
+    form.addEventListener("submit", (event) => {
+      if (!byHand && demand()) {
+        event.preventDefault();
+        input.focus();
+      }
+      update();
+    });
 
     if (input.value && data.kapsoLabel) picked = { id: input.value, text: data.kapsoLabel };
-    setByHand(Boolean(input.value && !picked));
+    setByHand(Boolean(input.value && !picked && looksLikeAnId()));
   }
 
   /* The largest element that holds this field, its label and its help text, and no other field.
@@ -380,7 +446,7 @@
     const anySite = textarea.form?.elements.any_site;
     const hint = make("div", "help kapso-hint kapso-hint--warning", { id: `${textarea.id}_hint` });
     const described = textarea.getAttribute("aria-describedby");
-    const place = (described && document.getElementById(described)) || textarea;
+    const place = document.getElementById(`${textarea.id}_helptext`) || textarea;
     textarea.setAttribute("aria-describedby", described ? `${described} ${hint.id}` : hint.id);
     place.after(hint);
 
@@ -432,8 +498,47 @@
     update();
   }
 
+  /* Warn while the value of an input differs from the one that others refer to. */
+  function warnsOfChange(input) {
+    const hint = make("div", "help kapso-hint kapso-hint--warning", { id: `${input.id}_hint` });
+    const described = input.getAttribute("aria-describedby");
+    const place = document.getElementById(`${input.id}_helptext`) || input;
+    input.setAttribute("aria-describedby", [described, hint.id].filter(Boolean).join(" "));
+    place.after(hint);
+    function tell() {
+      const isChanged = input.value.trim() !== input.dataset.kapsoWas;
+      if (isChanged === (hint.textContent !== "")) return;
+      hint.textContent = isChanged ? input.dataset.kapsoWarning : "";
+      show(hint, isChanged);
+      announce(hint.textContent);
+    }
+    show(hint, false);
+    input.addEventListener("input", tell);
+    tell();
+  }
+
+  const SAID_AFTER = 400; // Milliseconds after which it is said that a form is being saved.
+  // Milliseconds after which its button can be pressed again: the server gives Kapso up before.
+  const AGAIN_AFTER = 25000;
+
+  /* Send a form once. The server makes nothing twice, so the button comes back where no answer does:
+   * somebody may have stopped the request, and would otherwise be left with a dead page. */
   function once(form) {
+    const texts = (form.querySelector("[data-kapso-busy]") || form).dataset;
+    const note = make("p", "kapso-busy");
     const disabled = [];
+    const timers = [];
+
+    function say(text) {
+      if (!text) return;
+      note.textContent = text;
+      announce(text);
+    }
+    function enable() {
+      timers.splice(0).forEach(clearTimeout);
+      form.removeAttribute("aria-busy");
+      disabled.splice(0).forEach((one) => (one.disabled = false));
+    }
     form.addEventListener("submit", (event) => {
       // After the browser has taken the name and value of the button that was pressed.
       setTimeout(() => {
@@ -441,12 +546,22 @@
         form.setAttribute("aria-busy", "true");
         disabled.push(...[...form.elements].filter((one) => one.type === "submit" && !one.disabled));
         disabled.forEach((one) => (one.disabled = true));
+        const button = event.submitter || disabled[0];
+        note.textContent = "";
+        (button?.parentElement || form).append(note);
+        timers.push(
+          setTimeout(() => say(texts.kapsoBusy), SAID_AFTER),
+          setTimeout(() => {
+            enable();
+            say(texts.kapsoSlow);
+          }, AGAIN_AFTER)
+        );
       });
     });
     window.addEventListener("pageshow", (event) => {
       if (!event.persisted) return; // Restored by the Back button, as it was when it was left.
-      form.removeAttribute("aria-busy");
-      disabled.splice(0).forEach((one) => (one.disabled = false));
+      enable();
+      note.remove();
     });
   }
 
@@ -457,6 +572,7 @@
     each("[data-kapso-copy]", copying);
     each("[data-kapso-origins]", origins);
     each("[data-kapso-reveals]", reveals);
+    each("[data-kapso-warning]", warnsOfChange);
     const forms = [...document.querySelectorAll("form[data-kapso-once], [data-kapso-once-form]")];
     new Set(forms.map((element) => element.closest("form"))).forEach(once);
   }
