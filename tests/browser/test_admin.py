@@ -153,7 +153,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     page.goto(f"{own_demo.url}{LIST}")
     expect(page.locator(".kapso-state")).to_have_text("Revoked")
     page.get_by_role("link", name="Health").click()
-    expect(page.get_by_text("The inbox “front-desk” is revoked")).to_be_visible()
+    expect(page.get_by_text("The inbox “Front desk” is revoked")).to_be_visible()
     page.get_by_role("link", name="Rotate the link").click()
     expect(page.get_by_role("button", name="Rotate the link")).to_be_visible()
     page.goto(f"{own_demo.url}/admin/kapso_inbox/launchattempt/")
