@@ -499,7 +499,7 @@ def test_a_user_who_may_only_view_sees_every_setting_and_changes_none(
     assert page.status_code == 200
     assert '<input type="text" name=' not in page.text
     assert "Sales inbox" in page.text
-    for words in ("https://a.example<br>*.b.example", "As the device", "Spanish", "Sales"):
+    for words in ("https://a.example<br>*.b.example", "Same as the device", "Spanish", "Sales"):
         assert f'<div class="readonly">{words}</div>' in page.text
     assert "[&quot;" not in page.text
     update_embed(embed, allowed_origins=[])

@@ -279,15 +279,6 @@ def test_an_agent_sets_up_their_own_inbox_and_sees_what_is_assigned_to_them(
         assert "Hannah Whitlock" not in conversations(page)
 
 
-def test_a_user_unknown_at_kapso_is_told_so_in_place_of_their_own_inbox(
-    demo: Demo, sign_in: SignIn
-) -> None:
-    page = sign_in("admin")
-    page.goto(f"{demo.url}/inbox/mine/")
-    frame_of(page).get_by_role("button", name="Set up my inbox").click()
-    expect(frame_of(page).get_by_role("alert")).to_contain_text("has your e-mail address")
-
-
 def test_the_team_inbox_offers_settings_and_a_whole_page(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("ana")
     page.goto(f"{demo.url}/inbox/")
