@@ -64,7 +64,7 @@ def is_kept_from_cookies(request: HttpRequest) -> bool:
     return access is not None and not sends_cookies
 
 
-def may_be_framed_by_any_site(request: HttpRequest, outcome: Outcome | None = None) -> bool:
+def may_be_framed_by_any_site(request: HttpRequest, outcome: Outcome) -> bool:
     """Return whether the page about an outcome may be shown whatever is around it.
 
     A frame with a ticket is on a page of another origin, which we do not know. And who is signed
@@ -204,8 +204,6 @@ def _login_url(request: HttpRequest, slug: str) -> str:
         address = resolve_url(settings.LOGIN_URL or "")
         after = reverse("kapso_inbox:signed_in", args=[slug])
     except NoReverseMatch:
-        return ""
-    if not address:
         return ""
     # On another site, a path alone would be a path of that site.
     after = request.build_absolute_uri(after) if "//" in address else after

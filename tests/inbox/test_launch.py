@@ -1065,3 +1065,13 @@ def test_it_works_with_and_without_atomic_requests(
     assert agent.get("/kapso-inbox/sales/").status_code == 200
     assert launch(agent).status_code == 302
     assert outcomes() == [Outcome.OPENED]
+
+
+@pytest.mark.parametrize("login_url", ["", None])
+def test_a_site_without_a_login_offers_none(
+    client: Client, embed: InboxEmbed, login_url: str | None
+) -> None:
+    with override_settings(LOGIN_URL=login_url):
+        response = launch(client)
+    assert response.status_code == 403
+    assert links(response) == {"Try again": "../launch/"}
