@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -168,9 +167,8 @@ def record_attempt(
     Raises:
         DatabaseError: it could not be recorded.
     """
-    person = who(user or actor_of(request))
     attempt = LaunchAttempt(
-        **person,
+        **who(user or actor_of(request)),
         embed_id=embed.pk if embed else None,
         slug=slug[:50],
         link_id=embed.current_link_id if embed else None,
@@ -180,11 +178,11 @@ def record_attempt(
     # Inside a transaction, a savepoint: otherwise a failure would spoil the transaction.
     is_inside = transaction.get_connection(database()).in_atomic_block
     with transaction.atomic(using=database()) if is_inside else nullcontext():
-        if outcome == Outcome.OPENED or not _count_in_a_like_refusal(attempt, person):
+        if outcome == Outcome.OPENED or not _count_in_a_like_refusal(attempt):
             attempt.save(using=database())
 
 
-def _count_in_a_like_refusal(attempt: LaunchAttempt, person: Mapping[str, Any]) -> bool:
+def _count_in_a_like_refusal(attempt: LaunchAttempt) -> bool:
     """Count a refusal in a row of the same person's last minute, if there is one for it.
 
     Refusals are alike in slug, outcome and address. After `MOST_REFUSALS` different ones within the
@@ -192,11 +190,12 @@ def _count_in_a_like_refusal(attempt: LaunchAttempt, person: Mapping[str, Any]) 
 
     Args:
         attempt: the refusal. Its slug and address are left out if the minute is that full.
-        person: the fields that name the person.
 
     Returns:
         Whether it was counted. If not, it needs a row of its own.
     """
+    # An impersonator's refusals are not those of the same person's own.
+    person = {name: getattr(attempt, name) for name in ("user_id", "username", "acting_as")}
     rows = LaunchAttempt.objects.for_write().filter(
         **person,
         created_at__gt=attempt.created_at - ALIKE_WITHIN,

@@ -123,6 +123,16 @@ def test_a_refusal_is_recorded_for_who_really_sits_there(hijacked: Client, root:
     assert (attempt.user, attempt.acting_as) == (root, "ana")
 
 
+def test_what_somebody_is_refused_as_another_user_is_not_counted_with_their_own(
+    hijacked: Client, root: User, client: Client
+) -> None:
+    ask(hijacked, "nothing/launch/")
+    client.force_login(root)
+    ask(client, "nothing/launch/")
+    rows = LaunchAttempt.objects.order_by("pk").values_list("user", "acting_as", "times")
+    assert list(rows) == [(root.pk, "ana", 1), (root.pk, "", 1)]
+
+
 def test_an_opening_of_ones_own_accord_names_nobody_else(agent: Client, ana: User) -> None:
     assert ask(agent).status_code == 302
     attempt = LaunchAttempt.objects.get()
