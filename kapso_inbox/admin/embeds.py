@@ -14,6 +14,7 @@ from django.db import connections, router
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -82,7 +83,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
     inside one, and what Kapso refuses leaves nothing half done.
     """
 
-    list_display = ["name", "slug", "shows", "state", "expires", "last_used", "openable_by"]
+    list_display = ["name", "state", "shows", "slug", "expires", "last_used", "openable_by"]
     list_filter = [ConditionFilter, ProjectFilter, "scope_type", "groups"]
     list_per_page = 50
     # Counting all embeds, besides those that match a search, takes longer the more there are.
@@ -298,7 +299,8 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         embeds = self.get_queryset(request).with_condition()
         for embed in embeds.filter(pk__in=[embed.pk for embed in objs]):
             if reason := why_not(VERBS["delete"], embed):
-                protected.append(f"{embed}: {reason}")
+                address = page_url(self, "change", embed.pk)
+                protected.append(format_html('<a href="{}">{}</a>: {}', address, embed, reason))
         return to_delete, counts, needed, protected
 
     def delete_model(self, request: HttpRequest, obj: InboxEmbed) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -65,6 +69,9 @@ FIXED_BY_BUTTON = frozenset(
     }
 )
 
+#: What a finding names: an embed by its slug or its name, or anything else.
+_MENTION = re.compile("“([^”]*)”")
+
 #: The levels of findings, in the order of the page.
 LEVELS = ("error", "warning", "info")
 
@@ -112,7 +119,7 @@ class Entry:
         finding: the finding.
         embed: the embed that it is about, if any.
         url: the address of that embed's page.
-        what: what was found, with the embed by its name.
+        what: what was found, with each embed by its name, as a link.
         buttons: its buttons: labels, addresses and verbs.
         hint: what to do, if that is not what a button does.
     """
@@ -156,11 +163,11 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
         embed.slug: embed
         for embed in model_admin.get_queryset(request)
         .with_condition()
-        .filter(slug__in={finding.embed for finding in findings if finding.embed})
+        .filter(slug__in=set().union(*map(_slugs_in, findings)))
     }
     permissions = model_admin.get_permissions(request)
     entries = [
-        _entry(model_admin, finding, embeds.get(finding.embed), permissions)
+        _entry(model_admin, finding, embeds, permissions)
         for finding in findings
         # One whose embed is missing was deleted in the meantime.
         if not finding.embed or finding.embed in embeds
@@ -184,9 +191,10 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
 def _entry(
     model_admin: PolicyModelAdmin,
     finding: Finding,
-    embed: InboxEmbed | None,
+    embeds: Mapping[str, InboxEmbed],
     permissions: Collection[str],
 ) -> Entry:
+    embed = embeds.get(finding.embed)
     pressed = [
         {
             "label": button.label,
@@ -200,10 +208,41 @@ def _entry(
         finding=finding,
         embed=embed,
         url=page_url(model_admin, "change", embed.pk) if embed else "",
-        what=finding.what.replace(f"“{embed.slug}”", f"“{embed.name}”") if embed else finding.what,
+        what=_link_mentions(model_admin, finding.what, embed, embeds),
         buttons=pressed,
         hint="" if pressed and finding.code in FIXED_BY_BUTTON else finding.hint,
     )
+
+
+def _slugs_in(finding: Finding) -> set[str]:
+    """Return the slugs of the embeds that a finding may mention, and of the one it is about."""
+    return {*_MENTION.findall(finding.what), finding.embed}
+
+
+def _link_mentions(
+    model_admin: PolicyModelAdmin,
+    text: str,
+    embed: InboxEmbed | None,
+    embeds: Mapping[str, InboxEmbed],
+) -> SafeString:
+    """Return the text of a finding with each embed that it mentions by name, as a link.
+
+    Args:
+        model_admin: whose page it is.
+        text: the text, which has embeds between quotation marks.
+        embed: the embed that the finding is about, which may be mentioned by its name; None = it
+            is about no embed.
+        embeds: the embeds that the user may see, by their slugs.
+    """
+    named = {embed.name: embed} if embed else {}
+    # Every second part is what the pattern's group found.
+    mentioned = [
+        format_html('“<a href="{}">{}</a>”', page_url(model_admin, "change", found.pk), found.name)
+        if is_quoted and (found := embeds.get(part) or named.get(part))
+        else format_html("“{}”" if is_quoted else "{}", part)
+        for is_quoted, part in zip(cycle([False, True]), _MENTION.split(text), strict=False)
+    ]
+    return format_html_join("", "{}", ((part,) for part in mentioned))
 
 
 def _grouped(entries: list[Entry]) -> list[Group]:

@@ -13,7 +13,7 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, QuerySet, Value
+from django.db.models import CharField, OuterRef, QuerySet, Subquery, Value
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -118,20 +118,20 @@ class RecordAdmin(ModelAdmin):
         css = {"all": ["kapso_inbox/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
-        """Return the rows that the user may read, each with `embed_is_visible`."""
+        """Return the rows that the user may read, each with `visible_name`."""
         records = super().get_queryset(request)
         return (
             get_policy()
             .auditable(request.user, records)
-            .annotate(embed_is_visible=self._embed_is_visible(request))
+            .annotate(visible_name=self._visible_name(request))
         )
 
-    def _embed_is_visible(self, request: HttpRequest) -> Exists | Value:
-        """Return an annotation that says whether the user may see the page of a row's embed."""
+    def _visible_name(self, request: HttpRequest) -> Subquery | Value:
+        """Return an annotation with the name of a row's embed if the user may see its page."""
         if not self.admin_site.is_registered(InboxEmbed):
-            return Value(False)
-        embed = InboxEmbed.objects.filter(pk=OuterRef("embed"))
-        return Exists(get_policy().visible(request.user, embed))
+            return Value(None, output_field=CharField())
+        embed = InboxEmbed.objects.filter(pk=OuterRef("embed")).order_by()
+        return Subquery(get_policy().visible(request.user, embed).values("name")[:1])
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """Return what a search looks at: also a person's name, where the user model has one."""
@@ -172,15 +172,21 @@ class RecordAdmin(ModelAdmin):
 
     @admin.display(description=_("inbox"), ordering="slug")
     def inbox(self, record: Record) -> str:
-        """Return the recorded slug, as a link to the embed if the user may see it."""
-        if not record.embed_is_visible:  # type: ignore[attr-defined]
+        """Return the recorded slug, and before it the embed's name if the user may see its page."""
+        name = record.visible_name  # type: ignore[attr-defined]
+        if name is None:
             return record.slug
         url = reverse(
             "admin:kapso_inbox_inboxembed_change",
             args=[record.embed_id],
             current_app=self.admin_site.name,
         )
-        return format_html('<a href="{}">{}</a>', url, record.slug)
+        return format_html(
+            '<a href="{}">{}</a> <span class="kapso-results__slug">{}</span>',
+            url,
+            name,
+            record.slug,
+        )
 
     def has_view_permission(self, request: HttpRequest, obj: Record | None = None) -> bool:
         """Return whether the user has the view permission; no other permission includes it here."""

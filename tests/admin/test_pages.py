@@ -432,6 +432,15 @@ def test_an_admin_of_another_name_has_all_pages(
     assert f'"{start}{embed.pk}/change/"' in page.text
 
 
+def test_the_pages_of_an_embed_lead_to_it_by_its_name(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    link = f'<a href="{url("change", embed.pk)}">{embed.name}</a>'
+    assert f"<h2>{link}</h2>" in admin.get(url("preview", embed.pk)).text
+    assert f"{link}: A link of it may still work" in admin.get(url("delete", embed.pk)).text
+
+
 def test_what_a_host_overrides_holds_on_every_page(
     admin: Client, kapso_sandbox: Sandbox, settings: Any
 ) -> None:

@@ -372,7 +372,7 @@ def test_a_row_without_a_user_name_has_no_link(auditor: Client) -> None:
     assert '<td class="field-who">-</td>' in page(auditor, CHANGES)
 
 
-def test_a_slug_leads_to_its_embed_for_users_who_may_see_it(
+def test_an_embed_is_linked_by_its_name_for_users_who_may_see_it(
     auditor: Client, staff: Callable[..., Client]
 ) -> None:
     embed = InboxEmbed.objects.create(slug="sales", name="Sales")
@@ -380,7 +380,7 @@ def test_a_slug_leads_to_its_embed_for_users_who_may_see_it(
     place = f"/admin/kapso_inbox/inboxembed/{embed.pk}/change/"
     for verb in ("view", "change"):
         manager = staff("view_launchattempt", f"{verb}_inboxembed")
-        assert link_in(page(manager, OPENINGS), "sales") == place
+        assert link_in(page(manager, OPENINGS), "Sales") == place
     assert place not in page(auditor, OPENINGS)
     embed.delete()
     html = page(manager, OPENINGS)

@@ -1,0 +1,90 @@
+"""The list of embeds, in Chromium: what is in sight on each screen, and where names lead."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from . import pictures
+from .axe import violations
+from .conftest import Demo, enter, expect, running_demo
+from .test_admin import LIST
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+    NewPage = Callable[..., Page]
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (390, 768, 1440)
+ONE_WORD, MANY_WORDS, SLUG = "A" * 200, "Long name " * 20, "s" * 50
+
+
+@pytest.fixture(scope="module")
+def own_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Run a demo whose embeds these tests change."""
+    with running_demo(tmp_path_factory.mktemp("list")) as running:
+        yield running
+
+
+def store(demo: Demo, *statements: str) -> None:
+    """Change what the demo has stored."""
+    [path] = demo.data_dir.glob("*.sqlite3")
+    with closing(sqlite3.connect(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+
+
+def is_in_sight(what: Locator) -> bool:
+    """Return whether all of an element's box can be seen without scrolling sideways."""
+    return bool(
+        what.evaluate(
+            """element => {
+                const box = element.getBoundingClientRect();
+                const frames = [document.documentElement, element.closest('.results')];
+                return frames.every((frame) => {
+                    const seen = frame.getBoundingClientRect();
+                    return seen.left <= box.left && box.right <= seen.right;
+                });
+            }"""
+        )
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_name_and_state_are_in_sight_however_long_a_name_is(
+    own_demo: Demo, new_page: NewPage, width: int, theme: str
+) -> None:
+    embed = "UPDATE kapso_inbox_inboxembed SET"
+    store(
+        own_demo,
+        f"{embed} name = '{ONE_WORD}' WHERE id = 1",
+        f"{embed} name = '{MANY_WORDS}', slug = '{SLUG}', allowed_origins = '[]' WHERE id = 2",
+        # The longest state that there is.
+        "UPDATE kapso_inbox_accesslink SET differences = 'scope_type=customer' WHERE embed_id = 1",
+    )
+    page = new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    enter(page, own_demo, "admin")
+    page.goto(f"{own_demo.url}{LIST}")
+    headings = page.locator("#result_list thead th")
+    assert [one.strip().title() for one in headings.all_inner_texts()][1:3] == ["Name", "State"]
+    states = page.locator("#result_list .kapso-state")
+    expect(states).to_have_count(2)
+    for state in states.all():
+        assert is_in_sight(state)
+    for name in page.locator("#result_list .field-name a").all():
+        assert is_in_sight(name)
+    expect(page.get_by_text("On any website")).to_have_count(1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page) == []
+    pictures.keep(page, f"list-long-{theme}-{width}", full_page=True)
+    for address in (f"{LIST}1/preview/", f"{LIST}health/", "/admin/kapso_inbox/inboxchange/"):
+        page.goto(f"{own_demo.url}{address}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
