@@ -25,7 +25,7 @@ from kapso_inbox.reasons import format_time
 from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
 from .forms import AddEmbedForm, ChangeEmbedForm
-from .health import health_view, sync_view
+from .health import SYNC, health_view, may_look, sync_view
 from .lookup import lookup_view, or_of_number
 from .pages import page_url, panel_of, redirect_to_embed
 from .preview import preview_view
@@ -69,10 +69,21 @@ class EmbedList(ChangeList):
         return found  # type: ignore[no-any-return]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Count the embeds, and read those of the current page with their conditions."""
+        """Count the embeds, and read those of the current page with their conditions.
+
+        The date hierarchy is left out where it fails or is slow. A database without time zone
+        tables, such as MariaDB as installed, answers it with an error. And it reads the date of
+        every embed that is listed.
+        """
         super().get_results(request)
         page: Any = self.result_list
         self.result_list = page.with_condition()
+        #: Whether there is no embed at all, and not only none that matches.
+        self.is_blank = not self.result_count and not self.root_queryset.exists()
+        using = connections[router.db_for_read(InboxEmbed)]
+        has_no_zones = settings.USE_TZ and not using.features.has_zoneinfo_database
+        if has_no_zones or self.result_count > DATE_HIERARCHY_LIMIT:
+            self.date_hierarchy = None
 
 
 @admin.register(InboxEmbed)
@@ -136,18 +147,12 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         """Return our change list."""
         return EmbedList
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Return the change list, without its date hierarchy where that fails or is slow.
-
-        A database without time zone tables, such as MariaDB as installed, answers it with an
-        error. And it reads the date of every embed that is listed.
-        """
-        changelist = super().get_changelist_instance(request)
-        using = connections[router.db_for_read(InboxEmbed)]
-        has_no_zones = settings.USE_TZ and not using.features.has_zoneinfo_database
-        if has_no_zones or changelist.result_count > DATE_HIERARCHY_LIMIT:
-            changelist.date_hierarchy = None
-        return changelist
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, with the button that looks for inboxes at Kapso."""
+        look_url = page_url(self, SYNC) if may_look(self, request) else ""
+        return super().changelist_view(request, {"look_url": look_url, **(extra_context or {})})
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Return the actions without Django's deletion, which does not know Kapso; ours does."""

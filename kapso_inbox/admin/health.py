@@ -19,7 +19,7 @@ from django.utils.translation import ngettext
 
 from kapso_inbox import conf, refusals
 from kapso_inbox.failures import REMEMBERED_FOR
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
 from .pages import page_url, render_page
 from .policy import PolicyModelAdmin
@@ -64,6 +64,7 @@ FIXED_BY_BUTTON = frozenset(
         "creation-stuck",
         "link-revoked-at-kapso",
         "link-unknown",
+        "no-embeds",
         "revocation-stuck",
         "revocation-unconfirmed",
     }
@@ -104,7 +105,7 @@ def buttons(finding: Finding, embed: InboxEmbed | None) -> Iterator[Button]:
             if name == ADD:
                 yield Button(name, _("Add an inbox"), "add")
             elif name == SYNC:
-                yield Button(name, _("Compare with Kapso now"), "change")
+                yield Button(name, _("Look for inboxes at Kapso"), "change")
         elif name == CHANGE:
             yield Button(name, _("Change its origins"), "change")
         elif name in VERBS and not why_not(VERBS[name], embed):
@@ -185,7 +186,15 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
         wrong_groups=_grouped(wrong),
         fine_groups=_grouped(fine),
         names_projects=len(conf.project_aliases()) > 1,
+        look_url=page_url(model_admin, SYNC) if may_look(model_admin, request) else "",
+        never_looked=model_admin.sees_everything(request) and not _has_looked(),
+        knows_none=any(finding.code == "no-embeds" for finding in findings),
     )
+
+
+def _has_looked() -> bool:
+    """Return whether any link was ever seen in Kapso's list."""
+    return AccessLink.objects.exclude(seen_at=None).exists()
 
 
 def _entry(
@@ -283,34 +292,68 @@ def _show_each_button_once(group: Group) -> None:
         seen.update(button["url"] for button in entry.buttons)
 
 
-def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
-    """Compare a whole Kapso project with what is stored, as `kapso_sync` does."""
-    alias = request.POST.get("project", "")
-    if request.method != "POST" or alias not in conf.project_aliases():
-        raise Http404
-    if not model_admin.has_change_permission(request) or not model_admin.sees_everything(request):
-        raise PermissionDenied
-    back = HttpResponseRedirect(page_url(model_admin, "health"))
-    try:
-        # Not at start-up: a millisecond of every process, for a button that is rarely pressed.
-        from kapso_inbox.sync import sync_project
+def may_look(model_admin: PolicyModelAdmin, request: HttpRequest) -> bool:
+    """Return whether the user may look for inboxes at Kapso."""
+    return model_admin.has_change_permission(request) and model_admin.sees_everything(request)
 
-        report = sync_project(alias, patience=0)
-    except refusals.REFUSALS as error:
-        model_admin.message_user(request, refusals.texts(error), messages.ERROR)
-        return back
-    for problem in report.problems:
-        model_admin.message_user(request, problem, messages.WARNING)
-    for text in report.left_undone:
-        model_admin.message_user(request, text, messages.INFO)
-    if report.complete:
-        text = ngettext(
-            "Compared with Kapso: %(count)d inbox in its list.",
-            "Compared with Kapso: %(count)d inboxes in its list.",
-            report.listed,
-        )
-        model_admin.message_user(request, text % {"count": report.listed}, messages.SUCCESS)
-    return back
+
+def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
+    """Look for inboxes at Kapso: compare whole projects with what is stored, as `kapso_sync` does.
+
+    The POST names the `project`, or means all of them, and says which page to go `back` to.
+    """
+    known, alias = conf.project_aliases(), request.POST.get("project", "")
+    if request.method != "POST" or (alias and alias not in known):
+        raise Http404
+    if not may_look(model_admin, request):
+        raise PermissionDenied
+    # Without any project, the error says which setting is missing.
+    aliases = [alias] if alias else known or [conf.DEFAULT_PROJECT]
+    # Not at start-up: a millisecond of every process, for a button that is rarely pressed.
+    from kapso_inbox.sync import sync_project
+
+    reports = []
+    for one in aliases:
+        said = "{}" if len(aliases) == 1 else f"{one}: {{}}"
+        try:
+            report = sync_project(one, patience=0)
+        except refusals.REFUSALS as error:
+            model_admin.message_user(request, said.format(refusals.texts(error)), messages.ERROR)
+            continue
+        reports.append(report)
+        for problem in report.problems:
+            model_admin.message_user(request, said.format(problem), messages.WARNING)
+        for text in report.left_undone:
+            model_admin.message_user(request, said.format(text), messages.INFO)
+    found = sum(report.unmanaged for report in reports)
+    if found:
+        model_admin.message_user(request, _what_was_found(model_admin, found), messages.SUCCESS)
+    elif any(report.complete for report in reports):
+        text = _("Found no inbox at Kapso that is not listed here.")
+        if conf.shares_projects():
+            text += " " + _("Inboxes of other sites that share the project are left out.")
+        model_admin.message_user(request, text, messages.SUCCESS)
+    back = "changelist" if request.POST.get("back") == "changelist" else "health"
+    return HttpResponseRedirect(page_url(model_admin, back))
+
+
+def _what_was_found(model_admin: PolicyModelAdmin, count: int) -> str:
+    """Return how many inboxes were found at Kapso, and what to do with them."""
+    found = ngettext(
+        "Found %(count)d inbox at Kapso that was not known here.",
+        "Found %(count)d inboxes at Kapso that were not known here.",
+        count,
+    )
+    what_to_do = ngettext(
+        "Its state is {state}. Adopt it to use it here, or leave it alone.",
+        "Their state is {state}. Adopt those that you want to use here, and leave the others "
+        "alone.",
+        count,
+    )
+    label = Condition.UNMANAGED.label
+    address = page_url(model_admin, "changelist", state=Condition.UNMANAGED.value)
+    state = format_html('“<a href="{}">{}</a>”', address, label)
+    return format_html("{} {}", found % {"count": count}, format_html(what_to_do, state=state))
 
 
 def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Finding]:

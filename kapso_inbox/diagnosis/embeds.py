@@ -58,7 +58,11 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
             # Otherwise the findings about those links say what to do first.
             yield from _link_findings(embed)
     if not total and wanted is None:
-        yield info("no-embeds", _("There is no inbox yet."), _("Create one."))
+        yield info(
+            "no-embeds",
+            _("No inbox is known here yet."),
+            _("Run manage.py kapso_sync to find those that live at Kapso, or create one."),
+        )
     if elsewhere * 2 > active and not conf.is_read_only():
         yield warning(
             "database-copied",

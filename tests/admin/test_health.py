@@ -328,25 +328,40 @@ def test_every_code_with_a_button_is_a_code_of_the_doctor() -> None:
 # The sync
 
 
-def press_sync(client: Client, project: str = "default") -> tuple[Any, str]:
-    response = client.post(url("sync"), {"project": project}, follow=True)
+def press_sync(client: Client, **data: str) -> tuple[Any, str]:
+    """Press the button, and return the page that follows and what is told."""
+    response = client.post(url("sync"), data, follow=True)
     return response, " ".join(map(str, get_messages(response.wsgi_request))) + response.text
+
+
+def told_by(client: Client, **data: str) -> list[str]:
+    """Press the button, and return its messages as people read them."""
+    response = client.post(url("sync"), data)
+    said = [str(one) for one in get_messages(response.wsgi_request)]
+    client.get(response["Location"])  # Which shows them, and so they are told once.
+    return [html.unescape(re.sub("<[^>]*>", "", one)) for one in said]
+
+
+def make_at_kapso(sandbox: Sandbox, count: int, api_key: str | None = None) -> None:
+    """Make inboxes at Kapso that nobody here knows."""
+    for number in range(count):
+        sandbox.project(api_key).create({"name": f"Elsewhere {number}", "scope_type": "project"})
 
 
 def test_a_button_syncs_where_no_sync_runs(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox)
     age(days=2)
     assert found(admin.get(url("health")))["sync-not-running"] == {
-        "Compare with Kapso now": url("sync")
+        "Look for inboxes at Kapso": url("sync")
     }
     kapso_sandbox.project().create({"name": "Made elsewhere", "scope_type": "project"})
     connection.settings_dict["ATOMIC_REQUESTS"] = True
     try:
-        response, told = press_sync(admin)
+        response, told = press_sync(admin, project="default")
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
     assert response.redirect_chain == [(url("health"), 302)]
-    assert "2 inboxes in its list" in told
+    assert "Found 1 inbox at Kapso that was not known here." in told
     assert InboxEmbed.objects.filter(name="Made elsewhere").exists()
     assert "sync-not-running" not in found(response)
 
@@ -392,9 +407,126 @@ def test_a_sync_requires_a_post_and_a_configured_project(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     assert admin.get(url("sync"), {"project": "default"}).status_code == 404
-    for project in ("", "other", "\x00"):
+    for project in ("other", "\x00"):
         assert admin.post(url("sync"), {"project": project}).status_code == 404
     assert kapso_sandbox.requests == []
+
+
+def test_whoever_has_no_shell_finds_what_lives_at_kapso(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make_at_kapso(kapso_sandbox, 3)
+    assert told_by(admin) == [
+        "Found 3 inboxes at Kapso that were not known here. Their state is “Unmanaged”. Adopt "
+        "those that you want to use here, and leave the others alone."
+    ]
+    page = admin.get(url("changelist"), {"state": "unmanaged"})
+    assert page.context["cl"].result_count == 3
+    assert told_by(admin) == ["Found no inbox at Kapso that is not listed here."]
+    make_at_kapso(kapso_sandbox, 1)
+    assert told_by(admin) == [
+        "Found 1 inbox at Kapso that was not known here. Its state is “Unmanaged”. Adopt it to use "
+        "it here, or leave it alone."
+    ]
+
+
+def test_it_leads_back_to_the_page_it_was_pressed_on(admin: Client, kapso_sandbox: Sandbox) -> None:
+    for data, page in (
+        ({}, "health"),
+        ({"back": "health"}, "health"),
+        ({"back": "changelist"}, "changelist"),
+        ({"back": "https://elsewhere.example/"}, "health"),
+    ):
+        response = admin.post(url("sync"), data)
+        assert (response.status_code, response["Location"]) == (302, url(page))
+
+
+def test_all_projects_are_looked_through_and_a_refused_key_is_told(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.KAPSO_INBOX = {
+        **settings.KAPSO_INBOX,
+        "PROJECTS": {"clinic": {"API_KEY": "clinic-key"}, "gone": {"API_KEY": "no-such-key"}},
+    }
+    kapso_sandbox.add_project("clinic-key")
+    make_at_kapso(kapso_sandbox, 1)
+    make_at_kapso(kapso_sandbox, 2, "clinic-key")
+    refused, found = told_by(admin)
+    assert refused.startswith("gone: ")
+    assert "API key" in refused
+    assert found.startswith("Found 3 inboxes at Kapso that were not known here.")
+
+
+@pytest.mark.parametrize("fault", ["401", "500", "no connection"])
+def test_nothing_is_said_to_be_found_where_kapso_said_nothing(
+    admin: Client, kapso_sandbox: Sandbox, fault: str
+) -> None:
+    make_at_kapso(kapso_sandbox, 1)
+    kapso_sandbox.fail_next(**FAULTS[fault], times=99)
+    [told] = told_by(admin)
+    assert "Found" not in told
+    assert not InboxEmbed.objects.exists()
+
+
+def test_without_a_project_the_missing_setting_is_named(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.KAPSO_INBOX = {}
+    [told] = told_by(admin)
+    assert "API_KEY" in told
+
+
+def test_inboxes_of_others_in_a_shared_project_are_said_to_be_left_out(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "SHARED_PROJECTS": True}
+    make_at_kapso(kapso_sandbox, 1)
+    assert told_by(admin) == [
+        "Found no inbox at Kapso that is not listed here. Inboxes of other sites that share the "
+        "project are left out."
+    ]
+
+
+MAY_LIVE = "Inboxes may live at Kapso that are not known here."
+PRESS = "press “Look for inboxes at Kapso”"
+
+
+def test_an_empty_database_says_that_inboxes_may_live_at_kapso(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    for name in ("changelist", "health"):
+        text = admin.get(url(name)).text
+        assert MAY_LIVE in text, name
+        assert PRESS in text, name
+        assert "Nothing is wrong" not in text, name
+    create_embed(slug="sales", name="Sales", allowed_origins=["http://testserver"])
+    assert MAY_LIVE not in admin.get(url("changelist")).text
+    # Its link was made here, and Kapso's list was never read.
+    assert MAY_LIVE in look(admin)
+    assert "Nothing is wrong." not in look(admin)
+    told_by(admin)
+    assert MAY_LIVE not in look(admin)
+
+
+def test_a_search_that_finds_nothing_is_not_an_empty_list(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("works", kapso_sandbox)
+    page = admin.get(url("changelist"), {"q": "nothing like this"})
+    assert page.context["cl"].result_count == 0
+    assert MAY_LIVE not in page.text
+
+
+def test_the_button_is_there_for_those_who_may_press_it(
+    client: Client, kapso_sandbox: Sandbox, make_administrator: Callable[..., User]
+) -> None:
+    for one, is_there in (("view", False), ("change", True)):
+        client.force_login(make_administrator(one, one))
+        for name in ("changelist", "health"):
+            text = client.get(url(name)).text
+            assert (f'action="{url("sync")}"' in text) == is_there
+            assert (PRESS in text) == is_there
+        assert client.post(url("sync")).status_code == (302 if is_there else 403)
 
 
 def test_a_sync_from_another_site_is_refused(administrator: User, kapso_sandbox: Sandbox) -> None:

@@ -88,3 +88,34 @@ def test_name_and_state_are_in_sight_however_long_a_name_is(
     for address in (f"{LIST}1/preview/", f"{LIST}health/", "/admin/kapso_inbox/inboxchange/"):
         page.goto(f"{own_demo.url}{address}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+@pytest.mark.parametrize(("size", "theme"), [("390", "dark"), ("768", "light"), ("1440", "light")])
+def test_an_empty_list_leads_to_what_lives_at_kapso(
+    own_demo: Demo, new_page: NewPage, size: str, theme: str
+) -> None:
+    page = new_page(viewport={"width": int(size), "height": 900}, color_scheme=theme)
+    enter(page, own_demo, "admin")
+    for place in ("", "health/"):
+        store(
+            own_demo,
+            "DELETE FROM kapso_inbox_inboxembed_groups",
+            "DELETE FROM kapso_inbox_accesslink",
+            "DELETE FROM kapso_inbox_inboxembed",
+        )
+        page.goto(f"{own_demo.url}{LIST}{place}")
+        expect(page.get_by_text("Inboxes may live at Kapso")).to_be_visible()
+        expect(page.get_by_text("Nothing is wrong")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= int(size)
+        assert violations(page) == [], place
+        pictures.keep(page, f"list-empty-{place[:-1]}-{theme}-{size}", full_page=True)
+        page.get_by_role("button", name="Look for inboxes at Kapso").click()
+        expect(page.get_by_text("Found 2 inboxes at Kapso")).to_be_visible()
+        assert page.url == f"{own_demo.url}{LIST}{place}"
+        assert violations(page) == [], place
+        pictures.keep(page, f"list-found-{place[:-1]}-{theme}-{size}", full_page=True)
+        page.get_by_role("button", name="Look for inboxes at Kapso").click()
+        expect(page.get_by_text("Found no inbox at Kapso that is not listed")).to_be_visible()
+    page.get_by_role("heading", name="Several inboxes").wait_for()
+    page.goto(f"{own_demo.url}{LIST}")
+    expect(page.locator("#result_list .kapso-state")).to_have_text(["Unmanaged", "Unmanaged"])

@@ -90,7 +90,7 @@ def test_only_the_given_projects_are_checked(
 
 
 def test_findings_are_in_the_active_language(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeds, "_", lambda text: "¡Ay!" if "no inbox" in text else text)
+    monkeypatch.setattr(embeds, "_", lambda text: "¡Ay!" if "No inbox" in text else text)
     with translation.override("es"):
         assert the("no-embeds", network=False).what == "¡Ay!"
 
