@@ -18,6 +18,8 @@ from django.utils.translation import gettext as _
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed, ScopeType
 from kapso_inbox.reasons import describe_reason
 
+from .owners import describe_owner
+
 
 def condition_of(embed: InboxEmbed) -> Condition:
     """Return the condition of the embed."""
@@ -84,7 +86,7 @@ def describe_state(embed: InboxEmbed) -> str:
 def describe_readers(embed: InboxEmbed) -> str:
     """Return who may open the embed."""
     if embed.personal_to:
-        return _("only the user with the id %(id)s") % {"id": embed.personal_to}
+        return describe_owner(embed)
     names = [group.name for group in embed.groups.all()]
     if embed.restricted and not names:
         return _("nobody: its groups were deleted")

@@ -27,6 +27,7 @@ from .filters import ConditionFilter, ProjectFilter
 from .forms import AddEmbedForm, ChangeEmbedForm
 from .health import SYNC, health_view, may_look, sync_view
 from .lookup import lookup_view, or_of_number
+from .owners import name_owners
 from .pages import page_url, panel_of, redirect_to_embed
 from .preview import preview_view
 from .read_only import AS_THEY_ARE, ReadOnlyModelAdmin
@@ -78,6 +79,7 @@ class EmbedList(ChangeList):
         super().get_results(request)
         page: Any = self.result_list
         self.result_list = page.with_condition()
+        name_owners(self.result_list)
         #: Whether there is no embed at all, and not only none that matches.
         self.is_blank = not self.result_count and not self.root_queryset.exists()
         using = connections[router.db_for_read(InboxEmbed)]
@@ -230,6 +232,8 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
             scope = [*project, "scope_type", "scope_id", "assigned_user_id"]
         else:
             scope = ["scope_as_it_is"]
+            # A user's own embed is for that user, whatever groups it has.
+            readers = ["readers_as_they_are"] if obj.personal_to else readers
             if not self.has_change_permission(request, obj):
                 ends, sites = ["expires"], ["sites_as_they_are"]
                 readers, looks = ["readers_as_they_are"], ["theme_as_it_is", "language_as_it_is"]

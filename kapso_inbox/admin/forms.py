@@ -292,7 +292,10 @@ class ChangeEmbedForm(EmbedForm):
         if language is not None and self.instance.language:
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
-        if "slug" in self.fields and not self.instance.personal_to:
+        if "slug" in self.fields and self.instance.personal_to:
+            text = _("The tag finds this user's own inbox by it: leave it unchanged.")
+            self.fields["slug"].help_text = text
+        elif "slug" in self.fields:
             self.fields["slug"].widget.attrs |= {
                 "data-kapso-was": self.instance.slug,
                 "data-kapso-warning": warning_of_new_slug(self.instance.slug),

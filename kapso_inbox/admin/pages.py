@@ -13,6 +13,7 @@ from kapso_inbox import refusals
 from kapso_inbox.models import InboxEmbed
 
 from .descriptions import describe_links
+from .owners import tag_for
 from .policy import PolicyModelAdmin
 from .verbs import VERBS, why_not
 
@@ -81,7 +82,7 @@ def panel_of(
         "state": model_admin.state(embed),
         "reasons": list(describe_links(embed)),
         "read_only": refusals.read_only_notice(),
-        "tag": f'{{% load kapso_inbox %}}{{% kapso_inbox "{embed.slug}" %}}',
+        "tag": tag_for(embed),
         "preview_url": page_url(model_admin, "preview", embed.pk),
         "change_url": page_url(model_admin, "change", embed.pk),
         "verbs": [

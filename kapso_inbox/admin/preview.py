@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
+from .owners import why_only_the_owner
 from .pages import panel_of, render_page
 from .policy import PolicyModelAdmin
 
@@ -33,6 +34,7 @@ def preview_view(
     if embed is None:
         raise Http404
     this_one = InboxEmbed.objects.filter(pk=embed.pk)
+    is_of_another = embed.personal_to not in ("", str(request.user.pk))
     return render_page(
         model_admin,
         request,
@@ -42,4 +44,5 @@ def preview_view(
         panel=panel_of(model_admin, request, embed),
         original=embed,
         may_open=get_policy().openable(request.user, this_one).exists(),
+        why_not=why_only_the_owner(embed) if is_of_another else "",
     )

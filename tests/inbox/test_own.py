@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from django.db import DatabaseError, transaction
 from django.http import HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from requests.exceptions import ConnectTimeout
@@ -680,12 +682,86 @@ def test_its_user_cannot_be_changed_through_the_api(
     assert the_embed().personal_to == embed.personal_to
 
 
-def test_the_admins_list_says_whose_it_is(
+def in_admin(client: Client, name: str, *args: Any) -> str:
+    """Return what a page of embeds in the admin says."""
+    response: Any = client.get(reverse(f"admin:kapso_inbox_inboxembed_{name}", args=args))
+    return says(response)
+
+
+def test_the_admin_says_whose_it_is_by_name(
     browser: Client, bruno: User, admin_client: Client
 ) -> None:
     press(browser)
-    page = admin_client.get(reverse("admin:kapso_inbox_inboxembed_changelist"))
-    assert f"only the user with the id {bruno.pk}" in says(page)  # type: ignore[arg-type]
+    key = the_embed().pk
+    assert "Only Bruno Salgado" in in_admin(admin_client, "changelist")
+    assert "Who may open it: Only Bruno Salgado" in in_admin(admin_client, "change", key)
+    bruno.delete()
+    for name, args in (("changelist", ()), ("change", (key,))):
+        assert "nobody: its user was deleted" in in_admin(admin_client, name, *args)
+    # What a program may have written. No database takes the first for an integer.
+    for odd in ("9" * 30, "x\x00", "-1"):
+        InboxEmbed.objects.update(personal_to=odd)
+        assert "nobody: its user was deleted" in in_admin(admin_client, "changelist")
+
+
+def test_the_admin_offers_no_groups_for_it_and_the_tag_that_shows_it(
+    browser: Client, admin_client: Client
+) -> None:
+    press(browser)
+    embed = the_embed()
+    page = in_admin(admin_client, "change", embed.pk)
+    assert "Groups" not in page.partition("What it shows")[2]
+    assert "{% load kapso_inbox %}{% kapso_my_inbox %}" in page
+    assert f'{{% kapso_inbox "{embed.slug}" %}}' not in page
+    assert "The name that templates use" not in page
+    assert "finds this user's own inbox by it" in html.unescape(page)
+
+
+def test_saving_it_in_the_admin_leaves_it_to_its_user(
+    browser: Client, bruno: User, admin_client: Client
+) -> None:
+    press(browser)
+    address = reverse("admin:kapso_inbox_inboxembed_change", args=[the_embed().pk])
+    form = admin_client.get(address).context["adminform"].form
+    data = {one.html_name: one.value() for one in form if one.value() not in (None, False)}
+    sent = {**data, "name": "Bruno's", "allowed_origins": "", "any_site": "on"}
+    assert admin_client.post(address, sent).status_code == 302
+    embed = the_embed()
+    assert (embed.name, embed.personal_to) == ("Bruno's", str(bruno.pk))
+    assert (list(embed.groups.all()), embed.restricted) == ([], False)
+
+
+def test_the_preview_says_that_only_its_user_can_open_it(
+    browser: Client, bruno: User, admin_client: Client
+) -> None:
+    press(browser)
+    key = the_embed().pk
+    page = in_admin(admin_client, "preview", key)
+    assert "Only Bruno Salgado can open it: it is their own inbox." in page
+    assert "permission to open inboxes" not in page
+    with with_settings(ACCESS_POLICY="tests.inbox.test_own.Lenient"):
+        assert "Only Bruno Salgado can open it" not in in_admin(admin_client, "preview", key)
+    User.objects.filter(pk=bruno.pk).update(is_staff=True, is_superuser=True)
+    assert "can open it" not in in_admin(browser, "preview", key)
+    bruno.delete()
+    page = in_admin(admin_client, "preview", key)
+    assert "Nobody can open it, because its user was deleted." in page
+
+
+def test_the_admins_list_reads_the_names_of_all_owners_at_once(
+    admin_client: Client, make_agent: Callable[..., User]
+) -> None:
+    address = reverse("admin:kapso_inbox_inboxembed_changelist")
+    counts = []
+    for number in (1, 2, 3):
+        user = make_agent(f"agent-{number}", email=f"{number}@example.com")
+        slug = own.slug_for(user)
+        InboxEmbed.objects.create(slug=slug, name=slug, personal_to=str(user.pk))
+        with CaptureQueriesContext(connection) as asked:
+            text = admin_client.get(address).text
+        assert f"Only agent-{number}" in text
+        counts.append(len(asked))
+    assert counts[1] == counts[2]
 
 
 def test_a_later_change_of_address_does_not_open_another_members_conversations(
