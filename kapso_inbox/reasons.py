@@ -103,7 +103,7 @@ def _describe_error(facts: Mapping[str, Any]) -> str:
     meaning = MEANINGS[kinds.get(facts.get("error", ""), UncertainError)]
     names = {"origin": "", "setting": "", **facts}
     names["inbox_origins"] = ", ".join(facts.get("inbox_origins", ()))
-    text = str(meaning.cause) % names
+    text = str(meaning.cause or meaning.outcome) % names
     known = [f"HTTP {facts['status']}" if facts.get("status") else "", facts.get("request_id", "")]
     if any(known):
         text = f"{text.rstrip('.')} ({', '.join(filter(None, known))})."

@@ -21,7 +21,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("inbox", "sandbox"),
     # What is wrong, and what to do about it.
     ("diagnosis",),
-    ("sync", "refusals", "reasons", "checks"),
+    ("sync",),
+    ("refusals", "reasons", "checks"),
     ("meanings",),
     # The only code that changes something at Kapso.
     ("lifecycle", "lookups"),

@@ -206,7 +206,7 @@ def test_a_sync_with_a_wrong_clock_renews_and_prunes_nothing_and_says_why(
     assert (report.renewed, report.pruned) == (0, 0)
     assert InboxChange.objects.count() == 1
     [problem] = report.problems
-    assert "clock" in problem
+    assert "clock" in str(problem)
 
 
 def test_a_sync_whose_clock_comes_back_while_the_list_is_read_prunes_nothing(

@@ -221,7 +221,7 @@ def test_a_sync_mirrors_and_shows_what_production_made(
 
 
 def left_by(report: SyncReport) -> str:
-    [text] = report.left_undone
+    text = str(*report.left_undone)
     assert text.startswith('KAPSO_INBOX["READ_ONLY"] is set')
     assert report.problems == []
     return text

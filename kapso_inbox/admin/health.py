@@ -70,6 +70,9 @@ FIXED_BY_BUTTON = frozenset(
     }
 )
 
+#: The findings about no embed that mention one. Others may name a project or a key like its slug.
+MENTIONS = frozenset({"api-key-accepted"})
+
 #: What a finding names: an embed by its slug or its name, or anything else.
 _MENTION = re.compile("“([^”]*)”")
 
@@ -217,37 +220,34 @@ def _entry(
         finding=finding,
         embed=embed,
         url=page_url(model_admin, "change", embed.pk) if embed else "",
-        what=_link_mentions(model_admin, finding.what, embed, embeds),
+        what=_link_mentions(
+            model_admin,
+            finding.what,
+            *(embeds[slug] for slug in _slugs_in(finding) if slug in embeds),
+        ),
         buttons=pressed,
         hint="" if pressed and finding.code in FIXED_BY_BUTTON else finding.hint,
     )
 
 
 def _slugs_in(finding: Finding) -> set[str]:
-    """Return the slugs of the embeds that a finding may mention, and of the one it is about."""
-    return {*_MENTION.findall(finding.what), finding.embed}
+    """Return the slug of the embed that a finding is about, or of one that it only mentions."""
+    return set(_MENTION.findall(finding.what)) if finding.code in MENTIONS else {finding.embed}
 
 
-def _link_mentions(
-    model_admin: PolicyModelAdmin,
-    text: str,
-    embed: InboxEmbed | None,
-    embeds: Mapping[str, InboxEmbed],
-) -> SafeString:
-    """Return the text of a finding with each embed that it mentions by name, as a link.
+def _link_mentions(model_admin: PolicyModelAdmin, text: str, *embeds: InboxEmbed) -> SafeString:
+    """Return a text with each mention of these embeds, by slug or by name, as a link by its name.
 
     Args:
         model_admin: whose page it is.
         text: the text, which has embeds between quotation marks.
-        embed: the embed that the finding is about, which may be mentioned by its name; None = it
-            is about no embed.
-        embeds: the embeds that the user may see, by their slugs.
+        embeds: the embeds that it may mention, all visible to the reader.
     """
-    named = {embed.name: embed} if embed else {}
+    known = {key: embed for embed in embeds for key in (embed.name, embed.slug)}
     # Every second part is what the pattern's group found.
     mentioned = [
         format_html('“<a href="{}">{}</a>”', page_url(model_admin, "change", found.pk), found.name)
-        if is_quoted and (found := embeds.get(part) or named.get(part))
+        if is_quoted and (found := known.get(part))
         else format_html("“{}”" if is_quoted else "{}", part)
         for is_quoted, part in zip(cycle([False, True]), _MENTION.split(text), strict=False)
     ]
@@ -321,10 +321,14 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
             model_admin.message_user(request, said.format(refusals.texts(error)), messages.ERROR)
             continue
         reports.append(report)
-        for problem in report.problems:
-            model_admin.message_user(request, said.format(problem), messages.WARNING)
-        for text in report.left_undone:
-            model_admin.message_user(request, said.format(text), messages.INFO)
+        for level, notes in (
+            (messages.WARNING, report.problems),
+            (messages.INFO, report.left_undone),
+        ):
+            for note in notes:
+                about = model_admin.get_queryset(request).filter(slug=note.values.get("embed"))
+                told = _link_mentions(model_admin, said.format(note), *about)
+                model_admin.message_user(request, told, level)
     found = sum(report.unmanaged for report in reports)
     if found:
         model_admin.message_user(request, _what_was_found(model_admin, found), messages.SUCCESS)

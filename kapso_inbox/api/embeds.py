@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -278,7 +277,7 @@ class SyncView(ApiView):
         Kapso's rate limit is not waited for: what it prevents is reported as a problem.
         """
         report = sync.sync_project(**self.validated_body(), patience=0)
-        return Response(dataclasses.asdict(report))
+        return Response(report.in_words())
 
 
 def create_requested_embed(view: ApiView, *, slug: str, **wanted: Any) -> InboxEmbed:

@@ -11,9 +11,10 @@ from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle.links import refuse_inside_transaction
 
 from . import listing, upkeep
+from .notes import Note, NoteCode
 from .run import Run, SyncReport
 
-__all__ = ["RATE_LIMIT_PATIENCE", "SyncReport", "sync_project"]
+__all__ = ["RATE_LIMIT_PATIENCE", "Note", "NoteCode", "SyncReport", "sync_project"]
 
 #: The longest that a sync waits for Kapso's rate limit, in seconds and in all.
 RATE_LIMIT_PATIENCE = 300
@@ -58,18 +59,11 @@ def sync_project(
     run = Run(project, conf.project(project).client(patience=patience), dry_run, accept_missing)
     try:
         if not listing.is_own_project(run):
-            run.problem(
-                "Kapso knows none of our embeds that it was asked about under this API key: it "
-                "is another project's. Nothing was done. If they were deleted at Kapso, run: "
-                f"{run.accept_command}"
-            )
+            run.problem(NoteCode.ANOTHER_PROJECT, command=run.accept_command)
             return run.report
     except KapsoError as error:
         # Not even the upkeep is done: it could be done in another project.
-        run.problem(
-            f"Kapso could not say whether this API key is still our project's: {error}. "
-            "Nothing was done."
-        )
+        run.problem(NoteCode.PROJECT_UNPROVEN, error=error)
         return run.report
     listing.mirror_list(run, on_page)
     if not run.report.complete or listing.conclude_from_absence(run):

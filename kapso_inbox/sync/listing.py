@@ -27,6 +27,7 @@ from kapso_inbox.models import (
 )
 from kapso_inbox.transactions import database
 
+from .notes import NoteCode
 from .run import ACTOR, Run, until_done
 
 State = AccessLink.State
@@ -77,13 +78,10 @@ def mirror_list(run: Run, on_page: Callable[[int], None] | None) -> None:
                 on_page(run.report.listed)
         run.report.complete = True
     except NotFoundError as error:
-        run.problem(
-            "Kapso has no list of embeds at the address in the settings "
-            f"(HTTP {error.status}). Remove or correct the setting BASE_URL."
-        )
+        run.problem(NoteCode.LIST_MISSING, status=error.status)
     except KapsoError as error:
-        end = " to its end" if run.report.pages else ""
-        run.problem(f"Kapso's list could not be read{end}: {error}.")
+        code = NoteCode.LIST_UNFINISHED if run.report.pages else NoteCode.LIST_UNREAD
+        run.problem(code, error=error)
 
 
 def conclude_from_absence(run: Run) -> bool:
@@ -115,17 +113,11 @@ def _may_be_gone(run: Run, missing: AccessLinkQuerySet, known: AccessLinkQuerySe
     """Return whether the list can be believed that links are gone. What it cannot be is told."""
     of_this_project = Q(key_fingerprint__in=run.recognised)
     if unproven := missing.exclude(of_this_project).count():
-        run.problem(
-            f"{unproven} links that were created with another API key are not in Kapso's list. "
-            "That key may be another project's; nothing was concluded from that."
-        )
+        run.problem(NoteCode.OF_OTHER_KEYS, count=unproven)
     lacks, holds = (links.filter(of_this_project).count() for links in (missing, known))
     if 2 * lacks > holds and not run.accept_missing:
-        run.problem(
-            f"{lacks} of {holds} links are not in Kapso's list. So many at once can be a wrong "
-            "answer of Kapso's; nothing was concluded from that. If they were deleted at Kapso, "
-            f"run: {run.accept_command}"
-        )
+        command = run.accept_command
+        run.problem(NoteCode.MANY_MISSING, lacks=lacks, holds=holds, command=command)
         return False
     return True
 
@@ -135,10 +127,8 @@ def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:
         try:
             why = _why_over(run, link)
         except KapsoError as error:
-            run.problem(
-                f"{link} of {link.embed.slug!r} is not in Kapso's list, and Kapso could not be "
-                f"asked about it: {error}. Nothing was concluded from that."
-            )
+            slug = link.embed.slug
+            run.problem(NoteCode.NOT_ASKED, error=error, link=str(link), embed=slug)
             break
         if why is None:
             continue
@@ -222,10 +212,7 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
         return []  # what was changed while the list was read is newer than the list
     created_here = link.state != State.UNMANAGED
     if created_here and (found := differences(embed, remote)):
-        run.problem(
-            f"At Kapso the link of {embed.slug!r} shows other conversations than it was created "
-            f"for ({found}), so nobody can open it. Rotate the link."
-        )
+        run.problem(NoteCode.SHOWS_OTHERS, embed=embed.slug, differences=found)
     if run.dry_run:
         return mirror(embed, remote, created_here=created_here)
     return take_over(embed, link, remote, actor=ACTOR)

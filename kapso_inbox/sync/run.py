@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from kapso_inbox import conf
 from kapso_inbox.clock import as_stored
@@ -21,6 +22,8 @@ from kapso_inbox.models import (
     InboxEmbed,
     InboxEmbedQuerySet,
 )
+
+from .notes import Note, NoteCode, error_value
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +55,8 @@ class SyncReport:
         renewed: links that were about to expire and have a successor.
         pruned: rows of the audit trail that were too old.
         waiting: uncertain links that a later sync must look for again.
-        problems: what somebody should look at, in words.
-        left_undone: what this deployment may not do at Kapso, since it is read-only, in words.
+        problems: what somebody should look at; `str` tells it in the active language.
+        left_undone: what this deployment may not do at Kapso, since it is read-only.
     """
 
     project: str
@@ -70,8 +73,13 @@ class SyncReport:
     renewed: int = 0
     pruned: int = 0
     waiting: int = 0
-    problems: list[str] = field(default_factory=list)
-    left_undone: list[str] = field(default_factory=list)
+    problems: list[Note] = field(default_factory=list)
+    left_undone: list[Note] = field(default_factory=list)
+
+    def in_words(self) -> dict[str, Any]:
+        """Return the report as plain values, with its notes told in the active language."""
+        told = {name: [*map(str, getattr(self, name))] for name in ("problems", "left_undone")}
+        return {one.name: told.get(one.name, getattr(self, one.name)) for one in fields(self)}
 
 
 class Run:
@@ -143,24 +151,30 @@ class Run:
             return None  # Kapso did not answer: the report already says so
         skew = received.skew or timedelta(0)
         if abs(skew) > _MAX_SKEW:
-            side = "ahead of" if skew > timedelta(0) else "behind"
-            self.problem(
-                f"This server's clock is {abs(skew)} {side} Kapso's. Nothing was renewed, and the "
-                "audit trail was not pruned."
-            )
+            code = NoteCode.CLOCK_AHEAD if skew > timedelta(0) else NoteCode.CLOCK_BEHIND
+            self.problem(code, hours=abs(skew) // timedelta(hours=1))
             return None
         return as_stored(received.at)
 
-    def leave_undone(self, what: str, count: int) -> None:
+    def leave_undone(self, code: NoteCode, count: int) -> None:
         """Put into the report what a read-only deployment does not do, and to how many links."""
         if count:
-            text = f'KAPSO_INBOX["READ_ONLY"] is set, so this is left undone: {what} ({count}).'
-            self.report.left_undone.append(text)
+            self.report.left_undone.append(Note(code, {"count": count}))
 
-    def problem(self, text: str) -> None:
-        """Log what somebody should look at, and put it into the report."""
-        logger.warning("Sync of the project %r: %s", self.report.project, text)
-        self.report.problems.append(text)
+    def problem(self, code: NoteCode, *, error: Exception | None = None, **values: Any) -> None:
+        """Log what somebody should look at, in English, and put it into the report.
+
+        Args:
+            code: what it is.
+            error: the error that it came from, if any.
+            values: what its text names besides.
+        """
+        if error is not None:
+            values["error"] = error_value(error)
+        note = Note(code, values)
+        with translation.override(None):
+            logger.warning("Sync of the project %r: %s", self.report.project, note)
+        self.report.problems.append(note)
 
 
 def until_done(write: Callable[[], object]) -> None:

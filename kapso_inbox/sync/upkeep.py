@@ -25,6 +25,7 @@ from kapso_inbox.lifecycle.revoke import revoke_link
 from kapso_inbox.models import AccessLink
 from kapso_inbox.transactions import database
 
+from .notes import NoteCode
 from .run import ACTOR, Run
 
 State = AccessLink.State
@@ -34,15 +35,16 @@ def resume_revocations(run: Run) -> None:
     """Have Kapso revoke the links that wait for it."""
     waiting = run.links().filter(state=State.REVOKING).select_related("embed")
     if conf.is_read_only():
-        run.leave_undone("revoking links that wait for it", waiting.count())
-        run.leave_undone("revoking links that were found alive", run.left_alive)
+        run.leave_undone(NoteCode.LEFT_WAITING, waiting.count())
+        run.leave_undone(NoteCode.LEFT_ALIVE, run.left_alive)
         return
     for link in waiting:
         if not run.dry_run:
             try:
                 revoke_link(link, run.client, keeps=link.reason)
             except KapsoError as error:
-                run.problem(f"{link} of {link.embed.slug!r} is not revoked yet: {error}.")
+                slug = link.embed.slug
+                run.problem(NoteCode.NOT_REVOKED, error=error, link=str(link), embed=slug)
                 if not isinstance(error, NotFoundError):
                     return  # the error is about Kapso and not about this link
                 continue
@@ -115,15 +117,15 @@ def renew_links(run: Run, now: datetime) -> None:
             except (BusyError, ReplacedError, RevokedError):
                 continue  # somebody came first
             except UnknownKeyError as error:
-                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}")
+                run.problem(NoteCode.KEY_MISSING, embed=embed.slug, key=error.key_id)
                 continue
             except (KapsoError, LifecycleError, ValidationError, ConfigurationError) as error:
-                run.problem(f"The link of {embed.slug!r} could not be renewed: {error}.")
+                run.problem(NoteCode.NOT_RENEWED, error=error, embed=embed.slug)
                 if isinstance(error, (KapsoError, ConfigurationError)):
                     return  # the error is about Kapso or the settings, and not about this link
                 continue
         run.report.renewed += 1
-    run.leave_undone("renewing links that are about to expire", left)
+    run.leave_undone(NoteCode.LEFT_EXPIRING, left)
 
 
 def prune_audit_trail(run: Run, now: datetime) -> None:
@@ -145,17 +147,14 @@ def report_unknown_aliases(run: Run) -> None:
     counts = unknown.values_list("embed__project").annotate(Count("pk"))
     for alias, count in sorted(counts):
         if run.elsewhere[alias]:
-            run.problem(
-                f"{run.elsewhere[alias]} embeds of this Kapso project are stored under the alias "
-                f"{alias!r}, which KAPSO_INBOX does not name. Put it back; or, if it was renamed, "
-                f"run: InboxEmbed.objects.filter(project={alias!r}).update(project="
-                f"{run.report.project!r})"
+            command = (
+                f"InboxEmbed.objects.filter(project={alias!r})"
+                f".update(project={run.report.project!r})"
             )
+            stored = run.elsewhere[alias]
+            run.problem(NoteCode.ALIAS_RENAMED, count=stored, alias=alias, command=command)
         else:
-            run.problem(
-                f"{count} links that may work at Kapso belong to the project {alias!r}, which "
-                "KAPSO_INBOX does not name: nobody here can revoke them. Put it back."
-            )
+            run.problem(NoteCode.ALIAS_GONE, count=count, alias=alias)
 
 
 def count_unsettled(run: Run) -> None:
@@ -164,7 +163,4 @@ def count_unsettled(run: Run) -> None:
     run.report.waiting = waiting.count()
     unclear = waiting.exclude(created_at__range=since(run.started - timedelta(hours=1))).count()
     if unclear and not conf.is_read_only():
-        run.problem(
-            f"For over an hour it has been unknown whether {unclear} links exist at Kapso. Look "
-            "there for their references, at the end of the name."
-        )
+        run.problem(NoteCode.UNCLEAR, count=unclear)

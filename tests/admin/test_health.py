@@ -170,6 +170,50 @@ def test_what_is_said_about_the_site_leads_to_the_inboxes_that_it_mentions(
     assert embed.name not in text
 
 
+def test_a_project_is_not_taken_for_an_inbox_of_the_same_slug(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    make("works", kapso_sandbox, "default", name="Front desk")
+    settings.KAPSO_INBOX = {"ALLOWED_ORIGINS": []}
+    assert "The Kapso project “default” has no API key" in html.unescape(
+        admin.get(url("health")).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "Kapso's list could not be read. Kapso refused the API key (HTTP 401"),
+        ("es", "Kapso rechazó la clave de API (HTTP 401"),
+        ("pt-br", "O Kapso recusou a chave de API (HTTP 401"),
+    ],
+)
+def test_what_fails_at_kapso_is_told_in_the_readers_language(
+    admin: Client,
+    kapso_sandbox: Sandbox,
+    settings: Any,
+    caplog: pytest.LogCaptureFixture,
+    language: str,
+    told: str,
+) -> None:
+    settings.LANGUAGE_CODE = language
+    kapso_sandbox.fail_next(**FAULTS["401"], times=99)
+    [said] = told_by(admin)
+    assert told in said
+    # What operators search for in a log is always in English.
+    assert "Kapso's list could not be read. Kapso refused the API key" in caplog.text
+
+
+def test_a_problem_of_an_inbox_leads_to_it_by_name(admin: Client, kapso_sandbox: Sandbox) -> None:
+    embed = make("works", kapso_sandbox, name="Sales & more")
+    assert embed.current_link is not None
+    kapso_sandbox.project().embeds[embed.current_link.kapso_id]["scope_type"] = "customer"
+    response = admin.post(url("sync"))
+    [said, *_rest] = [str(one) for one in get_messages(response.wsgi_request)]
+    link = f'<a href="{url("change", embed.pk)}">Sales &amp; more</a>'
+    assert f"the link of the inbox “{link}” shows other conversations" in said
+
+
 def test_a_cause_that_several_inboxes_share_has_one_instruction(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:

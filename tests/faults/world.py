@@ -304,7 +304,7 @@ class World:
         for number in range(_HEALING_ROUNDS):
             self.pass_time(timedelta(minutes=6))
             reports.append(sync_project())
-            if any("So many at once" in problem for problem in reports[-1].problems):
+            if any("So many at once" in str(problem) for problem in reports[-1].problems):
                 reports.append(sync_project(accept_missing=True))
             # Two at least: what Kapso's list lacks is over only when it lacks it again.
             if number and not self.unsettled():

@@ -175,8 +175,8 @@ def test_a_sync_does_not_renew_a_link_whose_key_it_lacks(
     with process("old", RENEW_BEFORE=timedelta(days=1)), nothing_changes(kapso_sandbox):
         report = sync_project()
     assert report.renewed == 0
-    [problem] = report.problems
-    assert "'sales' could not be renewed" in problem
+    problem = str(*report.problems)
+    assert "“sales” could not be renewed" in problem
     assert "ENCRYPTION_KEYS" in problem
     with process("new", RENEW_BEFORE=timedelta(days=1)):
         assert sync_project().renewed == 1

@@ -108,7 +108,7 @@ def test_json_has_the_problems_of_each_project_and_what_failed(kapso_sandbox: Sa
     assert told["error"].startswith("default: Nothing of Kapso's list could be read.")
     [report] = told["projects"]
     [problem] = report["problems"]
-    assert problem.startswith("Kapso's list could not be read: Kapso refused the API key (HTTP 401")
+    assert problem.startswith("Kapso's list could not be read. Kapso refused the API key (HTTP 401")
 
 
 # --project
@@ -227,7 +227,7 @@ def test_at_verbosity_0_problems_are_told_with_their_project(kapso_sandbox: Sand
     status, out, err = run("kapso_sync", "-v", "0")
     assert (status, out) == (2, "")
     problem, failure = err.splitlines()
-    assert problem.startswith("default: Kapso's list could not be read: Kapso refused the API key")
+    assert problem.startswith("default: Kapso's list could not be read. Kapso refused the API key")
     assert failure == (
         "default: Nothing of Kapso's list could be read. Run: manage.py kapso_doctor --project "
         "default"

@@ -280,7 +280,7 @@ def _launch(job: Job, event: Event, chance: random.Random) -> dict[str, Any]:
 
 
 def _sync(job: Job, event: Event, chance: random.Random) -> dict[str, Any]:
-    return {"problems": sync_project(patience=2).problems}
+    return {"problems": sync_project(patience=2).in_words()["problems"]}
 
 
 _DO: dict[str, Callable[[Job, Event, random.Random], dict[str, Any]]] = {

@@ -121,8 +121,8 @@ def test_a_list_that_lacks_most_links_proves_nothing_however_often_it_comes(
     for _ in range(3):
         report = sync_project()
         assert report.ended == 0
-        assert f"{gone} of 5 links are not in Kapso's list" in report.problems[0]
-        assert "--accept-missing" in report.problems[0]
+        assert f"{gone} of 5 links are not in Kapso's list" in str(report.problems[0])
+        assert "--accept-missing" in str(report.problems[0])
         assert all_work()
         pass_time()
 
@@ -181,7 +181,7 @@ def test_a_list_that_is_shorter_than_it_says_is_not_complete(
     kapso_sandbox.order(Fault(answer=short, method="GET"))
     report = sync_project()
     assert not report.complete
-    assert "fewer entries (4) than it says itself (5)" in report.problems[0]
+    assert "fewer entries (4) than it says itself (5)" in str(report.problems[0])
     assert report.missing == 0
 
 
@@ -211,7 +211,7 @@ def test_another_kapso_that_takes_the_same_key_ends_nothing(
     with with_settings(BASE_URL="https://kapso.example.com/v1"), intercepted():
         for _ in range(3):
             report = sync_project()
-            assert "another project's" in report.problems[0]
+            assert "another project's" in str(report.problems[0])
             pass_time()
     assert all_work()
     assert sync_project().problems == []
@@ -236,7 +236,7 @@ def test_an_operator_confirms_that_all_links_are_gone_although_the_key_was_renew
     kapso_sandbox.projects["a-new-key"] = kapso_sandbox.project()
     kapso_sandbox.project().embeds.clear()
     with with_settings(API_KEY="a-new-key"):
-        assert "--accept-missing" in sync_project().problems[0]
+        assert "--accept-missing" in str(sync_project().problems[0])
         assert sync_project(accept_missing=True).missing == 5
         pass_time()
         assert sync_project(accept_missing=True).ended == 5
@@ -252,8 +252,8 @@ def test_an_alias_that_was_renamed_makes_no_twins_and_is_a_problem(
     with with_settings(API_KEY="", PROJECTS={"clinic": {"API_KEY": "clinic-key"}}):
         report = sync_project("clinic")
         assert (report.unmanaged, InboxEmbed.objects.count()) == (0, 5)
-        (problem,) = report.problems
-        assert "stored under the alias 'default'" in problem
+        problem = str(*report.problems)
+        assert "stored under the alias “default”" in problem
         assert "update(project='clinic')" in problem
         InboxEmbed.objects.filter(project="default").update(project="clinic")
         report = sync_project("clinic")
@@ -284,7 +284,7 @@ def test_live_links_of_an_alias_that_was_removed_are_a_problem(
         with pytest.raises(SystemExit) as exit_status:
             call_command("kapso_sync", stdout=io.StringIO(), stderr=err)
     assert exit_status.value.code == 1
-    assert "5 links that may work at Kapso belong to the project 'default'" in err.getvalue()
+    assert "5 links that may work at Kapso belong to the project “default”" in err.getvalue()
 
 
 # Names

@@ -148,7 +148,7 @@ def test_a_link_missing_from_the_list_stays_active_if_kapso_cannot_be_asked_abou
     kapso_sandbox.order(Fault(answer=wrong, method="GET", times=9))
     report = sync_project()
     assert (report.ended, report.missing) == (0, 0)
-    assert "could not be asked about it" in report.problems[0]
+    assert "could not be asked about it" in str(report.problems[0])
     assert link_of(embed).reveal_url()
 
 
@@ -179,7 +179,7 @@ def test_an_incomplete_list_does_not_prove_that_a_link_is_gone(
     kapso_sandbox.handle = handle  # type: ignore[method-assign]
     report = sync_project()
     assert (report.complete, report.pages, report.unmanaged, report.ended) == (False, 1, 2, 0)
-    assert "could not be read to its end" in report.problems[0]
+    assert "could not be read to its end" in str(report.problems[0])
     assert link_of(embed).state == State.ACTIVE
 
 
@@ -191,7 +191,7 @@ def test_under_the_key_of_another_project_a_sync_changes_nothing(
     with with_settings(API_KEY="another-projects-key"):
         report = sync_project()
     assert not report.complete
-    assert "another project's" in report.problems[0]
+    assert "another project's" in str(report.problems[0])
     assert link_of(embed).state == State.ACTIVE
     assert InboxEmbed.objects.count() == 1
 
@@ -325,7 +325,7 @@ def test_an_unfinished_revocation_is_continued(kapso_sandbox: Sandbox, embed: In
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(503, ""))
     report = sync_project()
     assert report.revoked == 0
-    assert "is not revoked yet" in report.problems[0]
+    assert "is not revoked yet" in str(report.problems[0])
     assert sync_project().revoked == 1
     assert link_of(embed).state == State.REVOKED
 
@@ -350,7 +350,7 @@ def test_a_link_that_stays_uncertain_is_reported_as_a_problem(
     pass_time(timedelta(hours=2))
     report = sync_project()
     assert report.waiting == 1
-    assert "references" in report.problems[0]
+    assert "references" in str(report.problems[0])
 
 
 # Renewing
@@ -395,7 +395,7 @@ def test_a_renewal_that_fails_keeps_the_old_link_and_is_reported(
     with with_settings(RENEW_BEFORE=86400 * 7):
         report = sync_project()
     assert report.renewed == 0
-    assert "could not be renewed" in report.problems[0]
+    assert "could not be renewed" in str(report.problems[0])
     assert link_of(embed).state == State.ACTIVE
 
 
@@ -462,7 +462,7 @@ def test_nothing_is_done_if_kapso_cannot_say_which_project_the_key_belongs_to(
     kapso_sandbox.order(Fault(method="GET", answer=Answer(503, {}), times=9))
     with with_settings(RENEW_BEFORE=86400 * 7):
         report = sync_project()
-    assert "Nothing was done" in report.problems[0]
+    assert "Nothing was done" in str(report.problems[0])
     assert {request.method for request in kapso_sandbox.requests} == {"GET"}
 
 
@@ -594,7 +594,9 @@ def test_the_exit_status_tells_cron_about_a_problem(
 ) -> None:
     kapso_sandbox.project().embeds[link_of(embed).kapso_id]["scope_type"] = "customer"
     _out, err = run(status=1)
-    assert f"default: At Kapso the link of {embed.slug!r} shows other conversations" in err
+    assert (
+        f"default: At Kapso the link of the inbox “{embed.slug}” shows other conversations" in err
+    )
 
 
 @pytest.mark.parametrize(
@@ -635,7 +637,7 @@ def test_a_list_that_was_read_in_part_is_a_problem_and_no_failure(
     kapso_sandbox.handle = handle  # type: ignore[method-assign]
     out, err = run(status=1)
     assert "Kapso's list was read in part, 1 embed" in out
-    assert "could not be read to its end: Kapso refused the API key" in err
+    assert "could not be read to its end. Kapso refused the API key" in err
 
 
 def test_a_project_is_synced_whatever_happens_in_another(kapso_sandbox: Sandbox) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -73,7 +72,7 @@ class Command(InboxCommand):
                 failures.append(f"{alias}: {error}")
             except DatabaseError as error:
                 failures.append(f"{alias}: {explain_database_error(error)}")
-        self.parts["projects"] = [dataclasses.asdict(report) for report in reports]
+        self.parts["projects"] = [report.in_words() for report in reports]
         for report in reports:
             if shows_text:
                 self._print(report)
@@ -132,5 +131,5 @@ class Command(InboxCommand):
         else:
             listed = "Kapso's list was not read, so what lives there is unknown"
         self.stdout.write(f"{report.project}: {listed}; {changes}.")
-        for text in report.left_undone:
-            self.stdout.write(f"  {text}")
+        for note in report.left_undone:
+            self.stdout.write(f"  {note}")
