@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from datetime import timezone as zone
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext_lazy as _
 
 from kapso_inbox.access import get_policy
-from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Record
+from kapso_inbox.models import InboxChange, InboxEmbed, LaunchAttempt, Record, read_reason
 from kapso_inbox.reasons import describe_reason
 
 from .descriptions import format_second
@@ -147,7 +148,7 @@ class RecordAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Record | None = None) -> list[str]:
         """Return what is shown that is not a field of the model."""
-        return ["when", "what"]
+        return ["when", "what"] if hasattr(self.model, "details") else ["when"]
 
     @admin.display(description=_("time"), ordering="created_at")
     def when(self, record: Record) -> str:
@@ -157,7 +158,9 @@ class RecordAdmin(ModelAdmin):
     @admin.display(description=_("details"))
     def what(self, record: Record) -> str:
         """Return the details in the reader's language."""
-        return describe_reason(getattr(record, "details", ""))
+        told = describe_reason(getattr(record, "details", ""))
+        # Django shows nothing at all on a row's page for a method that returns "".
+        return told or self.get_empty_value_display()
 
     @admin.display(description=_("user"), ordering="username")
     def who(self, record: Record) -> str:
@@ -232,15 +235,16 @@ class RecordAdmin(ModelAdmin):
     def _as_csv(self, records: QuerySet[Record]) -> StreamingHttpResponse:
         """Return every field of the rows, named and written as in the database.
 
-        Nothing is translated, because programs read it and need the same columns every time. The
-        rows are sent while one query reads them, so only some are in memory at a time. On MariaDB
-        it is all of them, because its driver reads a whole result first: about 40 MB for 100,000.
+        Names and codes are not translated, because programs read them and need the same columns
+        every time. Only the details are told as on the pages, in one line. The rows are sent while
+        one query reads them, so only some are in memory at a time. On MariaDB it is all of them,
+        because its driver reads a whole result first: about 40 MB for 100,000.
         """
         names = [field.attname for field in self.opts.concrete_fields]
         rows = records.values_list(*names).iterator(chunk_size=CHUNK)
         filename = f"{self.opts.model_name}-{_now():%Y-%m-%d}.csv"
         return StreamingHttpResponse(
-            _csv(names, rows),
+            _csv(names, map(_telling(names, get_language()), rows)),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{filename}"'},
         )
@@ -250,6 +254,27 @@ def _now() -> datetime:
     """Return the time in the reader's time zone, or in the server's if USE_TZ is off."""
     now = timezone.now()
     return timezone.localtime(now) if timezone.is_aware(now) else now
+
+
+def _telling(
+    names: list[str], language: str | None
+) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Return a function that tells the details of a row in a language, in one line.
+
+    Args:
+        names: the names of the columns.
+        language: the reader's. It may not be active any more while the rows are sent.
+    """
+    place = names.index("details") if "details" in names else None
+
+    def tell(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if place is None or not read_reason(row[place]):
+            return row
+        with override(language):
+            told = " ".join(describe_reason(row[place]).split())
+        return (*row[:place], told, *row[place + 1 :])
+
+    return tell
 
 
 def _csv(names: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:

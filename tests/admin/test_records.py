@@ -23,7 +23,7 @@ from django.utils import translation
 
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.admin.records import CHUNK, InboxChangeAdmin, LaunchAttemptAdmin
-from kapso_inbox.lifecycle import revoke_embed, rotate_embed
+from kapso_inbox.lifecycle import create_embed, delete_embed, revoke_embed, rotate_embed
 from kapso_inbox.models import (
     AccessLink,
     InboxChange,
@@ -756,3 +756,51 @@ def test_a_user_name_with_a_nul_character_matches_nobody(
 ) -> None:
     record(model)
     assert shown(auditor, address, username="a\0b") == []
+
+
+def test_the_details_in_an_export_are_words_in_one_line_in_the_readers_language(
+    auditor: Client, settings: Any
+) -> None:
+    details = [
+        reason(ReasonCode.CHANGED, changes={"name": ["Sales", "Support"]}),
+        reason(ReasonCode.KAPSO_ERROR, error="CredentialsError", status=401, detail="No\nkey; =1"),
+        "",
+    ]
+    for one in details:
+        change(details=one)
+    assert [row["details"] for row in exported(auditor, CHANGES)] == [
+        "",
+        "Kapso refused the API key (HTTP 401). Kapso says: “No key;' =1”",
+        "Name: Sales → Support",
+    ]
+    settings.LANGUAGE_CODE = "es"
+    response = auditor.get(f"{CHANGES}export/")
+    with translation.override("en"):  # The rows are sent when the request is over.
+        told = [row["details"] for row in rows(response)]
+    assert told[1].startswith("Kapso rechazó la clave de API (HTTP 401).")
+    assert told[2] == "Nombre: Sales → Support"
+
+
+@BOTH
+def test_a_record_of_what_is_deleted_shows_a_dash_where_there_is_nothing(
+    auditor: Client, address: str, model: type[Record], kapso_sandbox: Sandbox
+) -> None:
+    embed = create_embed(slug="gone", name="Gone")
+    user = User.objects.create_user("gone", password="secret")
+    one = record(model, embed=embed, link=embed.current_link, user=user, username="")
+    user.delete()
+    revoke_embed(embed)
+    delete_embed(InboxEmbed.objects.get())
+    told = {
+        name: " ".join(re.sub("<[^>]*>", " ", value).split())
+        for name, value in re.findall(
+            r'field-(\w+)">.*?<div class="readonly">(.*?)</div>',
+            page(auditor, f"{address}{one.pk}/change/"),
+            re.DOTALL,
+        )
+    }
+    empty = {"user", "username", "acting_as", "embed", "link"}
+    empty |= {"address"} if model is LaunchAttempt else {"what"}
+    assert {name: told[name] for name in empty} == dict.fromkeys(empty, "-")
+    assert told["slug"] == "sales"
+    assert not [name for name, value in told.items() if value in ("", "None")]

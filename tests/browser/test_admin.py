@@ -433,6 +433,11 @@ def test_it_works_under_the_admin_themes_that_teams_use(
         page.goto(f"{themed.url}{LIST}add/")
         page.locator("#id_name").press_sequentially("Front desk")
         expect(page.locator("#id_slug")).to_have_value("front-desk")
+        # The theme marks a required field, or we do: never both.
+        for field in ("name", "scope_id"):
+            label = page.locator(f"label[for=id_{field}]")
+            ours = label.evaluate("label => getComputedStyle(label, '::after').content")
+            assert f"{label.inner_text()}{ours}".count("*") == 1, field
         if admin_theme == "jazzmin":
             page.get_by_role("tab", name="What it shows").click()
         page.locator("#id_scope_id").fill("supp")
