@@ -61,6 +61,7 @@ def render_component(
     options: Mapping[str, Any],
     src: Hidden | None = None,
     settings_url: str = "",
+    reach_url: str = "",
     notice: str = "",
     problems: Sequence[str] = (),
 ) -> SafeString:
@@ -77,6 +78,7 @@ def render_component(
         src: the secret address, which the frame starts from instead of the launch (direct
             delivery).
         settings_url: the address of the page with the user's own settings, or "".
+        reach_url: the address of the page that asks whether the inbox's host answers, or "".
         notice: a text for everybody, shown instead of the frame.
         problems: what is wrong with the tag, for the developer of the page.
     """
@@ -110,6 +112,7 @@ def render_component(
             "has_bar": bool(popover or views or settings_url),
             "views": views,
             "settings_url": settings_url and with_params(settings_url, params),
+            "reach_url": reach_url if has_launch else "",
             "theme_source": theme_source,
             # Nobody has opened yet what opens on demand. And a frame that is about to get the
             # page's theme need not be launched without it first.

@@ -16,6 +16,7 @@ from django.core.signals import got_request_exception
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.log import log_response
 from django.views.decorators.cache import never_cache
@@ -51,6 +52,11 @@ _FINAL = frozenset(
 #: The launch's address, relative to every page in the frame. It leaves out the slug, so that the
 #: pages for a hidden embed and for a missing one are equal.
 _LAUNCH = "../launch/"
+
+REACH_SCRIPT = "kapso_inbox/reach.js"
+
+#: Seconds that a browser may keep the page that asks whether the inbox's host answers.
+_REACH_KEPT = 3600
 
 
 class _RedirectToInbox(HttpResponseRedirect):
@@ -164,6 +170,42 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
         "theme": outcomes.page_theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
     }
     return render_bare_page(request, "settings", context, has_form=True)
+
+
+@require_safe
+@login_not_required
+def reach_view(request: HttpRequest, slug: str) -> HttpResponse:
+    """Return a page that asks the inbox's host for a sign of life, in a hidden frame.
+
+    The policy of the page around it may forbid the question, so this page has its own. It is the
+    same for every slug, and says nothing to anyone who is not signed in.
+    """
+    user = getattr(request, "user", None)
+    is_known = user is not None and user.is_authenticated
+    origins = conf.inbox_origins() if is_known else []
+    script = format_html('<script src="{}" defer></script>', static(REACH_SCRIPT))
+    page = format_html(
+        '<!doctype html><html lang="en" data-kapso-inbox data-origins="{}"><title>Inbox</title>{}',
+        " ".join(origins),
+        script if origins else "",
+    )
+    response = HttpResponse(page)
+    _set_policy(
+        response,
+        {
+            "default-src": ["'none'"],
+            "script-src": csp_sources()["script-src"],
+            "connect-src": list(origins) or ["'none'"],
+            "base-uri": ["'none'"],
+            "form-action": ["'none'"],
+            "frame-ancestors": ["'self'"],
+        },
+    )
+    response["X-Frame-Options"] = "SAMEORIGIN"
+    response["Referrer-Policy"] = "no-referrer"
+    kept = f"private, max-age={_REACH_KEPT}"
+    response["Cache-Control"] = kept if is_known else "no-store, private"
+    return response
 
 
 @require_safe
@@ -344,10 +386,14 @@ def render_bare_page(
     }
     if not is_for_any_site:
         policy["frame-ancestors"] = ["'self'"]
+    _set_policy(response, policy)
+    return response
+
+
+def _set_policy(response: HttpResponse, policy: Mapping[str, list[str]]) -> None:
     response["Content-Security-Policy"] = "; ".join(
         " ".join([directive, *sources]) for directive, sources in policy.items()
     )
-    return response
 
 
 def _private(response: HttpResponse, *, is_for_any_site: bool = False) -> HttpResponse:

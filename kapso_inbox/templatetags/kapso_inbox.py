@@ -150,6 +150,7 @@ class InboxFrameNode(_InboxNode):
             options=options,
             src=src,
             settings_url=_url_or_nothing("settings", slug) if slug else "",
+            reach_url=_url_or_nothing("reach", slug) if slug else "",
             notice=notice,
             problems=[*problems, *found] if settings.DEBUG else [],
         )

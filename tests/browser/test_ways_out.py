@@ -13,7 +13,7 @@ from .conftest import Demo, enter, expect, running_demo
 from .test_component import address, component, expect_conversations, expect_state, inbox
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     NewPage = Callable[..., Page]
 
@@ -84,3 +84,96 @@ def test_a_click_beside_the_drawer_closes_it_and_does_nothing_else(agent: Page, 
     expect(agent).not_to_have_url(re.compile("#gone"))
     link.click()
     expect(agent).to_have_url(re.compile("#gone"))
+
+
+def is_down(page: Page, crm: Demo) -> None:
+    """Let the host of the inbox refuse each connection."""
+    page.context.route(f"{crm.inbox_origin}/**", lambda route: route.abort("connectionrefused"))
+
+
+def open_an_inbox_that_answers(page: Page, crm: Demo) -> None:
+    """Open an inbox, and wait until its host was asked."""
+    page.goto(address(crm, inbox()))
+    expect_conversations(page)
+    expect(page.locator("iframe")).to_have_count(1)
+
+
+def is_up(page: Page) -> None:
+    page.context.unroute_all()
+
+
+def complaints(page: Page) -> list[str]:
+    """Return a list that fills with what the browser has to complain about."""
+    said: list[str] = []
+    page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
+    return said
+
+
+AWAY = "Kapso, where the inbox is, does not answer at the moment."
+
+
+@pytest.mark.parametrize("variant", ["panel", "drawer"])
+def test_an_inbox_whose_host_does_not_answer_says_so_and_can_be_reloaded(
+    agent: Page, crm: Demo, variant: str
+) -> None:
+    open_an_inbox_that_answers(agent, crm)
+    is_down(agent, crm)
+    agent.goto(address(crm, inbox(variant, "views=1")))
+    if variant == "drawer":
+        agent.get_by_role("button", name="WhatsApp").click()
+    expect_state(agent, "unreachable")
+    notice = component(agent).locator("[data-notice=unreachable]")
+    expect(notice).to_contain_text(AWAY)
+    expect(agent.get_by_role("status")).to_contain_text(AWAY)
+    assert violations(agent, "kapso-inbox") == []
+    agent.get_by_role("link", name="Unread").click()
+    expect_state(agent, "unreachable")
+    is_up(agent)
+    notice.get_by_role("link", name="Reload").click()
+    expect_conversations(agent)
+    expect_state(agent, "ready")
+    expect(notice).to_be_hidden()
+    expect(agent.get_by_role("link", name="Unread")).to_have_attribute("aria-current", "true")
+    expect(agent.locator("iframe")).to_have_count(1)
+
+
+def test_an_inbox_whose_host_answers_is_never_called_away(agent: Page, crm: Demo) -> None:
+    said = complaints(agent)
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    expect(agent.locator("iframe")).to_have_count(1)
+    agent.wait_for_timeout(4000)
+    expect_state(agent, "ready")
+    # The page's own policy allows connections to its own site alone.
+    assert said == []
+
+
+@pytest.mark.parametrize("missing", ["**/reach/", "**/reach*.js", "policy"])
+def test_where_the_host_cannot_be_asked_nothing_is_said_of_it(
+    agent: Page, crm: Demo, missing: str
+) -> None:
+    open_an_inbox_that_answers(agent, crm)
+    if missing == "policy":
+        agent.route("**/reach/", with_another_policy)
+    else:
+        agent.route(missing, lambda route: route.abort())
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    agent.wait_for_timeout(4000)
+    expect_state(agent, "ready")
+
+
+def test_a_host_that_never_lets_itself_be_asked_is_not_called_away(agent: Page, crm: Demo) -> None:
+    """Such as one that answers with Cross-Origin-Resource-Policy, which pages cannot tell."""
+    agent.route("**/favicon.ico", lambda route: route.abort("blockedbyresponse"))
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    expect(agent.locator("iframe")).to_have_count(1)
+    expect_state(agent, "ready")
+
+
+def with_another_policy(route: Route) -> None:
+    """Answer as a proxy does that adds its own policy."""
+    answer = route.fetch()
+    headers = {**answer.headers, "content-security-policy": "connect-src 'none'"}
+    route.fulfill(response=answer, headers=headers)
