@@ -37,7 +37,7 @@ from .launch import (
     record_refusal,
     require_admission,
 )
-from .params import PARAMETERS, ParameterError, clean_query, with_params
+from .params import PARAMETERS, ParameterError, clean_query, opening_view, with_params
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,8 @@ def signed_in_view(request: HttpRequest, slug: str) -> HttpResponse:
 def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the inbox as a whole page, with the theme and filters of the page's own address.
 
-    Other parameters of that address are ignored, since people arrive from mails and campaigns.
+    Where the address asks for no quick view, the user's saved filters choose the first one. Other
+    parameters of that address are ignored, since people arrive from mails and campaigns.
     """
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
@@ -240,7 +241,7 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
         )
     saved = preferences.saved(request.user, embed)
     theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
-    context = {"embed": embed, "params": params, "theme": theme}
+    context = {"embed": embed, "params": opening_view(params, saved), "theme": theme}
     return render(request, "kapso_inbox/inbox.html", context)
 
 
