@@ -104,7 +104,7 @@ def address(crm: Demo, body: str, **query: str) -> str:
 def open_inbox(page: Page, way: str) -> None:
     """Press what opens the inbox, unless it is open."""
     name = INBOXES[way][1]
-    if name and not page.locator("iframe").is_visible():
+    if name and not page.locator("kapso-inbox iframe").is_visible():
         page.get_by_role("link" if way == "link" else "button", name=name).click()
 
 
@@ -121,7 +121,7 @@ def expect_message(page: Page, text: str) -> None:
     """Check what our own page in the frame says."""
     # Playwright does not see the frames that a page from the back/forward cache adds.
     expect(page.get_by_role("status")).to_contain_text(text)
-    shown = page.locator("iframe").evaluate("frame => frame.contentDocument?.body.innerText ?? ''")
+    shown = page.locator("kapso-inbox iframe").evaluate("frame => frame.contentDocument?.body.innerText ?? ''")
     assert text in shown
 
 
