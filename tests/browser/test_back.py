@@ -121,7 +121,9 @@ def expect_message(page: Page, text: str) -> None:
     """Check what our own page in the frame says."""
     # Playwright does not see the frames that a page from the back/forward cache adds.
     expect(page.get_by_role("status")).to_contain_text(text)
-    shown = page.locator("kapso-inbox iframe").evaluate("frame => frame.contentDocument?.body.innerText ?? ''")
+    shown = page.locator("kapso-inbox iframe").evaluate(
+        "frame => frame.contentDocument?.body.innerText ?? ''"
+    )
     assert text in shown
 
 

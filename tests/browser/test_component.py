@@ -199,6 +199,49 @@ def test_nothing_around_the_frame_scrolls_at_any_size(show: Show, size: tuple[in
     assert not scrolls(page)
 
 
+#: What a window of 1440 x 900 and of 1280 x 800 has at 200 %, and one of 1280 x 1920 at 400 %.
+ZOOMED = [(720, 450), (640, 400), (320, 480)]
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("size", ZOOMED)
+@pytest.mark.parametrize("variant", BODIES)
+def test_a_zoomed_page_leaves_everything_to_be_pressed(
+    show: Show, variant: str, size: tuple[int, int]
+) -> None:
+    width, height = size
+    page = show(
+        inbox(variant, "views=1 settings=1"),
+        viewport={"width": width, "height": height},
+        device_scale_factor=2,
+    )
+    if variant in ("drawer", "floating"):
+        page.get_by_role("button", name="WhatsApp").click()
+    expect_conversations(page)
+    expect_state(page, "ready")
+    page.wait_for_timeout(250)
+    pictures.keep(page, f"component-zoomed-{variant}-{width}")
+    bar = component(page).locator(".kapso-inbox__bar")
+    for control in bar.locator("a, button").all():
+        # Nothing covers its edges, and it needs no scrolling.
+        assert control.evaluate(
+            """(one) => {
+              const { left, right, top, bottom } = one.getBoundingClientRect();
+              const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+              return [[left + 2, y], [right - 2, y], [x, top + 2], [x, bottom - 2]].every(
+                (point) => one.contains(document.elementFromPoint(...point)));
+            }"""
+        ), control.inner_text()
+    frame = component(page).locator("iframe").bounding_box()
+    assert frame is not None
+    assert frame["height"] >= 300
+    assert frame["y"] + frame["height"] <= height
+    assert not scrolls(page)
+    if variant in ("drawer", "floating"):
+        page.get_by_role("button", name="Close").click()
+        expect(component(page).locator("iframe")).to_be_hidden()
+
+
 def test_in_a_place_without_a_height_the_frame_has_the_minimum(show: Show) -> None:
     page = show('<h1>Customers</h1><div>{% kapso_inbox "sales" %}</div>')
     expect_conversations(page)
