@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from . import pictures
 from .axe import violations
 from .conftest import Demo, enter, expect, running_demo
 from .test_component import address, component, expect_conversations, expect_state, inbox
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Dialog, FrameLocator, Page, Route
 
     NewPage = Callable[..., Page]
 
@@ -86,9 +88,19 @@ def test_a_click_beside_the_drawer_closes_it_and_does_nothing_else(agent: Page, 
     expect(agent).to_have_url(re.compile("#gone"))
 
 
-def is_down(page: Page, crm: Demo) -> None:
-    """Let the host of the inbox refuse each connection."""
-    page.context.route(f"{crm.inbox_origin}/**", lambda route: route.abort("connectionrefused"))
+@contextmanager
+def down(page: Page, crm: Demo) -> Iterator[None]:
+    """Let the host of the inbox refuse each connection: playwright's routes see no redirect."""
+    devtools = page.context.new_cdp_session(page)
+
+    def refuse(paused: dict[str, str]) -> None:
+        refusal = {"requestId": paused["requestId"], "errorReason": "ConnectionRefused"}
+        devtools.send("Fetch.failRequest", refusal)
+
+    devtools.on("Fetch.requestPaused", refuse)
+    devtools.send("Fetch.enable", {"patterns": [{"urlPattern": f"{crm.inbox_origin}/*"}]})
+    yield
+    devtools.send("Fetch.disable")
 
 
 def open_an_inbox_that_answers(page: Page, crm: Demo) -> None:
@@ -96,10 +108,6 @@ def open_an_inbox_that_answers(page: Page, crm: Demo) -> None:
     page.goto(address(crm, inbox()))
     expect_conversations(page)
     expect(page.locator("iframe")).to_have_count(1)
-
-
-def is_up(page: Page) -> None:
-    page.context.unroute_all()
 
 
 def complaints(page: Page) -> list[str]:
@@ -112,23 +120,26 @@ def complaints(page: Page) -> list[str]:
 AWAY = "Kapso, where the inbox is, does not answer at the moment."
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("variant", ["panel", "drawer"])
 def test_an_inbox_whose_host_does_not_answer_says_so_and_can_be_reloaded(
     agent: Page, crm: Demo, variant: str
 ) -> None:
     open_an_inbox_that_answers(agent, crm)
-    is_down(agent, crm)
-    agent.goto(address(crm, inbox(variant, "views=1")))
-    if variant == "drawer":
-        agent.get_by_role("button", name="WhatsApp").click()
-    expect_state(agent, "unreachable")
     notice = component(agent).locator("[data-notice=unreachable]")
-    expect(notice).to_contain_text(AWAY)
-    expect(agent.get_by_role("status")).to_contain_text(AWAY)
-    assert violations(agent, "kapso-inbox") == []
-    agent.get_by_role("link", name="Unread").click()
-    expect_state(agent, "unreachable")
-    is_up(agent)
+    with down(agent, crm):
+        agent.goto(address(crm, inbox(variant, "views=1")))
+        if variant == "drawer":
+            agent.get_by_role("button", name="WhatsApp").click()
+        expect_state(agent, "unreachable")
+        expect(notice).to_contain_text(AWAY)
+        expect(agent.get_by_role("status")).to_contain_text(AWAY)
+        assert [one.url for one in agent.frames[1:]] == ["chrome-error://chromewebdata/"]
+        pictures.keep(agent, f"component-unreachable-{variant}")
+        assert violations(agent, "kapso-inbox") == []
+        agent.get_by_role("link", name="Unread").click()
+        expect_state(agent, "loading")
+        expect_state(agent, "unreachable")
     notice.get_by_role("link", name="Reload").click()
     expect_conversations(agent)
     expect_state(agent, "ready")
@@ -177,3 +188,79 @@ def with_another_policy(route: Route) -> None:
     answer = route.fetch()
     headers = {**answer.headers, "content-security-policy": "connect-src 'none'"}
     route.fulfill(response=answer, headers=headers)
+
+
+# What the inbox itself offers, within the frame's sandbox
+
+#: Who got a document in the demo, and its name.
+DOCUMENT = ("Marcus Oyelaran", "Quote-2291-cedar-planters.pdf")
+
+
+def open_conversation(page: Page, crm: Demo, name: str, variant: str = "panel") -> FrameLocator:
+    """Open somebody's conversation in the frame, and return the frame."""
+    page.goto(address(crm, inbox(variant, 'status="all"')))
+    if variant == "drawer":
+        page.get_by_role("button", name="WhatsApp").click()
+    frame = page.frame_locator("kapso-inbox iframe")
+    frame.get_by_role("button", name=name).click()
+    return frame
+
+
+@pytest.mark.parametrize("variant", ["panel", "drawer"])
+def test_a_link_in_the_inbox_opens_a_tab(agent: Page, crm: Demo, variant: str) -> None:
+    body = "<script>document.title = origin</script>"
+    agent.context.route(
+        "https://wa.me/**", lambda route: route.fulfill(content_type="text/html", body=body)
+    )
+    frame = open_conversation(agent, crm, "Priya Raman", variant)
+    with agent.context.expect_page() as opened:
+        frame.get_by_title("Open in WhatsApp").click()
+    # Its scripts run, and it has its own origin.
+    expect(opened.value).to_have_title("https://wa.me")
+    expect_state(agent, "ready")
+
+
+def test_a_document_in_the_inbox_can_be_downloaded(agent: Page, crm: Demo) -> None:
+    frame = open_conversation(agent, crm, DOCUMENT[0])
+    with agent.expect_download() as started:
+        frame.get_by_role("link", name=DOCUMENT[1]).click()
+    assert started.value.suggested_filename == DOCUMENT[1]
+    assert started.value.path().read_bytes().startswith(b"%PDF-")
+    expect_state(agent, "ready")
+
+
+@pytest.mark.parametrize("answer", ["accept", "dismiss"])
+def test_the_inbox_can_ask_whether_a_conversation_shall_end(
+    agent: Page, crm: Demo, answer: str
+) -> None:
+    asked: list[str] = []
+
+    def reply(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if answer == "accept" else dialog.dismiss()
+
+    agent.on("dialog", reply)
+    frame = open_conversation(agent, crm, "Priya Raman")
+    frame.get_by_role("button", name="End the conversation").click()
+    ended = frame.get_by_text("This conversation has ended")
+    expect(ended).to_have_count(1 if answer == "accept" else 0)
+    assert asked == ["End this conversation?"]
+
+
+def test_the_browser_warns_of_the_frames_sandbox_only_for_our_own_pages(
+    agent: Page, crm: Demo
+) -> None:
+    """They are of this site, and their policy forbids every script."""
+    warnings: list[str] = []
+    agent.on("console", lambda one: warnings.append(one.text) if one.type == "warning" else None)
+    agent.goto(address(crm, inbox(arguments="settings=1")))
+    expect_conversations(agent)
+    assert warnings == []
+    with agent.expect_response("**/settings/") as answer:
+        agent.get_by_role("link", name="Inbox settings").click()
+    frame = agent.frame_locator("kapso-inbox iframe")
+    expect(frame.get_by_role("button", name="Save")).to_be_visible()
+    assert [text for text in warnings if "can escape its sandboxing" not in text] == []
+    policy = answer.value.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy
