@@ -13,7 +13,7 @@ import pytest
 
 from . import pictures
 from .axe import violations
-from .conftest import Demo, enter, expect, running_demo
+from .conftest import Demo, enter, expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page, Route
@@ -47,14 +47,6 @@ BODIES = {
 def inbox(variant: str = "panel", arguments: str = "") -> str:
     """Return the body of a page with an inbox."""
     return BODIES[variant].replace("ARGS", f'variant="{variant}" title="WhatsApp" {arguments}')
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run the demo with the pages of hosts."""
-    directory = tmp_path_factory.mktemp("hosts")
-    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
-        yield demo
 
 
 @pytest.fixture(scope="module")

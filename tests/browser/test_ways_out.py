@@ -11,7 +11,7 @@ import pytest
 
 from . import pictures
 from .axe import violations
-from .conftest import Demo, enter, expect, running_demo
+from .conftest import Demo, expect
 from .test_component import address, component, expect_conversations, expect_state, inbox
 
 if TYPE_CHECKING:
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     NewPage = Callable[..., Page]
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run the demo with the pages of hosts."""
-    directory = tmp_path_factory.mktemp("ways")
-    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
-        yield demo
-
-
-@pytest.fixture
-def agent(crm: Demo, new_page: NewPage) -> Page:
-    page = new_page()
-    enter(page, crm, "ana")
-    return page
 
 
 @pytest.mark.parametrize(
