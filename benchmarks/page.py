@@ -69,7 +69,8 @@ PAGE = """{% load kapso_inbox %}<!doctype html>
 <link rel="stylesheet" href="/crm.css">
 <script>
 document.addEventListener("load", (event) => {
-  if (event.target.localName === "iframe") performance.mark("inbox");
+  const { localName, hidden } = event.target;
+  if (localName === "iframe" && !hidden) performance.mark("inbox");
 }, true);
 </script></head>
 <body><h1>Customers</h1>

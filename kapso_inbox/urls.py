@@ -29,5 +29,6 @@ urlpatterns = [
     path("<slug:slug>/launch/", outside_transactions(views.launch_view), name="launch"),
     # No transaction stays open while Kapso is asked for its numbers.
     path("<slug:slug>/settings/", outside_transactions(views.preferences_view), name="settings"),
+    path("<slug:slug>/reach/", views.reach_view, name="reach"),
     path("<slug:slug>/signed-in/", views.signed_in_view, name="signed_in"),
 ]

@@ -264,7 +264,7 @@ def calls_for_an_embed(slug: str, key: int) -> Iterator[Call]:
 
 
 def calls_to_open(slug: str) -> Iterator[Call]:
-    for name in ("inbox", "launch", "settings", "signed_in"):
+    for name in ("inbox", "launch", "settings", "reach", "signed_in"):
         yield "get", reverse(f"kapso_inbox:{name}", args=[slug]), {}
     yield "post", reverse("kapso_inbox:settings", args=[slug]), {"mode": "dark"}
     yield "post", api("launch", slug), {}

@@ -22,6 +22,7 @@ _INCLUDED: dict[str, dict[str, dict[str, str]]] = {
         "kapso_inbox:launch": {"slug": "x"},
         "kapso_inbox:inbox": {"slug": "x"},
         "kapso_inbox:settings": {"slug": "x"},
+        "kapso_inbox:reach": {"slug": "x"},
         "kapso_inbox:signed_in": {"slug": "x"},
         "kapso_inbox:my_launch": {},
         "kapso_inbox:my_inbox": {},

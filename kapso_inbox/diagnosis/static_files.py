@@ -20,7 +20,7 @@ from .findings import Finding, error, info, list_in_words, warning
 from .tracing import TracingHandler
 
 #: What pages with an inbox load, and the pages in the frame.
-FILES = (STYLESHEET, "kapso_inbox/kapso_inbox.js", "kapso_inbox/pages.css")
+FILES = (STYLESHEET, "kapso_inbox/kapso_inbox.js", "kapso_inbox/reach.js", "kapso_inbox/pages.css")
 
 
 def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Finding]:

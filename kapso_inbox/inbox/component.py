@@ -22,7 +22,7 @@ from kapso_inbox.csp import STYLESHEET, frame_permissions
 from kapso_inbox.secret import Hidden
 
 from .coercion import as_text
-from .params import FLAGS, OFF, ParameterError, read_switch, with_params
+from .params import FLAGS, ParameterError, in_a_view, read_switch, with_params
 
 TEMPLATE = "kapso_inbox/component.html"
 SCRIPT = "kapso_inbox/kapso_inbox.js"
@@ -61,6 +61,7 @@ def render_component(
     options: Mapping[str, Any],
     src: Hidden | None = None,
     settings_url: str = "",
+    reach_url: str = "",
     notice: str = "",
     problems: Sequence[str] = (),
 ) -> SafeString:
@@ -77,6 +78,7 @@ def render_component(
         src: the secret address, which the frame starts from instead of the launch (direct
             delivery).
         settings_url: the address of the page with the user's own settings, or "".
+        reach_url: the address of the page that asks whether the inbox's host answers, or "".
         notice: a text for everybody, shown instead of the frame.
         problems: what is wrong with the tag, for the developer of the page.
     """
@@ -86,7 +88,7 @@ def render_component(
     popover = POPOVERS.get(variant, "")
     frame = page.unique(f"kapso-inbox-{options.get('id') or name}")
     if options.get("views"):
-        params = _in_a_view(params)
+        params = in_a_view(params)
     address = with_params(launch, params) if launch else ""
     has_frame = bool(src or address) and not notice
     has_launch = has_frame and bool(launch)
@@ -110,6 +112,7 @@ def render_component(
             "has_bar": bool(popover or views or settings_url),
             "views": views,
             "settings_url": settings_url and with_params(settings_url, params),
+            "reach_url": reach_url if has_launch else "",
             "theme_source": theme_source,
             # Nobody has opened yet what opens on demand. And a frame that is about to get the
             # page's theme need not be launched without it first.
@@ -205,22 +208,13 @@ def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
     left_out = (*FLAGS, "conversation_id")
     others = {name: value for name, value in params.items() if name not in left_out}
     return [
-        (label, with_params(launch, _in_a_view({**others, **filters})))
+        (label, with_params(launch, in_a_view({**others, **filters})))
         for label, filters in (
             (pgettext("conversations", "All"), {}),
             (_("Unread"), {"unread": "1"}),
             (_("Waiting for a human"), {"handoff": "1"}),
         )
     ]
-
-
-def _in_a_view(params: Mapping[str, str]) -> dict[str, str]:
-    """Return params that turn each filter of the views on or off.
-
-    So a tab shows the same to everybody, whatever filters they have saved.
-    """
-    others = {name: value for name, value in params.items() if name not in FLAGS}
-    return others | {name: params.get(name, OFF) for name in FLAGS}
 
 
 def _link_class(more: str) -> str:

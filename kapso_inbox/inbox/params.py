@@ -115,6 +115,28 @@ def unfiltered_search(params: Mapping[str, str]) -> dict[str, str]:
     return {**params, **dict.fromkeys(off, OFF)}
 
 
+def in_a_view(params: Mapping[str, str]) -> dict[str, str]:
+    """Return params that turn each filter of the quick views on or off.
+
+    So a view shows the same to everybody, whatever filters they have saved.
+    """
+    others = {name: value for name, value in params.items() if name not in FLAGS}
+    return others | {name: params.get(name, OFF) for name in FLAGS}
+
+
+def opening_view(params: Mapping[str, str], saved: Mapping[str, str]) -> dict[str, str]:
+    """Return params under which a page with quick views begins with the view that a user saved.
+
+    Args:
+        params: what the page's address asks for, cleaned. Where that is a view, a search or one
+            conversation, it stays as it is.
+        saved: the user's saved parameters.
+    """
+    if not {*FLAGS, "search", "conversation_id"}.isdisjoint(params):
+        return dict(params)
+    return {**params, **{name: saved[name] for name in FLAGS if name in saved}}
+
+
 def clean_query(query: QueryDict) -> dict[str, str]:
     """Return what an address asks for, as `clean_requested` does.
 

@@ -86,7 +86,8 @@ class PreferenceForm(forms.Form):
                 % {"value": escape(label)}  # Django's templates treat help texts as HTML
                 if label
                 else _(
-                    "This page decides it, by its tabs or by itself. Your choice counts on others."
+                    "For now this page or its tab decides. Your choice counts wherever they leave "
+                    "it open."
                 )
             )
 

@@ -16,6 +16,7 @@ from django.core.signals import got_request_exception
 from django.db import DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.log import log_response
 from django.views.decorators.cache import never_cache
@@ -36,7 +37,7 @@ from .launch import (
     record_refusal,
     require_admission,
 )
-from .params import PARAMETERS, ParameterError, clean_query, with_params
+from .params import PARAMETERS, ParameterError, clean_query, opening_view, with_params
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,11 @@ _FINAL = frozenset(
 #: The launch's address, relative to every page in the frame. It leaves out the slug, so that the
 #: pages for a hidden embed and for a missing one are equal.
 _LAUNCH = "../launch/"
+
+REACH_SCRIPT = "kapso_inbox/reach.js"
+
+#: Seconds that a browser may keep the page that asks whether the inbox's host answers.
+_REACH_KEPT = 3600
 
 
 class _RedirectToInbox(HttpResponseRedirect):
@@ -167,6 +173,42 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @require_safe
+@login_not_required
+def reach_view(request: HttpRequest, slug: str) -> HttpResponse:
+    """Return a page that asks the inbox's host for a sign of life, in a hidden frame.
+
+    The policy of the page around it may forbid the question, so this page has its own. It is the
+    same for every slug, and says nothing to anyone who is not signed in.
+    """
+    user = getattr(request, "user", None)
+    is_known = user is not None and user.is_authenticated
+    origins = conf.inbox_origins() if is_known else []
+    script = format_html('<script src="{}" defer></script>', static(REACH_SCRIPT))
+    page = format_html(
+        '<!doctype html><html lang="en" data-kapso-inbox data-origins="{}"><title>Inbox</title>{}',
+        " ".join(origins),
+        script if origins else "",
+    )
+    response = HttpResponse(page)
+    _set_policy(
+        response,
+        {
+            "default-src": ["'none'"],
+            "script-src": csp_sources()["script-src"],
+            "connect-src": list(origins) or ["'none'"],
+            "base-uri": ["'none'"],
+            "form-action": ["'none'"],
+            "frame-ancestors": ["'self'"],
+        },
+    )
+    response["X-Frame-Options"] = "SAMEORIGIN"
+    response["Referrer-Policy"] = "no-referrer"
+    kept = f"private, max-age={_REACH_KEPT}"
+    response["Cache-Control"] = kept if is_known else "no-store, private"
+    return response
+
+
+@require_safe
 @never_cache
 @login_required
 def signed_in_view(request: HttpRequest, slug: str) -> HttpResponse:
@@ -180,7 +222,8 @@ def signed_in_view(request: HttpRequest, slug: str) -> HttpResponse:
 def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
     """Show the inbox as a whole page, with the theme and filters of the page's own address.
 
-    Other parameters of that address are ignored, since people arrive from mails and campaigns.
+    Where the address asks for no quick view, the user's saved filters choose the first one. Other
+    parameters of that address are ignored, since people arrive from mails and campaigns.
     """
     embed = openable(request).filter(slug=slug).first()
     if embed is None:
@@ -198,7 +241,7 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
         )
     saved = preferences.saved(request.user, embed)
     theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
-    context = {"embed": embed, "params": params, "theme": theme}
+    context = {"embed": embed, "params": opening_view(params, saved), "theme": theme}
     return render(request, "kapso_inbox/inbox.html", context)
 
 
@@ -344,10 +387,14 @@ def render_bare_page(
     }
     if not is_for_any_site:
         policy["frame-ancestors"] = ["'self'"]
+    _set_policy(response, policy)
+    return response
+
+
+def _set_policy(response: HttpResponse, policy: Mapping[str, list[str]]) -> None:
     response["Content-Security-Policy"] = "; ".join(
         " ".join([directive, *sources]) for directive, sources in policy.items()
     )
-    return response
 
 
 def _private(response: HttpResponse, *, is_for_any_site: bool = False) -> HttpResponse:

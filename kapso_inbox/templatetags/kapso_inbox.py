@@ -24,10 +24,12 @@ from kapso_inbox.inbox import component, phone
 from kapso_inbox.inbox.coercion import as_text
 from kapso_inbox.inbox.launch import LaunchRefusedError, open_inbox, require_admission
 from kapso_inbox.inbox.params import (
+    FLAGS,
     PARAMETERS,
     ParameterError,
     clean_params,
     clean_requested,
+    in_a_view,
     unfiltered_search,
     with_params,
 )
@@ -150,6 +152,7 @@ class InboxFrameNode(_InboxNode):
             options=options,
             src=src,
             settings_url=_url_or_nothing("settings", slug) if slug else "",
+            reach_url=_url_or_nothing("reach", slug) if slug else "",
             notice=notice,
             problems=[*problems, *found] if settings.DEBUG else [],
         )
@@ -197,6 +200,9 @@ class LinkNode(_InboxNode):
         if slug and not reason:
             try:
                 asked = unfiltered_search(params | search)
+                if not asked.keys().isdisjoint(FLAGS):
+                    # In a drawer, no filter of the drawer's own comes on top.
+                    asked = in_a_view(asked)
                 href = with_params(_url("inbox", slug), asked)
             except _NotShownError as error:
                 self.warn(error)

@@ -178,6 +178,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Run the demo with the pages of hosts; a module may override this."""
+    directory = tmp_path_factory.mktemp("crm")
+    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
+        yield demo
+
+
+@pytest.fixture(scope="module")
 def browser_options() -> list[str]:
     """Return more command line options for Chromium; a module may override this."""
     return []
@@ -247,6 +255,14 @@ def new_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def agent(crm: Demo, new_page: Callable[..., Page]) -> Page:
+    """Return the page of a signed-in agent of Sales."""
+    page = new_page()
+    enter(page, crm, "ana")
+    return page
 
 
 @pytest.fixture

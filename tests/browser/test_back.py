@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 
-from .conftest import PASSWORD, Demo, enter, expect, launch_options, running_chromium, running_demo
+from .conftest import PASSWORD, Demo, enter, expect, launch_options, running_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FrameLocator, Page
@@ -44,14 +44,6 @@ def browser(bfcache: bool) -> Iterator[Browser]:
     """Start Chromium with or without its back/forward cache."""
     with running_chromium(is_whole=bfcache) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run the demo with the pages of hosts."""
-    directory = tmp_path_factory.mktemp("back")
-    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
-        yield demo
 
 
 def execute(crm: Demo, statement: str) -> None:
@@ -88,11 +80,9 @@ def rotate(crm: Demo) -> None:
 
 
 @pytest.fixture
-def page(crm: Demo, new_page: NewPage) -> Iterator[Page]:
+def page(crm: Demo, agent: Page) -> Iterator[Page]:
     """Return a page of a signed-in agent."""
-    page = new_page()
-    enter(page, crm, "ana")
-    yield page
+    yield agent
     give_back(crm)
 
 
@@ -104,7 +94,7 @@ def address(crm: Demo, body: str, **query: str) -> str:
 def open_inbox(page: Page, way: str) -> None:
     """Press what opens the inbox, unless it is open."""
     name = INBOXES[way][1]
-    if name and not page.locator("iframe").is_visible():
+    if name and not page.locator("kapso-inbox iframe").is_visible():
         page.get_by_role("link" if way == "link" else "button", name=name).click()
 
 
@@ -121,7 +111,9 @@ def expect_message(page: Page, text: str) -> None:
     """Check what our own page in the frame says."""
     # Playwright does not see the frames that a page from the back/forward cache adds.
     expect(page.get_by_role("status")).to_contain_text(text)
-    shown = page.locator("iframe").evaluate("frame => frame.contentDocument?.body.innerText ?? ''")
+    shown = page.locator("kapso-inbox iframe").evaluate(
+        "frame => frame.contentDocument?.body.innerText ?? ''"
+    )
     assert text in shown
 
 

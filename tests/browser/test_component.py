@@ -13,7 +13,7 @@ import pytest
 
 from . import pictures
 from .axe import violations
-from .conftest import Demo, enter, expect, running_demo
+from .conftest import Demo, enter, expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Locator, Page, Route
@@ -47,14 +47,6 @@ BODIES = {
 def inbox(variant: str = "panel", arguments: str = "") -> str:
     """Return the body of a page with an inbox."""
     return BODIES[variant].replace("ARGS", f'variant="{variant}" title="WhatsApp" {arguments}')
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run the demo with the pages of hosts."""
-    directory = tmp_path_factory.mktemp("hosts")
-    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
-        yield demo
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +189,49 @@ def test_nothing_around_the_frame_scrolls_at_any_size(show: Show, size: tuple[in
     )
     expect_conversations(page)
     assert not scrolls(page)
+
+
+#: What a window of 1440 x 900 and of 1280 x 800 has at 200 %, and one of 1280 x 1920 at 400 %.
+ZOOMED = [(720, 450), (640, 400), (320, 480)]
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("size", ZOOMED)
+@pytest.mark.parametrize("variant", BODIES)
+def test_a_zoomed_page_leaves_everything_to_be_pressed(
+    show: Show, variant: str, size: tuple[int, int]
+) -> None:
+    width, height = size
+    page = show(
+        inbox(variant, "views=1 settings=1"),
+        viewport={"width": width, "height": height},
+        device_scale_factor=2,
+    )
+    if variant in ("drawer", "floating"):
+        page.get_by_role("button", name="WhatsApp").click()
+    expect_conversations(page)
+    expect_state(page, "ready")
+    page.wait_for_timeout(250)
+    pictures.keep(page, f"component-zoomed-{variant}-{width}")
+    bar = component(page).locator(".kapso-inbox__bar")
+    for control in bar.locator("a, button").all():
+        # Nothing covers its edges, and it needs no scrolling.
+        assert control.evaluate(
+            """(one) => {
+              const { left, right, top, bottom } = one.getBoundingClientRect();
+              const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+              return [[left + 2, y], [right - 2, y], [x, top + 2], [x, bottom - 2]].every(
+                (point) => one.contains(document.elementFromPoint(...point)));
+            }"""
+        ), control.inner_text()
+    frame = component(page).locator("iframe").bounding_box()
+    assert frame is not None
+    assert frame["height"] >= 300
+    assert frame["y"] + frame["height"] <= height
+    assert not scrolls(page)
+    if variant in ("drawer", "floating"):
+        page.get_by_role("button", name="Close").click()
+        expect(component(page).locator("iframe")).to_be_hidden()
 
 
 def test_in_a_place_without_a_height_the_frame_has_the_minimum(show: Show) -> None:
@@ -745,6 +780,115 @@ def test_the_settings_are_a_page_in_the_frame_and_lead_back(show: Show) -> None:
     frame_of(page).get_by_role("link", name="Back").click()
     expect_conversations(page)
     assert seen == [{"unread": "1", "handoff": "0"}]
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("variant", ["panel", "drawer"])
+def test_saved_settings_are_said_to_be_saved(show: Show, variant: str) -> None:
+    page = show(inbox(variant, "views=1 settings=1"))
+    if variant == "drawer":
+        page.get_by_role("button", name="WhatsApp").click()
+    expect_conversations(page)
+    page.get_by_role("link", name="Unread").click()
+    expect_state(page, "ready")
+    page.get_by_role("link", name="Inbox settings").click()
+    frame = frame_of(page)
+    expect(frame.get_by_text("For now this page or its tab decides.")).to_have_count(2)
+    frame.get_by_role("button", name="Save").click()
+    expect_conversations(page)
+    expect_state(page, "saved")
+    saved = component(page).locator("[data-notice=saved]")
+    expect(saved).to_have_text("Your settings are saved.")
+    expect(saved).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Your settings are saved.")
+    assert violations(page, "kapso-inbox") == []
+    assert not scrolls(page)
+    pictures.keep(page, f"component-saved-{variant}")
+    expect(page.get_by_role("link", name="Unread")).to_have_attribute("aria-current", "true")
+    expect_state(page, "ready")
+    expect(saved).to_be_hidden()
+    # The inbox loads itself again, and that saves nothing.
+    [one] = [one for one in page.frames if "/embed/" in one.url]
+    one.evaluate("location.reload()")
+    page.wait_for_timeout(500)
+    expect_state(page, "ready")
+
+
+def test_settings_that_are_left_by_back_are_not_said_to_be_saved(show: Show) -> None:
+    page = show(inbox(arguments="settings=1"))
+    expect_conversations(page)
+    page.get_by_role("link", name="Inbox settings").click()
+    frame_of(page).get_by_role("link", name="Back").click()
+    expect_conversations(page)
+    expect_state(page, "ready")
+
+
+def test_the_tab_the_list_and_the_address_of_the_whole_page_agree(show: Show, crm: Demo) -> None:
+    page = show("<h1>Before</h1>")
+    before = page.url
+    whole = f"{crm.url}/kapso-inbox/sales/"
+
+    def expect_view(name: str, filters: dict[str, str]) -> None:
+        expect(page.locator("[aria-current]")).to_have_text(name)
+        expect_state(page, "ready")
+        assert inbox_query(page, crm) == filters
+
+    page.goto(f"{whole}?unread=1")
+    expect_view("Unread", {"unread": "1"})
+    page.get_by_role("link", name="All", exact=True).click()
+    expect_view("All", {})
+    assert page.url == f"{whole}?unread=0&handoff=0"
+    page.reload()
+    expect_view("All", {})
+    page.get_by_role("link", name="Waiting for a human").click()
+    expect_view("Waiting for a human", {"handoff": "1"})
+    page.goto(before)
+    page.go_back()
+    expect_view("Waiting for a human", {"handoff": "1"})
+    page.reload()
+    expect_view("Waiting for a human", {"handoff": "1"})
+    page.go_back()
+    expect(page).to_have_url(before)
+
+
+def test_the_address_of_another_page_does_not_follow_the_tabs(show: Show) -> None:
+    page = show(inbox("page", "views=1"))
+    before = page.url
+    page.get_by_role("link", name="Unread").click()
+    expect_state(page, "ready")
+    assert page.url == before
+    page.reload()
+    expect_conversations(page)
+    expect(page.locator("[aria-current]")).to_have_text("All")
+
+
+def test_a_link_that_names_a_view_opens_the_tab_of_the_drawer(show: Show, crm: Demo) -> None:
+    links = """<p>{% kapso_inbox_link "sales" text="Chats" %}</p>
+    <p>{% kapso_inbox_link "sales" unread=1 text="New ones" %}</p>"""
+    page = show(f"{links}{inbox('drawer', 'views=1')}")
+    for link, tab, filters in (("New ones", "Unread", {"unread": "1"}), ("Chats", "All", {})):
+        page.get_by_role("link", name=link).click()
+        expect_conversations(page)
+        expect_state(page, "ready")
+        expect(page.locator("[aria-current]")).to_have_text(tab)
+        assert inbox_query(page, crm) == filters
+        page.keyboard.press("Escape")
+
+
+def test_what_was_opened_without_a_wrong_parameter_stays_so_after_a_reload(
+    show: Show, said: list[str]
+) -> None:
+    page = show(inbox(arguments="views=1"))
+    expect_conversations(page)
+    page.get_by_role("link", name="Unread").evaluate("link => { link.search += '&mode=pink' }")
+    page.get_by_role("link", name="Unread").click()
+    frame_of(page).get_by_role("link", name="Open the inbox without it").click()
+    expect_state(page, "ready")
+    seen = launches(page)
+    page.get_by_role("link", name="Reload").click()
+    expect_conversations(page)
+    assert seen == [{"unread": "1", "handoff": "0"}]
+    said.clear()  # the answer 400
 
 
 def test_a_link_opens_the_drawer_with_a_search_for_the_number(show: Show, crm: Demo) -> None:

@@ -41,14 +41,6 @@ def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield demo
 
 
-@pytest.fixture
-def agent(crm: Demo, new_page: NewPage) -> Page:
-    """Return the page of a signed-in agent."""
-    page = new_page()
-    enter(page, crm, "ana")
-    return page
-
-
 def address(crm: Demo, body: str = INBOX, **query: str) -> str:
     return f"{crm.url}/host/?{urlencode({'body': body, **query})}"
 

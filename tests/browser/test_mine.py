@@ -45,7 +45,7 @@ def wait_until_kapso_is_asked_again(page: Page) -> None:
 
 
 def says(page: Page, heading: str) -> None:
-    alert = page.frame_locator("iframe").get_by_role("alert")
+    alert = page.frame_locator("kapso-inbox iframe").get_by_role("alert")
     expect(alert.get_by_role("heading", name=heading)).to_be_visible()
     assert violations(page) == []
 
@@ -56,7 +56,7 @@ def test_one_press_in_the_frame_shows_the_agents_own_conversations(
     page = page_of(demo, new_page(), "bruno")
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
-    frame = page.frame_locator("iframe")
+    frame = page.frame_locator("kapso-inbox iframe")
     expect(frame.get_by_role("heading", name="not set up yet")).to_be_visible()
     assert violations(page) == []
     fault(demo, answer={"status": 422, "body": {"error": "No more embeds"}})
@@ -85,7 +85,7 @@ def test_it_works_without_javascript_and_on_a_phone(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
-    frame = page_of(demo, page, "ana").frame_locator("iframe")
+    frame = page_of(demo, page, "ana").frame_locator("kapso-inbox iframe")
     frame.get_by_role("button", name="Set up my inbox").click()
     # The inbox itself needs JavaScript, so the test can only see that it was requested.
     page.wait_for_timeout(500)
@@ -103,7 +103,7 @@ def test_a_failed_setup_is_shown_announced_and_can_be_tried_again(
     demo: Demo, new_page: Callable[..., Page]
 ) -> None:
     page = page_of(demo, new_page(), "admin")
-    frame = page.frame_locator("iframe")
+    frame = page.frame_locator("kapso-inbox iframe")
 
     give_admin(demo, "nobody@example.com")
     frame.get_by_role("button", name="Set up my inbox").click()

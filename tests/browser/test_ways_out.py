@@ -4,35 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from . import pictures
 from .axe import violations
-from .conftest import Demo, enter, expect, running_demo
+from .conftest import Demo, expect
 from .test_component import address, component, expect_conversations, expect_state, inbox
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Dialog, FrameLocator, Page, Route
 
     NewPage = Callable[..., Page]
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """Run the demo with the pages of hosts."""
-    directory = tmp_path_factory.mktemp("ways")
-    with running_demo(directory, DJANGO_SETTINGS_MODULE="tests.browser.host_settings") as demo:
-        yield demo
-
-
-@pytest.fixture
-def agent(crm: Demo, new_page: NewPage) -> Page:
-    page = new_page()
-    enter(page, crm, "ana")
-    return page
 
 
 @pytest.mark.parametrize(
@@ -84,3 +71,181 @@ def test_a_click_beside_the_drawer_closes_it_and_does_nothing_else(agent: Page, 
     expect(agent).not_to_have_url(re.compile("#gone"))
     link.click()
     expect(agent).to_have_url(re.compile("#gone"))
+
+
+@contextmanager
+def down(page: Page, crm: Demo) -> Iterator[None]:
+    """Let the host of the inbox refuse each connection: playwright's routes see no redirect."""
+    devtools = page.context.new_cdp_session(page)
+
+    def refuse(paused: dict[str, str]) -> None:
+        refusal = {"requestId": paused["requestId"], "errorReason": "ConnectionRefused"}
+        devtools.send("Fetch.failRequest", refusal)
+
+    devtools.on("Fetch.requestPaused", refuse)
+    devtools.send("Fetch.enable", {"patterns": [{"urlPattern": f"{crm.inbox_origin}/*"}]})
+    yield
+    devtools.send("Fetch.disable")
+
+
+def open_an_inbox_that_answers(page: Page, crm: Demo) -> None:
+    """Open an inbox, and wait until its host was asked."""
+    page.goto(address(crm, inbox()))
+    expect_conversations(page)
+    expect(page.locator("iframe")).to_have_count(1)
+
+
+def complaints(page: Page) -> list[str]:
+    """Return a list that fills with what the browser has to complain about."""
+    said: list[str] = []
+    page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
+    return said
+
+
+AWAY = "Kapso, where the inbox is, does not answer at the moment."
+
+
+@pytest.mark.pictures
+@pytest.mark.parametrize("variant", ["panel", "drawer"])
+def test_an_inbox_whose_host_does_not_answer_says_so_and_can_be_reloaded(
+    agent: Page, crm: Demo, variant: str
+) -> None:
+    open_an_inbox_that_answers(agent, crm)
+    notice = component(agent).locator("[data-notice=unreachable]")
+    with down(agent, crm):
+        agent.goto(address(crm, inbox(variant, "views=1")))
+        if variant == "drawer":
+            agent.get_by_role("button", name="WhatsApp").click()
+        expect_state(agent, "unreachable")
+        expect(notice).to_contain_text(AWAY)
+        expect(agent.get_by_role("status")).to_contain_text(AWAY)
+        assert [one.url for one in agent.frames[1:]] == ["chrome-error://chromewebdata/"]
+        pictures.keep(agent, f"component-unreachable-{variant}")
+        assert violations(agent, "kapso-inbox") == []
+        agent.get_by_role("link", name="Unread").click()
+        expect_state(agent, "loading")
+        expect_state(agent, "unreachable")
+    notice.get_by_role("link", name="Reload").click()
+    expect_conversations(agent)
+    expect_state(agent, "ready")
+    expect(notice).to_be_hidden()
+    expect(agent.get_by_role("link", name="Unread")).to_have_attribute("aria-current", "true")
+    expect(agent.locator("iframe")).to_have_count(1)
+
+
+def test_an_inbox_whose_host_answers_is_never_called_away(agent: Page, crm: Demo) -> None:
+    said = complaints(agent)
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    expect(agent.locator("iframe")).to_have_count(1)
+    agent.wait_for_timeout(4000)
+    expect_state(agent, "ready")
+    # The page's own policy allows connections to its own site alone.
+    assert said == []
+
+
+@pytest.mark.parametrize("missing", ["**/reach/", "**/reach*.js", "policy"])
+def test_where_the_host_cannot_be_asked_nothing_is_said_of_it(
+    agent: Page, crm: Demo, missing: str
+) -> None:
+    open_an_inbox_that_answers(agent, crm)
+    if missing == "policy":
+        agent.route("**/reach/", with_another_policy)
+    else:
+        agent.route(missing, lambda route: route.abort())
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    agent.wait_for_timeout(4000)
+    expect_state(agent, "ready")
+
+
+def test_a_host_that_never_lets_itself_be_asked_is_not_called_away(agent: Page, crm: Demo) -> None:
+    """Such as one that answers with Cross-Origin-Resource-Policy, which pages cannot tell."""
+    agent.route("**/favicon.ico", lambda route: route.abort("blockedbyresponse"))
+    agent.goto(address(crm, inbox()))
+    expect_conversations(agent)
+    expect(agent.locator("iframe")).to_have_count(1)
+    expect_state(agent, "ready")
+
+
+def with_another_policy(route: Route) -> None:
+    """Answer as a proxy does that adds its own policy."""
+    answer = route.fetch()
+    headers = {**answer.headers, "content-security-policy": "connect-src 'none'"}
+    route.fulfill(response=answer, headers=headers)
+
+
+# What the inbox itself offers, within the frame's sandbox
+
+#: Who got a document in the demo, and its name.
+DOCUMENT = ("Marcus Oyelaran", "Quote-2291-cedar-planters.pdf")
+
+
+def open_conversation(page: Page, crm: Demo, name: str, variant: str = "panel") -> FrameLocator:
+    """Open somebody's conversation in the frame, and return the frame."""
+    page.goto(address(crm, inbox(variant, 'status="all"')))
+    if variant == "drawer":
+        page.get_by_role("button", name="WhatsApp").click()
+    frame = page.frame_locator("kapso-inbox iframe")
+    frame.get_by_role("button", name=name).click()
+    return frame
+
+
+@pytest.mark.parametrize("variant", ["panel", "drawer"])
+def test_a_link_in_the_inbox_opens_a_tab(agent: Page, crm: Demo, variant: str) -> None:
+    body = "<script>document.title = origin</script>"
+    agent.context.route(
+        "https://wa.me/**", lambda route: route.fulfill(content_type="text/html", body=body)
+    )
+    frame = open_conversation(agent, crm, "Priya Raman", variant)
+    with agent.context.expect_page() as opened:
+        frame.get_by_title("Open in WhatsApp").click()
+    # Its scripts run, and it has its own origin.
+    expect(opened.value).to_have_title("https://wa.me")
+    expect_state(agent, "ready")
+
+
+def test_a_document_in_the_inbox_can_be_downloaded(agent: Page, crm: Demo) -> None:
+    frame = open_conversation(agent, crm, DOCUMENT[0])
+    with agent.expect_download() as started:
+        frame.get_by_role("link", name=DOCUMENT[1]).click()
+    assert started.value.suggested_filename == DOCUMENT[1]
+    assert started.value.path().read_bytes().startswith(b"%PDF-")
+    expect_state(agent, "ready")
+
+
+@pytest.mark.parametrize("answer", ["accept", "dismiss"])
+def test_the_inbox_can_ask_whether_a_conversation_shall_end(
+    agent: Page, crm: Demo, answer: str
+) -> None:
+    asked: list[str] = []
+
+    def reply(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if answer == "accept" else dialog.dismiss()
+
+    agent.on("dialog", reply)
+    frame = open_conversation(agent, crm, "Priya Raman")
+    frame.get_by_role("button", name="End the conversation").click()
+    ended = frame.get_by_text("This conversation has ended")
+    expect(ended).to_have_count(1 if answer == "accept" else 0)
+    assert asked == ["End this conversation?"]
+
+
+def test_the_browser_warns_of_the_frames_sandbox_only_for_our_own_pages(
+    agent: Page, crm: Demo
+) -> None:
+    """They are of this site, and their policy forbids every script."""
+    warnings: list[str] = []
+    agent.on("console", lambda one: warnings.append(one.text) if one.type == "warning" else None)
+    agent.goto(address(crm, inbox(arguments="settings=1")))
+    expect_conversations(agent)
+    assert warnings == []
+    with agent.expect_response("**/settings/") as answer:
+        agent.get_by_role("link", name="Inbox settings").click()
+    frame = agent.frame_locator("kapso-inbox iframe")
+    expect(frame.get_by_role("button", name="Save")).to_be_visible()
+    assert [text for text in warnings if "can escape its sandboxing" not in text] == []
+    policy = answer.value.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy

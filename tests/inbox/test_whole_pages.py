@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import InboxEmbed, InboxPreference
 from tests.hosts.people import User
 
 from .test_launch import links, outcomes
@@ -76,3 +76,22 @@ def test_one_conversation_is_passed_on_and_no_filter_hides_it(
     opened = client.get(f"/kapso-inbox/sales/launch/?{query}", **frame)  # type: ignore[arg-type]
     asked = parse_qs(urlsplit(opened["Location"]).query)
     assert asked == {"conversation_id": [key], "assignee": ["me"]}
+
+
+@pytest.mark.parametrize(
+    ("query", "view"),
+    [
+        ("", "unread=1&amp;handoff=0"),
+        ("?utm_source=mail", "unread=1&amp;handoff=0"),
+        ("?unread=0&handoff=0", "unread=0&amp;handoff=0"),
+        ("?handoff=1", "unread=0&amp;handoff=1"),
+        ("?search=ana", "search=ana&amp;unread=0&amp;handoff=0"),
+    ],
+)
+def test_it_begins_with_the_view_that_was_saved_unless_its_address_asks_for_another(
+    client: Client, ana: User, embed: InboxEmbed, query: str, view: str
+) -> None:
+    InboxPreference.objects.create(user=ana, embed=embed, params={"unread": "1", "mode": "dark"})
+    client.force_login(ana)
+    page = client.get(f"/kapso-inbox/sales/{query}").content.decode()
+    assert f'src="/kapso-inbox/sales/launch/?{view}"' in page

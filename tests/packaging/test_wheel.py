@@ -76,6 +76,7 @@ def test_the_wheel_holds_the_files_that_are_not_python(built: Distributions) -> 
         "kapso_inbox/locale/pt_BR/LC_MESSAGES/django.mo",
         "kapso_inbox/sandbox/assets/inbox.html",
         "kapso_inbox/static/kapso_inbox/kapso_inbox.js",
+        "kapso_inbox/static/kapso_inbox/reach.js",
         "kapso_inbox/templates/kapso_inbox/component.html",
     }
 

@@ -72,7 +72,8 @@ def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
     assert render('{% kapso_inbox "support" %}') == (
         ASSETS
         + '<kapso-inbox class="kapso-inbox kapso-inbox--panel" lang="en" data-slug="support" '
-        'data-state="loading" data-launch="/kapso-inbox/support/launch/">\n'
+        'data-state="loading" data-launch="/kapso-inbox/support/launch/" '
+        'data-reach="/kapso-inbox/support/reach/">\n'
         '<div class="kapso-inbox__panel">\n'
         '<div class="kapso-inbox__notice" data-notice="offline" hidden><span>You are offline. The '
         "inbox comes back when you are online again.</span></div>\n"
@@ -83,6 +84,12 @@ def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
         "CRM answered in place of the inbox. If it stays so, tell an administrator.</span> "
         '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Try again'
         "</a></div>\n"
+        '<div class="kapso-inbox__notice" data-notice="unreachable" hidden><span>Kapso, where the '
+        "inbox is, does not answer at the moment. If it stays so, tell an administrator.</span> "
+        '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Reload'
+        "</a></div>\n"
+        '<div class="kapso-inbox__notice" data-notice="saved" hidden><span>Your settings are saved.'
+        "</span></div>\n"
         '<div class="kapso-inbox__notice" data-notice="isolated" hidden><span>This page does not '
         "allow the inbox to be shown. Tell an administrator: it must be sent without the header"
         "</span> <code>Cross-Origin-Embedder-Policy</code></div>\n"

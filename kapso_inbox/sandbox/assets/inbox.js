@@ -206,6 +206,15 @@
 
   /* ---- the conversation ---- */
 
+  // An empty page, which every reader of PDF opens.
+  const PDF = `%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]>>endobj
+trailer<</Root 1 0 R>>
+%%EOF
+`;
+
   const kinds = {
     text: (message) => element("p", { textContent: message.text }),
     template: (message) =>
@@ -237,8 +246,13 @@
     },
     document: (message) =>
       element(
-        "div",
-        { className: "attachment" },
+        "a",
+        {
+          className: "attachment",
+          href: `data:application/pdf,${encodeURIComponent(PDF)}`,
+          download: message.text,
+          title: say("download"),
+        },
         element("span", { className: "disc" }, icon("document")),
         element(
           "span",
@@ -287,7 +301,8 @@
     log.scrollTop = log.scrollHeight;
   }
 
-  function paintHandoff(conversation) {
+  function paintActions(conversation) {
+    find("end").hidden = conversation.status === "ended";
     const button = find("handoff-toggle");
     const text = say(conversation.handoff ? "handed_off" : "hand_off");
     button.lastElementChild.textContent = text;
@@ -308,12 +323,22 @@
     paintAvatar(head.querySelector(".avatar"), conversation);
     head.querySelector("h2").textContent = conversation.contact_name;
     head.querySelector(".contact p").replaceChildren(
-      element("span", { textContent: prettyPhone(conversation.phone) }),
+      element(
+        "span",
+        {},
+        element("a", {
+          href: `https://wa.me/${conversation.phone.replace(/\D/g, "")}`,
+          target: "_blank",
+          rel: "noopener noreferrer",
+          title: say("open_in_whatsapp"),
+          textContent: prettyPhone(conversation.phone),
+        }),
+      ),
       element("span", { className: "wide-only", textContent: conversation.company }),
       number && element("span", { className: "via", textContent: number.name }),
     );
     find("message").value = "";
-    paintHandoff(conversation);
+    paintActions(conversation);
     paintMessages(conversation);
     paintList();
     if (!focus) return;
@@ -348,7 +373,10 @@
     conversations.splice(conversations.indexOf(conversation), 1);
     conversations.unshift(conversation);
     const repaint = () => {
-      if (state.selected === conversation.id) paintMessages(conversation);
+      if (state.selected === conversation.id) {
+        paintActions(conversation);
+        paintMessages(conversation);
+      }
       paintList();
     };
     repaint();
@@ -423,8 +451,17 @@
   find("handoff-toggle").addEventListener("click", () => {
     const conversation = current();
     conversation.handoff = !conversation.handoff;
-    paintHandoff(conversation);
+    paintActions(conversation);
     paintList();
+  });
+  find("end").addEventListener("click", () => {
+    const conversation = current();
+    if (!confirm(say("end_question"))) return;
+    conversation.status = "ended";
+    paintActions(conversation);
+    paintMessages(conversation);
+    paintList();
+    find("message").focus();
   });
   // No form: a host may frame the inbox without "allow-forms".
   function sendWritten() {

@@ -1,20 +1,17 @@
 /* What HTML alone cannot do. */
 (() => {
-  "use strict";
   // A fragment brings it again.
   if (customElements.get("kapso-inbox")) return;
 
   const SLOW = 8000; // ms
-  const SETTLED = 100; // ms
+  const SETTLED = 100;
 
   const isPlain = (event) =>
     !(event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey);
 
   function withParams(address, params) {
     const url = new URL(address, document.baseURI);
-    params.forEach(([name, value]) =>
-      value ? url.searchParams.set(name, value) : url.searchParams.delete(name)
-    );
+    params.forEach((value, name) => url.searchParams.set(name, value));
     return url.href;
   }
 
@@ -24,7 +21,7 @@
       if (!this.frame) return;
       this.place = this.frame.parentNode;
       this.panel = this.querySelector(".kapso-inbox__panel");
-      // A fragment that came later may have brought the same id.
+      // A later fragment may have brought the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
@@ -32,20 +29,23 @@
       const isOwn = this.frame.loading === "eager";
       this.mark(withParams((!isOwn && this.dataset.launch) || this.frame.src, []));
       this.left = new AbortController();
-      const { signal } = this.left;
-      this.addEventListener("click", (event) => this.follow(event), { signal });
-      const comeBack = () => this.comeBack();
-      document.addEventListener("visibilitychange", comeBack, { signal });
-      addEventListener("online", comeBack, { signal });
+      this.listen(this, "click", (event) => this.follow(event));
+      this.listen(document, "visibilitychange", () => this.comeBack());
+      this.listen(window, "online", () => this.comeBack());
       // Ask again in a page that the browser kept for Back.
-      addEventListener("pagehide", () => this.frame.remove(), { signal });
-      addEventListener("pageshow", (event) => event.persisted && this.load(), { signal });
-      this.watchPanel(signal);
+      this.listen(window, "pagehide", () => this.frame.remove());
+      this.listen(window, "pageshow", (event) => event.persisted && this.load());
+      this.watchPanel();
       // With direct delivery, a page of the history holds an old address.
       const [visit] = performance.getEntriesByType("navigation");
       if (isOwn) this.start();
       else this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
-      this.watchTheme(signal);
+      // Last, since a wrong selector throws.
+      this.watchTheme();
+    }
+
+    listen(target, type, act) {
+      target.addEventListener(type, act, { signal: this.left.signal });
     }
 
     // With this, Element.moveBefore() keeps the frame alive.
@@ -54,21 +54,23 @@
     disconnectedCallback() {
       clearTimeout(this.timer);
       this.left?.abort();
+      this.themes?.disconnect();
     }
 
     /* Without a text, a notice of the component says it. */
-    tell(state, text) {
+    tell(state, text = "") {
       clearTimeout(this.timer);
       this.dataset.state = state;
       this.querySelectorAll("[data-notice]").forEach((notice) => {
         notice.hidden = notice.dataset.notice !== state || text;
         if (!notice.hidden) text = notice.textContent.trim();
       });
-      this.querySelector(".kapso-inbox__said").textContent = text || "";
+      this.querySelector(".kapso-inbox__said").textContent = text;
+      if (state === "saved") this.timer = setTimeout(() => this.tell((this.asked = "ready")), SLOW);
     }
 
-    /* To a frame whose name it knows, a browser restores its last address, the secret one; and each
-       further address of a frame is an entry in the history. */
+    /* Browsers give a frame of the same name its last, secret address back, and record each further
+       one in the history. */
     load(address = this.shown) {
       const hadFocus = document.activeElement === this.frame;
       const frame = this.frame.cloneNode();
@@ -83,7 +85,7 @@
     }
 
     start() {
-      this.isAsked = true;
+      this.asked = "ready";
       this.frame.onload = () => this.read();
       if (this.frame.loading === "lazy") this.waitUntilSeen();
       else this.wait();
@@ -108,26 +110,34 @@
       const page = this.frame.contentDocument;
       if (page?.URL === "about:blank" || /blocked|isolated/.test(this.dataset.state)) return;
       if (page) this.watchPage(page);
-      // History led from a page of ours to the secret address.
-      else if (!this.isAsked) return this.load();
+      // History led from our page to the secret address.
+      else if (!this.asked) return this.load();
       const message = page?.querySelector("main[data-outcome]");
       if (message) this.tell(message.dataset.outcome, message.innerText);
-      // Perhaps a middleware answered in our place.
       else if (page && !page.querySelector("[data-kapso-inbox]")) this.tell("failed");
-      // The browser's own error page looks like the inbox.
-      else this.tell(page || navigator.onLine ? "ready" : "offline");
+      else this.tell(page || navigator.onLine ? this.asked || "ready" : "offline");
+      if (!page && this.dataset.reach) this.reach(this.frame);
     }
 
-    /* Let a link in a page of ours add no entry to the history. */
+    /* The browser's own error page looks like the inbox: reach.js asks the inbox's host. */
+    reach(shown) {
+      const frame = document.createElement("iframe");
+      frame.hidden = true;
+      frame.src = this.dataset.reach;
+      frame.onerror = () => this.frame === shown && this.tell("unreachable");
+      document.body.append(frame);
+    }
+
+    /* Let a link in our page add no entry to the history. */
     watchPage(page) {
-      this.isAsked = false;
-      page.addEventListener("submit", () => (this.isAsked = true));
-      page.addEventListener("click", (event) => {
+      this.asked = "";
+      page.onsubmit = ({ target }) => (this.asked = target.dataset.done || "ready");
+      page.onclick = (event) => {
         const link = event.target.closest("a");
         if (!link || link.target || !isPlain(event)) return;
         event.preventDefault();
-        this.load(link.href);
-      });
+        this.load(this.mark(link.href));
+      };
     }
 
     mark(address) {
@@ -146,7 +156,12 @@
       const link = event.target.closest("a[target]:not([target^=_])");
       if (!link || !isPlain(event)) return;
       event.preventDefault();
-      if (link.matches("[data-view]")) this.mark(link.href);
+      if (link.matches("[data-view]")) {
+        this.mark(link.href);
+        // The address of the whole page tells what it shows.
+        if (link.pathname === `${location.pathname}launch/`)
+          history.replaceState(history.state, "", link.search);
+      }
       // The link will be hidden.
       if (link.matches("[data-retry]")) this.frame.focus();
       this.load(link.href);
@@ -157,63 +172,54 @@
       if (document.visibilityState === "visible" && isClosed) this.load();
     }
 
-    /* Of a blocked address of another origin, Chromium tells the origin alone. */
-    isOurs(address) {
-      const [url, shown] = [address, this.shown].map((one) => one.split("?")[0]);
-      const origins = this.frame.allow.split(/[ ;]/);
-      return url === shown || origins.some((origin) => `${url}/`.startsWith(`${origin}/`));
+    /* Of another origin's blocked address, Chromium tells the origin alone. */
+    leadsTo(address) {
+      const origin = address.split("/", 3).join("/");
+      const isLaunch = address.split("?")[0] === this.shown.split("?")[0];
+      return isLaunch || this.frame.allow.split(/[ ;]/).includes(origin);
     }
 
-    watchTheme(signal) {
+    watchTheme() {
       const [, selector, attribute] =
         /^(.+)\[([^[\]]+)\]$/.exec(this.dataset.kapsoThemeSource || "") || [];
-      let source;
-      try {
-        source = selector && document.querySelector(selector);
-      } catch (error) {
-        console.warn("kapso-inbox: not a valid selector:", selector);
-      }
+      const source = selector && document.querySelector(selector);
       if (!source || !this.dataset.launch) return;
-      const take = () => this.setTheme(attribute, source.getAttribute(attribute));
+      const take = () => {
+        if (this.isConnected) this.setTheme(attribute, source.getAttribute(attribute));
+      };
       let timer;
-      const observer = new MutationObserver(() => {
+      this.themes = new MutationObserver(() => {
         clearTimeout(timer);
         timer = setTimeout(take, SETTLED);
       });
-      observer.observe(source, { attributes: true, attributeFilter: [attribute] });
-      signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        observer.disconnect();
-      });
+      this.themes.observe(source, { attributeFilter: [attribute] });
       take();
     }
 
     /* A value may name no theme, but a class without "dark" means light. */
     setTheme(attribute, value) {
-      const words = (value || "").toLowerCase().replace("auto", "system").split(/\s+/);
-      const mode =
-        ["dark", "light", "system"].find((word) => words.includes(word)) ||
-        (attribute === "class" && "light");
-      if (!mode) return;
-      const params = [["mode", mode]];
-      const isShown = new URL(this.shown).searchParams.get("mode") === mode;
+      const [word = attribute === "class" && "light"] =
+        /(?<!\S)(dark|light|system|auto)(?!\S)/i.exec(value) || [];
+      if (!word) return;
+      const mode = word.toLowerCase().replace("auto", "system");
+      const params = new Map([["mode", mode]]);
+      const before = this.shown;
       this.dataset.launch = withParams(this.dataset.launch, params);
       this.querySelectorAll("[data-view]").forEach((link) => {
         link.href = withParams(link.href, params);
       });
-      if (isShown) this.mark(this.shown);
-      else this.load(this.mark(withParams(this.shown, params)));
+      this.mark(withParams(before, params));
+      if (this.shown !== before) this.load();
     }
 
-    /* Do for a manual popover what browsers do for an auto one. */
-    watchPanel(signal) {
+    /* Do for a manual popover what an auto one does. */
+    watchPanel() {
       const { panel } = this;
       if (panel.popover !== "manual") return;
-      const listen = (type, act) => panel.addEventListener(type, act, { signal });
-      // If it is open already, its button opened it.
+      // Its button, if it is open already.
       let before = this.querySelector(".kapso-inbox__button");
-      listen("keydown", ({ key }) => key === "Escape" && panel.hidePopover());
-      listen("beforetoggle", ({ newState }) => {
+      this.listen(panel, "keydown", ({ key }) => key === "Escape" && panel.hidePopover());
+      this.listen(panel, "beforetoggle", ({ newState }) => {
         const focused = document.activeElement;
         if (newState === "open") before = focused;
         else if (panel.contains(focused)) before?.focus();
@@ -221,20 +227,18 @@
     }
 
     open(link) {
-      const params = [...new URL(link.href).searchParams];
-      const address = withParams(this.dataset.launch, [["unread"], ["handoff"], ...params]);
+      const address = withParams(this.dataset.launch, new URL(link.href).searchParams);
       if (address !== this.shown) this.load(this.mark(address));
-      if (!this.panel.matches(":popover-open")) this.panel.showPopover({ source: link });
+      this.panel.togglePopover({ force: true, source: link });
     }
   }
 
   customElements.define("kapso-inbox", KapsoInbox);
 
   function judge(state, { disposition, blockedURI, blockedURL = blockedURI }) {
-    // A policy that only reports does not block the frame.
     if (disposition !== "enforce") return;
     document.querySelectorAll("kapso-inbox").forEach((inbox) => {
-      if (inbox.frame && inbox.isOurs(blockedURL)) inbox.tell(state);
+      if (inbox.frame && inbox.leadsTo(blockedURL)) inbox.tell(state);
     });
   }
 
