@@ -24,12 +24,12 @@ def violations(page: Page | Frame, within: str | None = None) -> list[str]:
 
 
 def _violations(frame: Frame, within: str | None) -> list[str]:
-    frame.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
-    # One document at a time: axe waits half a second for every frame without axe in it.
-    found = frame.evaluate(
-        "within => axe.run(within || document, {resultTypes: ['violations'], iframes: false})",
-        within,
-    )
+    if not frame.evaluate("'axe' in window"):
+        frame.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    # One document at a time: axe waits half a second for every frame without axe in it. Without
+    # loading media and stylesheets first, which takes half of the time and no rule here needs.
+    options = "{resultTypes: ['violations'], iframes: false, preload: false}"
+    found = frame.evaluate(f"within => axe.run(within || document, {options})", within)
     return [
         f"{rule['id']}: {node['target']} {node['failureSummary']}"
         for rule in found["violations"]
