@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "kapso_inbox",
+    "kapso_inbox.conversations",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -61,6 +62,7 @@ KAPSO_INBOX = {
     "ENCRYPTION_KEYS": {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},
     # Any site may show an inbox, unless a test is about the sites.
     "ALLOWED_ORIGINS": [],
+    "WEBHOOK_SECRETS": {"default": "webhook-secret-of-the-tests-0123456789"},
 }
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "TITLE": "Kapso inbox", "VERSION": "1"}

@@ -15,6 +15,8 @@ PACKAGE = Path(kapso_inbox.__file__).parent
 ROWS: tuple[tuple[str, ...], ...] = (
     # The tags as functions of another template engine.
     ("jinja2",),
+    # An optional app, which only its own faces import.
+    ("conversations",),
     # What a host's pages, administrators, programs and operators use.
     ("apps", "urls", "admin", "api", "management", "templatetags", "wagtail_hooks"),
     # The inbox in an agent's browser, used by tags, addresses and tickets. And the fake Kapso.

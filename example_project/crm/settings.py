@@ -27,6 +27,7 @@ SANDBOX = not KAPSO_API_KEY
 INSTALLED_APPS = [
     "crm",
     "kapso_inbox",
+    "kapso_inbox.conversations",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
