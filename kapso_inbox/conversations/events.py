@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any, ClassVar
 
@@ -179,6 +179,17 @@ UNINTERESTING = (
     "whatsapp.phone_number.deleted",
     "workflow.execution.failed",
 )
+_KINDS: dict[str, type[Event]] = {
+    one.name: one
+    for one in (
+        MessageReceived,
+        MessageSent,
+        MessageFailed,
+        ConversationCreated,
+        ConversationEnded,
+        HandoffRequested,
+    )
+}
 _MESSAGES = {one.name: one for one in (MessageReceived, MessageSent, MessageFailed)}
 _CONVERSATIONS = {one.name: one for one in (ConversationCreated, ConversationEnded)}
 
@@ -407,3 +418,23 @@ def read_time(value: Any) -> datetime | None:
         return datetime.fromtimestamp(seconds, timezone.utc)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """Return an event as plain values, for a queue. `from_json` reads them."""
+    values = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(event).items()
+    }
+    return {"name": event.name, **values}
+
+
+def from_json(values: Mapping[str, Any]) -> Event:
+    """Return the event that `as_json` returned as plain values."""
+    fields = {name: value for name, value in values.items() if name != "name"}
+    fields["person"] = Person(**fields["person"])
+    for name in ("at", "status_at"):
+        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+    if "errors" in fields:
+        fields["errors"] = tuple(fields["errors"])
+    return _KINDS[values["name"]](**fields)
