@@ -1,6 +1,7 @@
 """The HTTP client for Kapso, with the objects that it returns and the errors that it raises."""
 
 from .client import BASE_URL, KapsoClient
+from .conversations import ListedConversation
 from .errors import (
     CredentialsError,
     InboxOriginError,
@@ -26,6 +27,7 @@ __all__ = [
     "InvalidRequestError",
     "KapsoClient",
     "KapsoError",
+    "ListedConversation",
     "NetworkRefusedError",
     "NotFoundError",
     "PaymentRequiredError",
