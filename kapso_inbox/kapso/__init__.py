@@ -16,6 +16,7 @@ from .errors import (
     UnreachableError,
 )
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
+from .webhooks import Webhook
 
 __all__ = [
     "BASE_URL",
@@ -37,4 +38,5 @@ __all__ = [
     "UncertainError",
     "UnreachableError",
     "User",
+    "Webhook",
 ]

@@ -14,6 +14,7 @@ from .conversations import Conversations
 from .errors import UncertainError
 from .listing import Listing, ListPage
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
+from .webhooks import Webhooks
 
 if TYPE_CHECKING:
     # It loads requests: see `KapsoClient`.
@@ -39,6 +40,7 @@ class KapsoClient:
         customers: `GET /customers`.
         users: `GET /users`, the team members.
         conversations: `GET /whatsapp/conversations`.
+        webhooks: creates, reads, changes, tests and deletes webhooks.
 
     Raises:
         ConfigurationError: the key, the address or the certificates cannot be used.
@@ -59,6 +61,7 @@ class KapsoClient:
         self.customers = Listing(transport, "/customers", Customer.from_json)
         self.users = Listing(transport, "/users", User.from_json, key="user_id")
         self.conversations = Conversations(transport)
+        self.webhooks = Webhooks(transport)
         self._transport = transport
 
     def __repr__(self) -> str:
