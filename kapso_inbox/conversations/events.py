@@ -10,13 +10,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, ClassVar
 
-from kapso_inbox.kapso.resources import timestamp
-
-#: A number of seconds above this is one of milliseconds: it would be in the year 5138.
-_MOST_SECONDS = 100_000_000_000
+from kapso_inbox.kapso.conversations import epoch_or_iso
 
 
 @dataclass(frozen=True)
@@ -396,28 +393,9 @@ def _clean(text: str) -> str:
 def _time(data: Mapping[str, Any], *names: str, latest: datetime) -> datetime | None:
     """Return the first of the named values that is a time: ISO 8601, or an epoch in any form."""
     for name in names:
-        if moment := read_time(data.get(name)):
+        if moment := epoch_or_iso(data.get(name)):
             return min(moment, latest)
     return None
-
-
-def read_time(value: Any) -> datetime | None:
-    """Return a time in UTC, or None.
-
-    Args:
-        value: an ISO 8601 text, or the seconds or milliseconds since 1970 as text or number.
-    """
-    if isinstance(value, str) and not value.strip().replace(".", "", 1).isdecimal():
-        return timestamp(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        seconds = float(value)
-        if seconds > _MOST_SECONDS:
-            seconds /= 1000
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def as_json(event: Event) -> dict[str, Any]:

@@ -111,13 +111,16 @@ def read_webhooks(project: str, client: KapsoClient) -> Iterator[Registered]:
             for one in client.webhooks.list(place.phone_number_id)
             if urlsplit(one.url).path == path
         ]
-        for webhook in ours or [None]:
-            yield Registered(place, webhook)
+        yield from (Registered(place, webhook) for webhook in ours)
+        if not ours:
+            yield Registered(place, None)
 
 
 @hides_frames
 def set_webhooks(project: str, site: str) -> list[Registered]:
     """Create this site's webhooks at Kapso, or update them. Repeating it changes nothing.
+
+    Kapso then signs with the first of the project's secrets. The others are accepted as well.
 
     Args:
         project: the alias of the project.
@@ -137,22 +140,21 @@ def set_webhooks(project: str, site: str) -> list[Registered]:
     client = conf.project(project).client()
     done = []
     for place in _places(client):
-        wanted = {
-            "url": url,
-            # The first one signs; the others are accepted while Kapso still signs with them.
-            "secret_key": secrets[0],
-            "events": list(place.events),
-            "active": True,
-            "payload_version": "v2",
-        }
         ours = [one for one in client.webhooks.list(place.phone_number_id) if one.url == url]
         if ours:
-            # Kapso's answers hold the secret, so it is never compared: it is set each time.
+            # The secret in Kapso's answers is never read, so it cannot be compared.
+            wanted = {
+                "secret_key": secrets[0],
+                "events": place.events,
+                "active": True,
+                "payload_version": "v2",
+            }
             webhook = client.webhooks.update(ours[0].id, wanted, place.phone_number_id)
             done.append(Registered(place, webhook, "updated"))
         else:
-            wanted.pop("active")
-            webhook = client.webhooks.create(place.phone_number_id, **wanted)
+            webhook = client.webhooks.create(
+                place.phone_number_id, url=url, secret_key=secrets[0], events=place.events
+            )
             done.append(Registered(place, webhook, "created"))
         for surplus in ours[1:]:
             client.webhooks.delete(surplus.id, place.phone_number_id)
