@@ -236,7 +236,10 @@ class Conversation(models.Model):
             if value and (is_news or not getattr(self, field)):
                 setattr(self, field, value)
         if status and not _is_before(status_at, self.status_at):
-            self.status, self.status_at = status[:20], status_at
+            # Of two statuses of the same time, the end is the later one.
+            if status_at != self.status_at or self.status != self.Status.ENDED:
+                self.status = status[:20]
+            self.status_at = status_at
         if status == self.Status.ENDED:
             self.ended_at = _later(self.ended_at, status_at)
         self.last_inbound_at = _later(self.last_inbound_at, inbound_at)

@@ -106,7 +106,7 @@ class Sandbox:
             project = SandboxProject(
                 inbox_origin=inbox_origin,
                 seed=lambda: seed_for(index, self.clock()) if seed else Seed("Empty project"),
-                clock=self.clock,
+                clock=lambda: self.clock(),
                 lock=self._lock,
                 save=self._save,
             )
