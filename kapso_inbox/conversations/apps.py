@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.core import checks
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from kapso_inbox.diagnosis import Finding
+    from kapso_inbox.sync.run import Run
 
 
 class KapsoConversationsConfig(AppConfig):
@@ -18,4 +25,19 @@ class KapsoConversationsConfig(AppConfig):
         """Register the system checks."""
         from .checks import check_secrets
 
-        checks.register(check_secrets, "kapso_inbox")
+        checks.register(check_secrets, "kapso_conversations")
+
+    def sync_kapso_project(self, run: Run) -> None:
+        """Take part in a sync of a project."""
+        # Here and below: only commands need these, and they load the client for Kapso.
+        from .sync import sync_conversations
+
+        sync_conversations(run)
+
+    def diagnose_kapso_project(
+        self, project: str, *, network: bool, remembered_for: int
+    ) -> Iterator[Finding]:
+        """Take part in the diagnosis of a project."""
+        from .diagnosis import webhook_findings
+
+        yield from webhook_findings(project, network=network, remembered_for=remembered_for)

@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar
 
-from kapso_inbox.kapso.resources import timestamp
-
-#: A number of seconds above this is one of milliseconds: it would be in the year 5138.
-_MOST_SECONDS = 100_000_000_000
+from kapso_inbox.kapso.conversations import epoch_or_iso
 
 
 @dataclass(frozen=True)
@@ -179,6 +176,17 @@ UNINTERESTING = (
     "whatsapp.phone_number.deleted",
     "workflow.execution.failed",
 )
+_KINDS: dict[str, type[Event]] = {
+    one.name: one
+    for one in (
+        MessageReceived,
+        MessageSent,
+        MessageFailed,
+        ConversationCreated,
+        ConversationEnded,
+        HandoffRequested,
+    )
+}
 _MESSAGES = {one.name: one for one in (MessageReceived, MessageSent, MessageFailed)}
 _CONVERSATIONS = {one.name: one for one in (ConversationCreated, ConversationEnded)}
 
@@ -385,25 +393,26 @@ def _clean(text: str) -> str:
 def _time(data: Mapping[str, Any], *names: str, latest: datetime) -> datetime | None:
     """Return the first of the named values that is a time: ISO 8601, or an epoch in any form."""
     for name in names:
-        if moment := read_time(data.get(name)):
+        if moment := epoch_or_iso(data.get(name)):
             return min(moment, latest)
     return None
 
 
-def read_time(value: Any) -> datetime | None:
-    """Return a time in UTC, or None.
+def as_json(event: Event) -> dict[str, Any]:
+    """Return an event as plain values, for a queue. `from_json` reads them."""
+    values = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(event).items()
+    }
+    return {"name": event.name, **values}
 
-    Args:
-        value: an ISO 8601 text, or the seconds or milliseconds since 1970 as text or number.
-    """
-    if isinstance(value, str) and not value.strip().replace(".", "", 1).isdecimal():
-        return timestamp(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        seconds = float(value)
-        if seconds > _MOST_SECONDS:
-            seconds /= 1000
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        return None
+
+def from_json(values: Mapping[str, Any]) -> Event:
+    """Return the event that `as_json` returned as plain values."""
+    fields = {name: value for name, value in values.items() if name != "name"}
+    fields["person"] = Person(**fields["person"])
+    for name in ("at", "status_at"):
+        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
+    if "errors" in fields:
+        fields["errors"] = tuple(fields["errors"])
+    return _KINDS[values["name"]](**fields)

@@ -60,7 +60,7 @@ def take_in(project: str, idempotency_key: str, found: list[Read]) -> list[Event
     raise AssertionError("unreachable")
 
 
-def record_refusal(project: str) -> None:
+def record_refused(project: str) -> None:
     """Remember that a delivery's signature was refused, for the doctor.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.apps import apps
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
@@ -13,6 +14,11 @@ from django.utils.translation import pgettext_lazy
 
 from kapso_inbox import conf
 from kapso_inbox.clock import as_stored
+from kapso_inbox.exceptions import ConfigurationError
+
+if not apps.is_installed("kapso_inbox"):
+    raise ConfigurationError('Add "kapso_inbox" to INSTALLED_APPS.')
+
 from kapso_inbox.models import InboxEmbed, InboxQuerySet, ScopeType
 
 if TYPE_CHECKING:
@@ -81,7 +87,7 @@ def scope_of(embed: InboxEmbed) -> Q:
     if embed.scope_type == ScopeType.PHONE_NUMBER:
         scope &= Q(phone_number_id=embed.scope_id)
     elif embed.scope_type == ScopeType.CUSTOMER:
-        numbers = Number.objects.filter(project=embed.project, customer_id=embed.scope_id)
+        numbers = WhatsAppNumber.objects.filter(project=embed.project, customer_id=embed.scope_id)
         scope &= Q(phone_number_id__in=numbers.values("phone_number_id"))
     if embed.assigned_user_id:
         scope &= Q(assigned_user_id=embed.assigned_user_id)
@@ -261,7 +267,7 @@ def _is_before(one: datetime | None, other: datetime | None) -> bool:
     return other is not None and (one is None or one < other)
 
 
-class Number(models.Model):
+class WhatsAppNumber(models.Model):
     """A WhatsApp number of a project, as the last sync found it: whose conversations are whose."""
 
     project = models.CharField(_("Kapso project"), max_length=50)
@@ -284,6 +290,24 @@ class Number(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.display_phone_number or self.phone_number_id
+
+
+class ConversationRead(models.Model):
+    """How far the conversations of a project were read from Kapso, beside what webhooks told."""
+
+    project = models.CharField(_("Kapso project"), max_length=50, unique=True)
+    #: What was active before, by Kapso's clock, has been read.
+    read_until = models.DateTimeField(_("read until"))
+
+    objects = InboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("reading of conversations")
+        verbose_name_plural = _("readings of conversations")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.project
 
 
 class WebhookDelivery(models.Model):

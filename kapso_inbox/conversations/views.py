@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from kapso_inbox.access import get_policy
 
 from .events import Event, read_events
-from .intake import record_refusal, take_in
+from .intake import record_refused, take_in
 from .secrets import is_signed, webhook_secrets
 from .telling import tell
 from .waiting import count_waiting, etag_of
@@ -138,7 +138,7 @@ def _body(request: HttpRequest) -> bytes | None:
 def _refused(project: str, *, is_known: bool) -> HttpResponse:
     if is_known:
         try:
-            record_refusal(project)
+            record_refused(project)
         except DatabaseError as error:
             logger.warning("A refused webhook was not recorded: %s", type(error).__name__)
     return HttpResponse(status=401)

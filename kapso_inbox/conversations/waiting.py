@@ -15,7 +15,7 @@ from django.utils import timezone
 from kapso_inbox.access import get_policy
 from kapso_inbox.models import MINE, InboxEmbed, ScopeType, own_slug
 
-from .models import Conversation, Number
+from .models import Conversation, WhatsAppNumber
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
@@ -131,12 +131,12 @@ def _count_groups(projects: set[str]) -> dict[_Group, Waiting]:
         return {}
     fields = _Group._fields
     conversations = Conversation.objects.filter(project__in=projects).order_by()
-    unanswered = conversations.unanswered().values_list(*fields).annotate(Count("pk"))
+    unanswered = conversations.unanswered().values_list(*fields).annotate(all=Count("pk"))
     found = {_Group(*row[:3]): Waiting(row[3], 0, row[3]) for row in unanswered}
     handoffs = (
         conversations.waiting_for_human()
         .values_list(*fields)
-        .annotate(Count("pk"), Count("pk", filter=Q(unanswered=False)))
+        .annotate(all=Count("pk"), only=Count("pk", filter=Q(unanswered=False)))
     )
     for row in handoffs:
         group, handoff, only_handoff = _Group(*row[:3]), row[3], row[4]
@@ -149,7 +149,7 @@ def _numbers_of_customers(embeds: Iterable[InboxEmbed]) -> set[tuple[str, str, s
     customers = {embed.scope_id for embed in embeds if embed.scope_type == ScopeType.CUSTOMER}
     if not customers:
         return set()
-    numbers = Number.objects.filter(customer_id__in=customers)
+    numbers = WhatsAppNumber.objects.filter(customer_id__in=customers)
     return set(numbers.values_list("project", "customer_id", "phone_number_id"))
 
 

@@ -52,6 +52,7 @@ class SyncReport:
         renewed: links that were about to expire and have a successor.
         pruned: rows of the audit trail that were too old.
         waiting: uncertain links that a later sync must look for again.
+        further: what other apps did, such as `kapso_inbox.conversations`, in words -> how often.
         problems: what somebody should look at, in words.
         left_undone: what this deployment may not do at Kapso, since it is read-only, in words.
     """
@@ -70,6 +71,7 @@ class SyncReport:
     renewed: int = 0
     pruned: int = 0
     waiting: int = 0
+    further: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     left_undone: list[str] = field(default_factory=list)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 from django.template import Engine, TemplateSyntaxError
@@ -22,6 +22,7 @@ from django.template.backends.django import get_installed_libraries
 from django.template.loader import get_template
 from django.template.loader_tags import BlockNode
 from django.test import override_settings
+from django.urls import URLResolver
 from django.utils.module_loading import import_string
 
 import kapso_inbox
@@ -41,14 +42,15 @@ PACKAGE = Path(kapso_inbox.__file__).parent
 README = (ROOT / "README.md").read_text()
 EXTRAS = (ROOT / "pyproject.toml").read_text().split("optional-dependencies]")[1].split("\n[")[0]
 STYLES = "".join(path.read_text() for path in PACKAGE.glob("static/kapso_inbox/*.css"))
-COMMANDS = sorted(path.stem for path in (PACKAGE / "management/commands").glob("kapso_*.py"))
+COMMANDS = sorted(path.stem for path in PACKAGE.glob("**/management/commands/kapso_*.py"))
 
 
 def addresses() -> dict[str, str]:
     return {
         f"{module.app_name}:{pattern.name}": str(pattern.pattern)
         for module in (urls, api_urls)
-        for pattern in module.urlpatterns
+        for one in module.urlpatterns
+        for pattern in (one.url_patterns if isinstance(one, URLResolver) else [one])
     }
 
 
@@ -70,7 +72,7 @@ def errors() -> dict[str, str]:
 NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
     ("settings.md", "setting"): lambda: (*conf.REQUIRED, *conf.DEFAULTS),
     ("settings.md", "check | meaning"): lambda: (
-        *(f"kapso_inbox.{number}" for number in IDS),
+        *(f"kapso_inbox.{number}" for number in (*IDS, "E035", "W018")),
         *CHECK_IDS.values(),
     ),
     ("installation.md", "extra"): lambda: re.findall(r"^(\w+) = \[", EXTRAS, re.MULTILINE),
@@ -172,7 +174,7 @@ def test_a_value_that_a_table_names_is_one_that_the_tag_takes() -> None:
 def test_every_option_of_a_command_is_explained_with_its_default(name: str) -> None:
     common = {action.dest for action in BaseCommand().create_parser("", "")._actions}
     options = {}
-    for option in load_command_class("kapso_inbox", name).create_parser("", "")._actions:
+    for option in load_command_class(get_commands()[name], name).create_parser("", "")._actions:
         if option.dest not in common:
             value = "" if option.nargs == 0 else f" {option.metavar or option.dest.upper()}"
             options[option.option_strings[-1] + value] = option.default
