@@ -35,7 +35,7 @@ KINDS: dict[str, Callable[[int], str]] = {
 
 def render_badge(
     context: Context, slugs: Sequence[str], *, kind: str = "both", in_title: bool = False
-) -> SafeString | str:
+) -> SafeString:
     """Return the markup of a badge, or "" for whoever is not signed in. This makes no query.
 
     It shows the number that was last counted, if the cache has it. The script asks for the current
@@ -53,7 +53,7 @@ def render_badge(
     request = component.request_of(context)
     user = getattr(request, "user", None)
     if request is not None and not (user and user.is_authenticated):
-        return ""
+        return SafeString()
     number = _last_number(user, slugs, kind) if user else 0
     text = KINDS[kind]
     template = context.template.engine.get_template(TEMPLATE)  # type: ignore[union-attr]
@@ -72,7 +72,8 @@ def render_badge(
         }
     )
     own.autoescape = True
-    return template.render(own)
+    # A link would underline the space at the end of the template.
+    return SafeString(template.render(own).strip())
 
 
 def _last_number(user: Any, slugs: Sequence[str], kind: str) -> int:

@@ -60,7 +60,7 @@ def badge(
         f'data-other="{{n}} {other}"{more}{"" if number else " hidden"}>'
         f'<span class="kapso-waiting__number" aria-hidden="true"'
         f"{f' title={chr(34)}{text}{chr(34)}' if number else ''} data-number>{number}</span>"
-        f'<span class="kapso-waiting__text" data-text>{text}</span></kapso-waiting>\n'
+        f'<span class="kapso-waiting__text" data-text>{text}</span></kapso-waiting>'
     )
 
 
