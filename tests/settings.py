@@ -62,7 +62,6 @@ KAPSO_INBOX = {
     "ENCRYPTION_KEYS": {"test": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"},
     # Any site may show an inbox, unless a test is about the sites.
     "ALLOWED_ORIGINS": [],
-    "WEBHOOK_SECRETS": {"default": "webhook-secret-of-the-tests-0123456789"},
 }
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
 SPECTACULAR_SETTINGS = {"OAS_VERSION": "3.1.0", "TITLE": "Kapso inbox", "VERSION": "1"}

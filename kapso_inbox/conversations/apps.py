@@ -28,16 +28,18 @@ class KapsoConversationsConfig(AppConfig):
         checks.register(check_secrets, "kapso_conversations")
 
     def sync_kapso_project(self, run: Run) -> None:
-        """Take part in a sync of a project."""
+        """Take part in the sync of a project that has a secret for its webhooks."""
         # Here and below: only commands need these, and they load the client for Kapso.
+        from .secrets import webhook_secrets
         from .sync import sync_conversations
 
-        sync_conversations(run)
+        if webhook_secrets(run.report.project):
+            sync_conversations(run)
 
     def diagnose_kapso_project(
         self, project: str, *, network: bool, remembered_for: int
     ) -> Iterator[Finding]:
-        """Take part in the diagnosis of a project."""
+        """Take part in the diagnosis of a project that has a secret for its webhooks."""
         from .diagnosis import webhook_findings
 
         yield from webhook_findings(project, network=network, remembered_for=remembered_for)

@@ -22,6 +22,7 @@ from .models import (
     WebhookDelivery,
     WhatsAppNumber,
 )
+from .waiting import note_change
 
 #: How far the first reading goes back.
 FIRST_READING = timedelta(days=7)
@@ -59,6 +60,7 @@ def _read(run: Run) -> None:
         mended += _learn(run, page)
     mended += _find_ends(run, since)
     _mirror_assignments(run)
+    note_change()
     run.report.further["conversations read"] = read
     run.report.further["conversations mended"] = mended
     if not run.dry_run:

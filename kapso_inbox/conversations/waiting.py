@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from django.core.cache import cache
 from django.db.models import Count, Max, Q
@@ -25,6 +25,9 @@ MAX_SLUGS = 50
 #: The seconds for which counts are kept if no conversation changes: so long can it take until a
 #: permission that was taken away, or a hand-off that is a day old, is noticed.
 KEPT_FOR = 60
+#: The seconds for which the time of the last change is kept.
+CHANGE_KEPT_FOR = 2
+_LAST_CHANGE = "kapso_inbox:waiting-change"
 #: Transactions are not committed in the order of the times that they write. So counts are not kept
 #: while the newest change is younger than this.
 _SETTLED_AFTER = timedelta(seconds=5)
@@ -56,7 +59,7 @@ def count_waiting(user: AbstractUser, slugs: Iterable[str]) -> dict[str, Waiting
     """Return how many conversations wait in each inbox.
 
     Inboxes that do not exist, that the user may not open, or that nobody can open now, are left
-    out. With nothing changed, this is one query and one entry of the cache.
+    out. While nothing changes, this takes at most one query.
 
     Args:
         user: a signed-in user.
@@ -66,7 +69,7 @@ def count_waiting(user: AbstractUser, slugs: Iterable[str]) -> dict[str, Waiting
         slug -> how many wait, in the order of `slugs`.
     """
     wanted = list(dict.fromkeys(slugs))[:MAX_SLUGS]
-    changed_at = Conversation.objects.aggregate(last=Max("updated_at"))["last"]
+    changed_at = last_change()
     name = f"{user.pk} {changed_at} {' '.join(wanted)}"
     key = f"kapso_inbox:waiting:{hashlib.sha256(name.encode()).hexdigest()}"
     if (kept := cache.get(key)) is not None:
@@ -78,6 +81,25 @@ def count_waiting(user: AbstractUser, slugs: Iterable[str]) -> dict[str, Waiting
         {_last_key(user.pk, slug): tuple(counts) for slug, counts in found.items()}, KEPT_FOR
     )
     return found
+
+
+def last_change() -> datetime | None:
+    """Return when a conversation last changed, as of `CHANGE_KEPT_FOR` seconds ago or later."""
+    missing = object()
+    kept = cache.get(_LAST_CHANGE, missing)
+    if kept is not missing:
+        return cast("datetime | None", kept)
+    changed_at: datetime | None = Conversation.objects.aggregate(last=Max("updated_at"))["last"]
+    cache.set(_LAST_CHANGE, changed_at, CHANGE_KEPT_FOR)
+    return changed_at
+
+
+def note_change() -> None:
+    """Let the next badges be counted anew. To be called after a commit.
+
+    With a cache that processes do not share, the others learn of it after `CHANGE_KEPT_FOR`.
+    """
+    cache.delete(_LAST_CHANGE)
 
 
 def last_counted(user: Any, slugs: Iterable[str]) -> Waiting | None:

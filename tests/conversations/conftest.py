@@ -90,6 +90,11 @@ def handoff(minutes: float, conversation_id: str = "c-1", execution: str = "") -
     }
 
 
+@pytest.fixture(autouse=True)
+def webhook_secrets(settings: Any) -> None:
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "WEBHOOK_SECRETS": {"default": SECRET}}
+
+
 @pytest.fixture
 def post(client: Client) -> Post:
     """Return a function that delivers a body as Kapso does."""

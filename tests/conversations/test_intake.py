@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client, override_settings
 
 from kapso_inbox.conversations.models import Conversation, WebhookDelivery
@@ -17,7 +18,6 @@ from kapso_inbox.conversations.signals import (
     message_received,
     message_sent,
 )
-from tests.settings import KAPSO_INBOX
 
 from .conftest import NUMBER, Post, about, at, ended, handoff, sign
 
@@ -69,7 +69,7 @@ def test_a_message_makes_a_conversation_that_is_unanswered(post: Post, told: lis
 def test_no_text_is_stored_unless_the_host_asks_for_it(post: Post) -> None:
     post(RECEIVED, about(1, text="secret matter"))
     assert Conversation.objects.get().last_text == ""
-    with override_settings(KAPSO_INBOX={**KAPSO_INBOX, "STORE_TEXT": True}):
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "STORE_TEXT": True}):
         post(RECEIVED, about(2, text="secret matter"))
         post(RECEIVED, about(1.5, text="an older one"))
     assert Conversation.objects.get().last_text == "secret matter"
@@ -93,7 +93,7 @@ def test_a_signature_may_name_its_method(post: Post) -> None:
 
 def test_what_another_project_signed_is_refused(post: Post) -> None:
     secrets = {"default": "a" * 20, "brand": ["b" * 20, "c" * 20]}
-    with override_settings(KAPSO_INBOX={**KAPSO_INBOX, "WEBHOOK_SECRETS": secrets}):
+    with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "WEBHOOK_SECRETS": secrets}):
         assert post(RECEIVED, about(1), secret="b" * 20).status_code == 401
         assert post(RECEIVED, about(1), project="brand", secret="a" * 20).status_code == 401
         assert post(RECEIVED, about(1), project="brand", secret="b" * 20).status_code == 200
@@ -102,7 +102,9 @@ def test_what_another_project_signed_is_refused(post: Post) -> None:
 
 
 def test_an_empty_secret_opens_nothing(post: Post) -> None:
-    with override_settings(KAPSO_INBOX={**KAPSO_INBOX, "WEBHOOK_SECRETS": {"default": ""}}):
+    with override_settings(
+        KAPSO_INBOX={**settings.KAPSO_INBOX, "WEBHOOK_SECRETS": {"default": ""}}
+    ):
         assert post(RECEIVED, about(1), secret="").status_code == 401
 
 
