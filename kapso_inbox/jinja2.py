@@ -23,6 +23,7 @@ from .inbox import component
 from .models import MINE
 from .templatetags import kapso_inbox as tags
 
+#: The tags of an optional app, if it is installed.
 waiting: Any = None
 if apps.is_installed("kapso_inbox.conversations"):
     from .conversations.templatetags import kapso_conversations as waiting
@@ -72,7 +73,8 @@ def _badge(context: JinjaContext, *slugs: Any, kind: Any = None, title: Any = No
 
 @pass_context
 def _badge_assets(context: JinjaContext) -> SafeString:
-    return waiting.kapso_waiting_assets(_djangos_context(context))
+    assets: SafeString = waiting.kapso_waiting_assets(_djangos_context(context))
+    return assets
 
 
 class _Given:
