@@ -29,6 +29,7 @@ import kapso_inbox
 from kapso_inbox import access, checks, conf, lifecycle, signals, urls
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.api import urls as api_urls
+from kapso_inbox.conversations.templatetags.kapso_conversations import BadgeNode
 from kapso_inbox.diagnosis.site import CHECK_IDS
 from kapso_inbox.inbox import component, outcomes
 from kapso_inbox.inbox.params import PARAMETERS, clean_params
@@ -42,6 +43,7 @@ PACKAGE = Path(kapso_inbox.__file__).parent
 README = (ROOT / "README.md").read_text()
 EXTRAS = (ROOT / "pyproject.toml").read_text().split("optional-dependencies]")[1].split("\n[")[0]
 STYLES = "".join(path.read_text() for path in PACKAGE.glob("static/kapso_inbox/*.css"))
+BADGE_STYLES = (PACKAGE / "conversations/static/kapso_inbox/waiting.css").read_text()
 COMMANDS = sorted(path.stem for path in PACKAGE.glob("**/management/commands/kapso_*.py"))
 
 
@@ -82,6 +84,13 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
     ("admin.md", "state"): lambda: map(str, Condition.labels),
     ("admin.md", "button"): lambda: [str(verb.label) for verb in VERBS.values()],
     ("reference.md", "tag"): lambda: tags.register.tags,
+    ("conversations.md", "argument of `kapso_waiting`"): lambda: (
+        "the first ones",
+        *BadgeNode.names,
+    ),
+    ("conversations.md", "property of a badge"): lambda: {
+        *re.findall(r"var\((--kapso-waiting-[\w-]+)", BADGE_STYLES)
+    },
     ("reference.md", "signal"): lambda: [
         name for name, value in vars(signals).items() if isinstance(value, Signal)
     ],
