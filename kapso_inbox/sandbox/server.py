@@ -14,12 +14,14 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import page
+from .courier import Courier
 from .engine import Answer, DroppedConnection, Fault, Request, Sandbox
 
 BASE_PATH = "/platform/v1"
 CONTROL_PATH = "/_sandbox"
 _LARGEST_BODY = 1024 * 1024
 _EMBED_PATH = re.compile(r"/embed/([^/]+)/?")
+_TALK_PATH = re.compile(r"/embed/([^/]+)/conversations/?")
 _ASSET_PATH = re.compile(r"/assets/([a-z]+\.(?:css|js))")
 
 
@@ -34,7 +36,8 @@ class SandboxServer:
         host: a loopback address.
         api_port: the port of the API; 0 takes a free one.
         inbox_port: the port of the inboxes; 0 takes a free one.
-        log: receives a line for each request, without token, key or query.
+        busy: whether customers write by themselves every few seconds.
+        log: receives a line for each request and delivery, without token, key or query.
 
     Attributes:
         base_url: the address of the API.
@@ -52,6 +55,7 @@ class SandboxServer:
         api_port: int = 0,
         inbox_port: int = 0,
         *,
+        busy: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         if not _is_loopback(host):
@@ -67,6 +71,7 @@ class SandboxServer:
         self.inbox_origin = f"http://{host}:{self._inbox.server_port}"
         self._api.inbox_origin = self.inbox_origin
         self._api.adopt_projects()
+        self._courier = Courier(sandbox, busy=busy, log=log)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> SandboxServer:
@@ -76,10 +81,12 @@ class SandboxServer:
             thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._courier.start()
         return self
 
     def stop(self) -> None:
-        """Stop serving and close the ports."""
+        """Stop serving and delivering, and close the ports."""
+        self._courier.stop()
         for listener in (self._api, self._inbox):
             if self._threads:
                 listener.shutdown()
@@ -232,6 +239,8 @@ class _InboxHandler(_Handler):
     assets: ClassVar[Mapping[str, str]] = {"css": "text/css", "js": "text/javascript"}
 
     def answer_to(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+        if match := _TALK_PATH.fullmatch(path):
+            return self.server.sandbox.talk(unquote(match[1]), method, query, body)
         if method not in ("GET", "HEAD"):
             return Answer(405, "Method not allowed", {"Allow": "GET, HEAD"})
         if match := _ASSET_PATH.fullmatch(path):
