@@ -57,6 +57,7 @@ def contacts(request: HttpRequest) -> HttpResponse:
         {
             "section": "contacts",
             "page": page,
+            "is_empty": not counts and not query,
             "my_teams": _user(request).teams(),
             "query": query,
             "stage": stage,
