@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import requests
@@ -59,7 +60,8 @@ class Courier:
                 project.messages_arrive(after=_ARRIVES_AFTER)
             if self._next_event is not None and time.monotonic() >= self._next_event:
                 self._next_event = time.monotonic() + random.uniform(*_BUSY)  # noqa: S311
-                self._sandbox.project().something_happens()
+                with suppress(LookupError):  # a project without conversations
+                    self._sandbox.project().something_happens()
             for project, delivery in self._sandbox.due_deliveries():
                 self._free.acquire()
                 # Daemons, so that a receiver that is slow to answer holds up nobody's exit.

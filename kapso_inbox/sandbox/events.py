@@ -9,6 +9,7 @@ from .bodies import handoff_forms
 from .conversations import is_unanswered, number_of
 from .embeds import from_iso, to_iso
 from .records import ConversationRecords, new_message, somebody_new
+from .seed_types import Contact
 from .wire import JsonDict
 
 #: What customers write by themselves: the start of a number -> texts in the language there.
@@ -30,7 +31,7 @@ class ConversationEvents(ConversationRecords):
 
     def customer_writes(
         self,
-        person: str,
+        person: str | Contact,
         text: str,
         *,
         number: str = "",
@@ -44,8 +45,8 @@ class ConversationEvents(ConversationRecords):
         a new one.
 
         Args:
-            person: a contact's name or number, or the number of somebody new. Somebody who shows no
-                number has a business-scoped id, such as `US.1a2b3c`.
+            person: a contact, their name or number, or the number of somebody new. Somebody who
+                shows no number has a business-scoped id, such as `US.1a2b3c`.
             text: the text.
             number: the name or the phone_number_id of the number that is written to; "" for the
                 one that the person wrote to last, or the first one.
@@ -56,6 +57,9 @@ class ConversationEvents(ConversationRecords):
         Raises:
             LookupError: no contact has this name, or the project has no such number.
         """
+        if isinstance(person, Contact):
+            name = name or person.name
+            person = person.phone
         with self._lock:
             earlier = self._conversations_of(person)
             if number:

@@ -15,7 +15,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import page
 from .courier import Courier
+from .deliveries import QueuedDelivery
 from .engine import Answer, DroppedConnection, Fault, Request, Sandbox
+from .wire import RefusedRequestError
 
 BASE_PATH = "/platform/v1"
 CONTROL_PATH = "/_sandbox"
@@ -232,7 +234,15 @@ class _ApiHandler(_Handler):
         if (method, path) == ("GET", "/embeds"):
             links = [link for one in list(sandbox.projects.values()) for link in one.links()]
             return Answer(200, {"data": links})
-        return Answer(404, {"error": "faults (POST), reset (POST), requests, embeds (GET)"})
+        if (method, path) == ("POST", "/events"):
+            return _take_place(sandbox, body)
+        if (method, path) == ("GET", "/deliveries"):
+            queued = [
+                one for project in list(sandbox.projects.values()) for one in project.deliveries
+            ]
+            return Answer(200, {"data": [_shown(delivery) for delivery in queued]})
+        posts = "faults, events, reset (POST)"
+        return Answer(404, {"error": f"{posts}, requests, embeds, deliveries (GET)"})
 
 
 class _InboxHandler(_Handler):
@@ -292,3 +302,41 @@ def _fault_in(given: Any) -> Fault:
         raise ValueError('drop must be "before" or "after"')
     re.compile(fault.path)
     return fault
+
+
+#: What a control request may let happen in the first project: the methods of that name.
+_EVENTS = (
+    "customer_writes",
+    "somebody_writes",
+    "agent_writes",
+    "reacts",
+    "set_status",
+    "message_fails",
+    "end",
+    "hand_off",
+    "end_handoff",
+)
+
+
+def _take_place(sandbox: Sandbox, body: bytes) -> Answer:
+    """Let something happen as a control request says: `event`, and the method's own arguments."""
+    try:
+        wanted = json.loads(body)
+        event = wanted.pop("event")
+        if event not in _EVENTS:
+            raise ValueError(f"the events are {', '.join(_EVENTS)}")
+        return Answer(200, {"data": getattr(sandbox.project(), event)(**wanted)})
+    except RefusedRequestError as error:
+        return error.answer
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        return Answer(400, {"error": str(error)})
+
+
+def _shown(delivery: QueuedDelivery) -> dict[str, Any]:
+    return {
+        "url": delivery.url,
+        "event": delivery.event,
+        "state": delivery.state,
+        "statuses": delivery.statuses,
+        "body": json.loads(delivery.body),
+    }

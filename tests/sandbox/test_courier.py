@@ -182,6 +182,15 @@ def test_in_a_busy_sandbox_customers_write_by_themselves(sandbox, project):
         wait_for(lambda: project.version > before)
 
 
+def test_a_busy_sandbox_without_conversations_goes_on(sandbox, project, receiver):
+    project.conversations.clear()
+    hook(project, receiver.url)
+    with SandboxServer(sandbox, busy=True):
+        time.sleep(0.2)
+        project.customer_writes("+12025550777", "Hello")
+        wait_for(lambda: receiver.received)
+
+
 def test_whatever_happens_in_a_busy_sandbox_is_told(project, receiver):
     hook(project, receiver.url, RECEIVED)
     project.webhooks.create(

@@ -201,6 +201,15 @@ def test_a_reset_forgets_webhooks_and_deliveries(sandbox, project, hook):
     assert sandbox.due_deliveries() == []
 
 
+def test_an_answer_that_comes_after_a_reset_is_ignored(sandbox, project, outbox, hook):
+    hook()
+    project.customer_writes(MO, "1")
+    [one] = outbox.due()
+    sandbox.reset()
+    outbox.answered(one, 500)
+    assert project.deliveries == []
+
+
 def test_a_repr_shows_neither_body_nor_signature(project, hook):
     hook()
     project.customer_writes(MO, "My secret wish")
