@@ -13,3 +13,13 @@ class PlainInbox(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class PlainEvent(models.Model):
+    """An event of a webhook, for `webhooks_by_hand.py`."""
+
+    key = models.CharField(max_length=64, unique=True)
+    message_id = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return self.key

@@ -42,6 +42,9 @@ DEFAULTS: dict[str, Any] = {
     "AUDIT_RETENTION": timedelta(days=365),
     "READ_ONLY": False,
     "SHARED_PROJECTS": False,
+    "WEBHOOK_SECRETS": {},
+    "STORE_TEXT": False,
+    "CONVERSATION_RETENTION": timedelta(days=365),
 }
 REQUIRED = ("API_KEY", "ENCRYPTION_KEYS")
 PROJECT_KEYS = ("API_KEY", "BASE_URL", "INBOX_ORIGINS")

@@ -43,6 +43,8 @@ def csp_sources() -> dict[str, list[str]]:
         "frame-src": ["'self'", *conf.inbox_origins()],
         "script-src": [files],
         "style-src": [files],
+        # The badges ask this site how many conversations wait.
+        **({"connect-src": ["'self'"]} if apps.is_installed("kapso_inbox.conversations") else {}),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Engine, TemplateDoesNotExist
 from django.utils.safestring import SafeString
@@ -21,6 +22,11 @@ from .exceptions import ConfigurationError
 from .inbox import component
 from .models import MINE
 from .templatetags import kapso_inbox as tags
+
+#: The tags of an optional app, if it is installed.
+waiting: Any = None
+if apps.is_installed("kapso_inbox.conversations"):
+    from .conversations.templatetags import kapso_conversations as waiting
 
 
 class KapsoInboxExtension(Extension):
@@ -40,6 +46,8 @@ class KapsoInboxExtension(Extension):
             kapso_inbox_url=_function(tags.LaunchUrlNode),
             kapso_inbox_assets=_assets,
         )
+        if waiting:
+            environment.globals.update(kapso_waiting=_badge, kapso_waiting_assets=_badge_assets)
 
 
 @pass_context
@@ -55,6 +63,18 @@ def _function(kind: type[Any], *slug: str) -> Callable[..., str]:
         return _rendered(kind, context, options, *slug, *given)
 
     return render
+
+
+@pass_context
+def _badge(context: JinjaContext, *slugs: Any, kind: Any = None, title: Any = None) -> str:
+    options = {"kind": _Given(kind), "title": _Given(title)}
+    return _render_node(waiting.BadgeNode(*map(_Given, slugs), **options), context)
+
+
+@pass_context
+def _badge_assets(context: JinjaContext) -> SafeString:
+    assets: SafeString = waiting.kapso_waiting_assets(_djangos_context(context))
+    return assets
 
 
 class _Given:
@@ -78,7 +98,12 @@ def _rendered(kind: type[Any], context: JinjaContext, options: dict[str, Any], s
             )
     if {"contact", "search"} <= options.keys():
         raise TypeError(f"{kind.tag}() takes either 'contact' or 'search', not both.")
-    node = kind(_Given(slug), {name: _Given(value) for name, value in options.items()})
+    given = {name: _Given(value) for name, value in options.items()}
+    return _render_node(kind(_Given(slug), given), context)
+
+
+@sensitive_variables()
+def _render_node(node: Any, context: JinjaContext) -> str:
     node.origin = context.name
     own = _djangos_context(context)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.apps import apps
-from django.urls import path
+from django.urls import include, path
 
 from kapso_inbox.exceptions import ConfigurationError
 
@@ -16,6 +16,12 @@ from .transactions import outside_transactions
 app_name = "kapso_inbox"
 
 urlpatterns = [
+    # An optional app, which nothing else imports. Its words are no slugs.
+    *(
+        [path("", include("kapso_inbox.conversations.urls"))]
+        if apps.is_installed("kapso_inbox.conversations")
+        else []
+    ),
     path("mine/", outside_transactions(own_views.my_inbox_view), name="my_inbox"),
     path(
         "mine/launch/",

@@ -22,6 +22,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "kapso_inbox",
+    "kapso_inbox.conversations",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -229,6 +229,13 @@ WRONG: list[tuple[str, str, Any]] = [
     ("E030", '["REAL_USER"]', {"REAL_USER": None}),
     ("E030", '["REAL_USER"]', {"REAL_USER": "kapso_inbox.audit.nobody"}),
     ("E031", '["SHARED_PROJECTS"]', {"SHARED_PROJECTS": "no"}),
+    ("E032", '["WEBHOOK_SECRETS"]', {"WEBHOOK_SECRETS": "a secret"}),
+    ("E032", '["WEBHOOK_SECRETS"]', {"WEBHOOK_SECRETS": {"default": ""}}),
+    ("E032", '["WEBHOOK_SECRETS"]', {"WEBHOOK_SECRETS": {"default": []}}),
+    ("E032", '["WEBHOOK_SECRETS"]', {"WEBHOOK_SECRETS": {"default": ["one", None]}}),
+    ("E033", '["STORE_TEXT"]', {"STORE_TEXT": 1}),
+    ("E034", '["CONVERSATION_RETENTION"]', {"CONVERSATION_RETENTION": "90 days"}),
+    ("E034", '["CONVERSATION_RETENTION"]', {"CONVERSATION_RETENTION": -1}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": timedelta(seconds=-1)}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": -1}),
     ("E015", '["VERIFY_AFTER"]', {"VERIFY_AFTER": "300"}),
@@ -819,7 +826,7 @@ import django
 from django.conf import settings
 from tests import settings as ours
 values = {name: getattr(ours, name) for name in dir(ours) if name.isupper()}
-apps = [app for app in ours.INSTALLED_APPS if app != "kapso_inbox"]
+apps = [app for app in ours.INSTALLED_APPS if not app.startswith("kapso_inbox")]
 settings.configure(**{**values, "INSTALLED_APPS": apps})
 django.setup()
 """

@@ -210,29 +210,31 @@ class NamedChoiceExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-
 
 def operation(
     name: str,
-    answer: type[serializers.Serializer[Any]],
+    answer: Any,
     statuses: Mapping[int, str],
     *codes: str,
     body: type[serializers.Serializer[Any]] | None = None,
     query: type[serializers.Serializer[Any]] | None = None,
     many: bool = False,
     has_slug: bool = False,
+    example: Any = None,
 ) -> Callable[[Method], Method]:
     """Describe a method of a view. Its docstring is the operation's description.
 
     Args:
         name: the operation's id, without the prefix.
-        answer: the serializer of the answer.
+        answer: the class of the answer's serializer, or a schema of OpenAPI.
         statuses: each status of success -> what it means.
         codes: the codes of the errors that are possible, besides `ALWAYS`.
         body: the serializer of the body.
         query: the serializer of the query.
         many: whether the answer is a list, which is paginated.
         has_slug: whether the address names an embed.
+        example: an answer, or one row of it; by default, the one in `ANSWER_EXAMPLES`.
     """
-    example = OpenApiExample("Example", ANSWER_EXAMPLES[answer])
+    shown = OpenApiExample("Example", example or ANSWER_EXAMPLES[answer])
     responses: dict[int, OpenApiResponse] = {
-        status: OpenApiResponse(answer(many=True) if many else answer, meaning, [example])
+        status: OpenApiResponse(answer(many=True) if many else answer, meaning, [shown])
         for status, meaning in statuses.items()
     }
     # A page of a list may not exist either.

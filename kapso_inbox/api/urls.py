@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 from django.apps import apps
-from django.urls import path
+from django.urls import URLPattern, URLResolver, include, path
 
 from kapso_inbox.exceptions import ConfigurationError
 
@@ -25,7 +25,7 @@ from . import embeds, lists, own
 app_name = "kapso_inbox_api"
 
 # `str` and not `slug`: our own views answer what is not a slug, too.
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path(route, outside_transactions(view), name=name)
     for route, view, name in (
         ("embeds/", embeds.EmbedsView.as_view(), "embeds"),
@@ -42,3 +42,5 @@ urlpatterns = [
         ("openings/", lists.LaunchAttemptsView.as_view(), "openings"),
     )
 ]
+if apps.is_installed("kapso_inbox.conversations"):
+    urlpatterns.append(path("", include("kapso_inbox.conversations.api")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -73,6 +73,14 @@ def _origins(is_right: Callable[[str], bool]) -> Callable[[Any], str]:
     return cause
 
 
+def _secrets(value: Any) -> str:
+    """Return which project's secrets are wrong. No value is shown: it may be a secret."""
+    if not isinstance(value, Mapping):
+        return _type(value)
+    wrong = [str(alias) for alias, own in value.items() if not own or not isinstance(own, str)]
+    return f"See {', '.join(wrong)[:_LONGEST_VALUE]}."
+
+
 def _dotted_path(value: Any) -> str:
     try:
         found = import_string(value)
@@ -102,6 +110,7 @@ _CAUSES: dict[str, Callable[[Any], str]] = {
     "API_KEY": _api_key,
     "PROJECTS": _type,
     "PROXIES": _type,
+    "WEBHOOK_SECRETS": _secrets,
     "BASE_URL": _address,
     "INBOX_ORIGINS": _origins(is_inbox_origin),
     "ALLOWED_ORIGINS": _origins(is_allowed_origin),

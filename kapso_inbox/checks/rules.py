@@ -80,6 +80,12 @@ def _is_policy(value: Any) -> bool:
     return isinstance(policy, type) and issubclass(policy, AccessPolicy)
 
 
+def _is_secrets(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        (isinstance(own, str) and own) or _list_of(bool, least=1)(own) for own in value.values()
+    )
+
+
 def _is_phone_region(value: Any) -> bool:
     if value is None:
         return True
@@ -179,4 +185,16 @@ RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     ),
     "READ_ONLY": ("E021", lambda value: isinstance(value, bool), "True or False."),
     "SHARED_PROJECTS": ("E031", lambda value: isinstance(value, bool), "True or False."),
+    "WEBHOOK_SECRETS": (
+        "E032",
+        _is_secrets,
+        "A dictionary: the alias of a project -> a secret, or a list of secrets while one is being "
+        "replaced.",
+    ),
+    "STORE_TEXT": ("E033", lambda value: isinstance(value, bool), "True or False."),
+    "CONVERSATION_RETENTION": (
+        "E034",
+        _is_duration,
+        "A timedelta or a number of seconds; None or 0 keeps conversations for ever.",
+    ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from django.apps import apps
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
@@ -81,6 +82,10 @@ def diagnose(
         own = totals.get(alias, ProjectTotals())
         answers = run_check(project.kapso_findings, alias, own, **asking, project=alias)
         found += filter(tells, answers)
+        # An app whose configuration has this method takes part: see also `sync_project`.
+        for config in apps.get_app_configs():
+            if check := getattr(config, "diagnose_kapso_project", None):
+                found += filter(tells, run_check(check, alias, **asking, project=alias))
         found += (finding for finding in in_database if finding.project == alias)
     return [without_secrets(finding) for finding in found]
 

@@ -156,8 +156,11 @@ def _configured_keys() -> list[str]:
     """
     configured = [conf.value("API_KEY")]
     keys, projects = conf.value("ENCRYPTION_KEYS"), conf.value("PROJECTS")
+    webhooks = conf.value("WEBHOOK_SECRETS")
     if isinstance(keys, Mapping):
         configured += keys.values()
+    for own in webhooks.values() if isinstance(webhooks, Mapping) else ():
+        configured += own if isinstance(own, list) else [own]
     if isinstance(projects, Mapping):
         configured += [own.get("API_KEY") for own in projects.values() if isinstance(own, Mapping)]
     secrets = {str(key) for key in configured if isinstance(key, str) and len(key) >= 8}

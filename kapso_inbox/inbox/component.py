@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.apps import apps
 from django.http import HttpRequest
 from django.template.context import Context
 from django.templatetags.static import static
@@ -26,6 +27,8 @@ from .params import FLAGS, ParameterError, in_a_view, read_switch, with_params
 
 TEMPLATE = "kapso_inbox/component.html"
 SCRIPT = "kapso_inbox/kapso_inbox.js"
+#: Stylesheet and script of the badges, which are in the app `kapso_inbox.conversations`.
+WAITING = ("kapso_inbox/waiting.css", "kapso_inbox/waiting.js")
 
 VARIANTS = ("panel", "page", "drawer", "floating")
 #: Variant that opens on demand -> its `popover` attribute: whether a click elsewhere closes it.
@@ -99,7 +102,8 @@ def render_component(
     template = context.template.engine.get_template(TEMPLATE)  # type: ignore[union-attr]
     own = context.new(
         {
-            "assets": "" if page.has_assets else render_assets(context),
+            "assets": render_assets_once(context),
+            **_for_badges(context, is_wanted=bool(name and options.get("waiting"))),
             "name": name,
             "title": title,
             "variant": variant,
@@ -127,14 +131,25 @@ def render_component(
     return template.render(own)
 
 
-def render_assets(context: Context) -> SafeString:
+def render_assets_once(
+    context: Context, stylesheet: str = STYLESHEET, script: str = SCRIPT
+) -> SafeString:
+    """Return what `render_assets` does, or "" if the page has it already."""
+    if script in _page(request_of(context)).scripts:
+        return SafeString()
+    return render_assets(context, stylesheet, script)
+
+
+def render_assets(
+    context: Context, stylesheet: str = STYLESHEET, script: str = SCRIPT
+) -> SafeString:
     """Return the tags for stylesheet and script; later components of the page leave them out.
 
     If the page's policy has a nonce, they carry it: `csp_nonce` of the context (Django's own
     context processor) or of the request (django-csp).
     """
     request = request_of(context)
-    _page(request).has_assets = True
+    _page(request).scripts.add(script)
     nonce = context.get("csp_nonce")
     if nonce is None:
         nonce = getattr(request, "csp_nonce", None)
@@ -143,9 +158,9 @@ def render_assets(context: Context) -> SafeString:
     attribute = format_html(' nonce="{}"', nonce) if nonce else ""
     return format_html(
         '<link rel="stylesheet" href="{}"{}>\n<script src="{}" defer{}></script>\n',
-        static(STYLESHEET),
+        static(stylesheet),
         attribute,
-        static(SCRIPT),
+        static(script),
         attribute,
     )
 
@@ -186,7 +201,7 @@ def request_of(context: Context) -> HttpRequest | None:
 class _Page:
     """What the components of one page must know about each other."""
 
-    has_assets: bool = False
+    scripts: set[str] = field(default_factory=set)
     names: Counter[str] = field(default_factory=Counter)
 
     def unique(self, name: str) -> str:
@@ -202,17 +217,28 @@ def _page(request: HttpRequest | None) -> _Page:
     return page
 
 
-def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the quick views, each as its text and its address."""
+def _for_badges(context: Context, *, is_wanted: bool) -> dict[str, Any]:
+    """Return what the badges of a component take from the context around it."""
+    return {
+        "waiting": is_wanted,
+        "waiting_assets": render_assets_once(context, *WAITING) if is_wanted else "",
+        "request": request_of(context),
+        "csp_nonce": context.get("csp_nonce"),
+    }
+
+
+def _views(launch: str, params: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return the quick views, each as its text, its address, and the kind of its badge or ""."""
     # A tab shows a list, and not one conversation.
     left_out = (*FLAGS, "conversation_id")
     others = {name: value for name, value in params.items() if name not in left_out}
     return [
-        (label, with_params(launch, in_a_view({**others, **filters})))
-        for label, filters in (
-            (pgettext("conversations", "All"), {}),
-            (_("Unread"), {"unread": "1"}),
-            (_("Waiting for a human"), {"handoff": "1"}),
+        (label, with_params(launch, in_a_view({**others, **filters})), kind)
+        # Nobody but Kapso knows what is unread, so that view has no badge.
+        for label, filters, kind in (
+            (pgettext("conversations", "All"), {}, ""),
+            (_("Unread"), {"unread": "1"}, ""),
+            (_("Waiting for a human"), {"handoff": "1"}, "handoff"),
         )
     ]
 
@@ -225,6 +251,13 @@ def _variant(name: str, value: str) -> str:
     if value and value not in VARIANTS:
         raise ParameterError(name, _("is one of %s") % ", ".join(VARIANTS))
     return value
+
+
+def _waiting(name: str, value: str) -> bool:
+    is_on = read_switch(name, value)
+    if is_on and not apps.is_installed("kapso_inbox.conversations"):
+        raise ParameterError(name, _('needs "kapso_inbox.conversations" in INSTALLED_APPS'))
+    return is_on
 
 
 def _theme_source(name: str, value: str) -> str:
@@ -245,6 +278,7 @@ OPTIONS: dict[str, Callable[[str, str], Any]] = {
     "lazy": read_switch,
     "views": read_switch,
     "settings": read_switch,
+    "waiting": _waiting,
     "theme_source": _theme_source,
     "id": _id,
 }

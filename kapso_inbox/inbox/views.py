@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.exceptions import PermissionDenied
@@ -162,14 +163,18 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
             logger.exception("A preference for the inbox %r could not be saved.", slug)
             raise LaunchRefusedError(Outcome.NOT_RECORDED) from None
         return RedirectToLaunch(back)
+    has_notifications = apps.is_installed("kapso_inbox.conversations")
     context = {
         "embed": embed,
         "form": form,
         "back": back,
         "numbers_unknown": numbers is None,
+        "has_notifications": has_notifications,
         "theme": outcomes.page_theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
     }
-    return render_bare_page(request, "settings", context, has_form=True)
+    return render_bare_page(
+        request, "settings", context, has_form=True, has_script=has_notifications
+    )
 
 
 @require_safe
@@ -364,9 +369,10 @@ def render_bare_page(
     *,
     status: int = 200,
     has_form: bool = False,
+    has_script: bool = False,
     is_for_any_site: bool = False,
 ) -> HttpResponse:
-    """Return a page whose Content Security Policy allows its stylesheet and nothing else.
+    """Return a page whose Content Security Policy allows its own files and nothing else.
 
     Args:
         request: the request for the page.
@@ -374,6 +380,7 @@ def render_bare_page(
         context: the context of its template.
         status: the HTTP status.
         has_form: whether the page has a form, which leads to the launch and so into the inbox.
+        has_script: whether the page has a script.
         is_for_any_site: whether pages of any site may frame it.
     """
     # Chromium checks every hop of the redirects against form-action.
@@ -382,6 +389,7 @@ def render_bare_page(
     policy = {
         "default-src": ["'none'"],
         "style-src": csp_sources()["style-src"],
+        **({"script-src": csp_sources()["script-src"]} if has_script else {}),
         "base-uri": ["'none'"],
         "form-action": leads_to,
     }

@@ -1,6 +1,7 @@
 """The HTTP client for Kapso, with the objects that it returns and the errors that it raises."""
 
 from .client import BASE_URL, KapsoClient
+from .conversations import ListedConversation
 from .errors import (
     CredentialsError,
     InboxOriginError,
@@ -15,6 +16,7 @@ from .errors import (
     UnreachableError,
 )
 from .resources import CreatedEmbed, Customer, Embed, PhoneNumber, User
+from .webhooks import Webhook
 
 __all__ = [
     "BASE_URL",
@@ -26,6 +28,7 @@ __all__ = [
     "InvalidRequestError",
     "KapsoClient",
     "KapsoError",
+    "ListedConversation",
     "NetworkRefusedError",
     "NotFoundError",
     "PaymentRequiredError",
@@ -35,4 +38,5 @@ __all__ = [
     "UncertainError",
     "UnreachableError",
     "User",
+    "Webhook",
 ]

@@ -187,7 +187,13 @@ class InboxOriginError(UncertainError):
 
 
 def error_for(
-    status: int, headers: Mapping[str, str], body: bytes, data: Any, *, api_key: str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    data: Any,
+    *,
+    api_key: str,
+    sent: Mapping[str, Any] | None = None,
 ) -> KapsoError:
     """Return the error for an answer that is not a 2xx.
 
@@ -197,9 +203,10 @@ def error_for(
         body: the answer's body as received.
         data: the body as JSON, or None if it is something else (a proxy's HTML page).
         api_key: the key, which is removed from every text of the error.
+        sent: the body of the request. Its secrets are removed as well: Kapso may quote them.
     """
     text, code, field_errors = _read_body(body, data)
-    secrets = known_secrets(api_key, data)
+    secrets = known_secrets(api_key, data, sent)
 
     def clean(value: str) -> str:
         return redacted(value, secrets)[:_MAX_DETAIL]

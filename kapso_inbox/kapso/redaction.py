@@ -55,14 +55,15 @@ def redacted(text: str, secrets: Sequence[str]) -> str:
     return _WORD.sub(lambda word: REDACTED if _may_be_token(word[0]) else word[0], text)
 
 
-def known_secrets(api_key: str, data: Any) -> list[str]:
+def known_secrets(api_key: str, data: Any, sent: Any = None) -> list[str]:
     """Return the secrets of a request and its answer in the forms that `redacted` cuts.
 
     Args:
         api_key: the API key of the request.
         data: the answer's JSON.
+        sent: the request's.
     """
-    secrets = [api_key, *islice(_secrets_in(data), _MAX_SECRETS)]
+    secrets = [api_key, *_secrets_in(sent), *islice(_secrets_in(data), _MAX_SECRETS)]
     forms = {form for secret in secrets for form in (secret, plain_text(secret))}
     return sorted((form for form in forms if len(form) >= _MIN_SECRET), key=len, reverse=True)
 

@@ -146,6 +146,12 @@ def _read_text(value: Any) -> Any:
     return str(value).encode(errors="replace").decode().replace("\0", "")
 
 
+def readable_text(value: Any) -> str:
+    """Return a text of Kapso's; "" for null and for what is no text."""
+    text = _read_text(value)
+    return "" if text is _UNREADABLE else str(text)
+
+
 def _read_time(value: Any) -> Any:
     if value is None:
         return None
@@ -182,8 +188,4 @@ _EMBED_READERS = {
 
 def _texts(cls: Any, data: Mapping[str, Any]) -> dict[str, str]:
     """Return the texts of a NamedTuple's fields; missing, null and unreadable values are ""."""
-    texts = {}
-    for name in cls._fields:
-        value = _read_text(data.get(name))
-        texts[name] = "" if value is _UNREADABLE else value
-    return texts
+    return {name: readable_text(data.get(name)) for name in cls._fields}

@@ -302,7 +302,7 @@ class Transport:
             logger.debug("%s %s: %s in %.0f ms", method, path, status or "failed", milliseconds)
         data = _parse(body)
         if not 200 <= status < 300:
-            raise error_for(status, headers, body, data, api_key=self._api_key)
+            raise error_for(status, headers, body, data, api_key=self._api_key, sent=payload)
         if not is_plain:
             raise UncertainError("Kapso's answer is compressed, and must not be", status=status)
         if data is None and body.strip() not in (b"", b"null"):

@@ -22,7 +22,7 @@ from .querysets import InboxQuerySet
 
 #: Stands in addresses and tags for the slug of the user's own embed, which begins with it.
 MINE = "mine"
-RESERVED_SLUGS = frozenset({MINE, "sync"})
+RESERVED_SLUGS = frozenset({MINE, "sync", "waiting", "webhooks"})
 
 #: An expiry nearer than this is worth a word.
 SOON = timedelta(days=7)
@@ -45,7 +45,7 @@ def own_slug(key: str) -> str:
 
 
 def validate_slug_is_free(slug: str) -> None:
-    """Refuse a slug that the app's own addresses use (`mine/`, and `embeds/sync/` of the API).
+    """Refuse a slug that the app's own addresses use (`mine/`, or `embeds/sync/` of the API).
 
     Raises:
         ValidationError: the slug is one of `RESERVED_SLUGS`.

@@ -8,7 +8,6 @@ the shapes that were seen from Kapso.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 import threading
 import time
@@ -20,7 +19,10 @@ from typing import Any
 
 from . import embeds as rules
 from . import state
-from .inbox import InboxPage, page_for
+from .deliveries import QueuedDelivery
+from .delivering import deliver_through
+from .endpoints import calls_at
+from .inbox import InboxPage, page_for, talk
 from .project import SandboxProject
 from .seed import Seed, seed_for
 from .wire import (
@@ -44,9 +46,6 @@ __all__ = [
     "SandboxProject",
 ]
 
-_EMBED_PATH = re.compile(r"/inbox_embeds/([^/]+)")
-_FILTERS = ("status", "scope_type", "scope_id", "assigned_user_id")
-
 
 def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
@@ -58,7 +57,7 @@ class Sandbox:
     Args:
         clock: returns the current time as an aware datetime.
         rate_limit: how many requests each API key may send in a minute.
-        state_file: a file that keeps the embeds when the sandbox restarts.
+        state_file: a file that keeps the embeds and the webhooks when the sandbox restarts.
 
     Attributes:
         projects: API key -> project.
@@ -85,7 +84,7 @@ class Sandbox:
         self._faults: list[Fault] = []
         self._used: dict[str, tuple[datetime, int]] = {}
         self._state_file = state_file
-        self._state = state.open_state(state_file) if state_file else {}
+        self._state = state.open_state(state_file) if state_file else state.SavedState({}, {})
 
     def add_project(
         self, api_key: str, *, inbox_origin: str = "https://inbox.kapso.ai", seed: bool = True
@@ -108,11 +107,13 @@ class Sandbox:
             project = SandboxProject(
                 inbox_origin=inbox_origin,
                 seed=lambda: seed_for(index, self.clock()) if seed else Seed("Empty project"),
-                clock=self.clock,
+                clock=lambda: self.clock(),
                 lock=self._lock,
                 save=self._save,
             )
-            project.embeds.update(self._state.get(state.fingerprint(api_key), {}))
+            name = state.fingerprint(api_key)
+            project.embeds.update(self._state.embeds.get(name, {}))
+            project.webhooks.records.update(self._state.webhooks.get(name, {}))
             self.projects[api_key] = project
             return project
 
@@ -145,7 +146,7 @@ class Sandbox:
             self.requests.clear()
             self._faults.clear()
             self._used.clear()
-            self._state.clear()
+            self._state = state.SavedState({}, {})
             self._save()
 
     def handle(self, request: Request, *, sleep: Callable[[float], None] = time.sleep) -> Answer:
@@ -182,15 +183,56 @@ class Sandbox:
             The page; its status is 401 if the token is unknown, revoked or expired.
         """
         with self._lock:
-            for project in self.projects.values():
-                embed = project.find_token(token)
-                if embed is None:
-                    continue
-                if embed["status"] != "active" or rules.has_expired(embed, self.clock()):
-                    break
-                project.touch(embed)
-                return page_for(project, embed, query)
-            return InboxPage(401, {})
+            project, embed = self._inbox_of(token)
+            if project is None or embed is None:
+                return InboxPage(401, {})
+            project.touch(embed)
+            return page_for(project, embed, query)
+
+    def talk(self, token: str, method: str, query: Mapping[str, str], body: bytes) -> Answer:
+        """Answer the page of an inbox: what has changed (GET), or what somebody does (POST)."""
+        with self._lock:
+            project, embed = self._inbox_of(token)
+            if project is None or embed is None:
+                return Answer(401, {"error": "Unauthorized"})
+            try:
+                return talk(project, embed, method, query, body)
+            except RefusedRequestError as error:
+                return error.answer
+
+    def _inbox_of(self, token: str) -> tuple[SandboxProject, JsonDict] | tuple[None, None]:
+        for project in self.projects.values():
+            embed = project.find_token(token)
+            if embed is not None:
+                is_open = embed["status"] == "active" and not rules.has_expired(embed, self.clock())
+                return (project, embed) if is_open else (None, None)
+        return None, None
+
+    def due_deliveries(self) -> list[tuple[SandboxProject, QueuedDelivery]]:
+        """Return what is to be sent to webhooks now, and hold it for under way.
+
+        Send each and tell `project.webhooks.outbox.answered`.
+        """
+        with self._lock:
+            return [
+                (project, delivery)
+                for project in self.projects.values()
+                for delivery in project.webhooks.outbox.due()
+            ]
+
+    def deliver(self, client: Any) -> list[Any]:
+        """Post everything that waits for webhooks through Django's test client, each once.
+
+        Batches are closed and nobody waits for the time of a retry: what is not answered with 200
+        is tried again by the next call.
+
+        Args:
+            client: a `django.test.Client`. The address of a webhook decides the path alone.
+
+        Returns:
+            The responses in the order of the deliveries.
+        """
+        return deliver_through(client, list(self.projects.values()))
 
     def _take_fault(self, request: Request) -> Fault | None:
         for fault in self._faults:
@@ -232,97 +274,24 @@ class Sandbox:
         return limits
 
     def _route(self, project: SandboxProject, request: Request) -> Answer:
-        path = "/" + request.path.strip("/")
-        calls: dict[str, Callable[[SandboxProject, Request], Answer]]
-        if path == "/inbox_embeds":
-            calls = {"GET": self._list_embeds, "POST": self._create}
-        elif match := _EMBED_PATH.fullmatch(path):
-            calls = {
-                method: functools.partial(call, match[1])
-                for method, call in (("GET", _show), ("PATCH", _update), ("DELETE", _revoke))
-            }
-        elif path == "/whatsapp/phone_numbers":
-            calls = {"GET": lambda project, request: self._page(project.phone_numbers, request)}
-        elif path == "/customers":
-            calls = {"GET": lambda project, request: self._page(project.customers, request)}
-        elif path == "/users":
-            calls = {"GET": lambda project, request: self._page(project.users, request)}
-        else:
+        calls = calls_at("/" + request.path.strip("/"))
+        if not calls:
             raise RefusedRequestError(404, {"message": "Not found"})
         call = calls.get(request.method.upper())
         if call is None:
             raise RefusedRequestError(
                 405, {"message": "Method not allowed"}, {"Allow": ", ".join(calls)}
             )
-        return call(project, request)
-
-    def _list_embeds(self, project: SandboxProject, request: Request) -> Answer:
-        wanted = {name: request.query[name] for name in _FILTERS if request.query.get(name)}
-        rows = [
-            rules.public(embed)
-            for embed in project.links()
-            if all(embed[name] == value for name, value in wanted.items())
-        ]
-        return self._page(rows, request)
-
-    def _create(self, project: SandboxProject, request: Request) -> Answer:
-        if not project.has_credits:
-            error = {"message": "Service credits exhausted", "code": "service_credits_exhausted"}
-            raise RefusedRequestError(402, {"error": error})
-        return Answer(201, {"data": dict(project.create(_settings_in(request)))})
-
-    def _page(self, rows: list[JsonDict], request: Request) -> Answer:
-        page = _positive(request.query.get("page"), 1)
-        per_page = min(_positive(request.query.get("per_page"), 20), self.max_per_page)
-        start = (page - 1) * per_page
-        meta = {
-            "page": page,
-            "per_page": per_page,
-            "total_pages": -(-len(rows) // per_page),
-            "total_count": len(rows),
-        }
-        return Answer(200, {"data": rows[start : start + per_page], "meta": meta})
+        return call(project, request, self.max_per_page)
 
     def _save(self) -> None:
         if self._state_file is None:
             return
         for api_key, project in self.projects.items():
-            self._state[state.fingerprint(api_key)] = project.embeds
+            name = state.fingerprint(api_key)
+            self._state.embeds[name] = project.embeds
+            self._state.webhooks[name] = project.webhooks.records
         state.write_state(self._state_file, self._state)
-
-
-def _show(embed_id: str, project: SandboxProject, request: Request) -> Answer:
-    return Answer(200, {"data": rules.public(_known(embed_id, project))})
-
-
-def _update(embed_id: str, project: SandboxProject, request: Request) -> Answer:
-    _known(embed_id, project)
-    return Answer(200, {"data": rules.public(project.update(embed_id, _settings_in(request)))})
-
-
-def _revoke(embed_id: str, project: SandboxProject, request: Request) -> Answer:
-    _known(embed_id, project)
-    return Answer(200, {"data": rules.public(project.revoke(embed_id))})
-
-
-def _known(embed_id: str, project: SandboxProject) -> JsonDict:
-    try:
-        return project.find(embed_id)
-    except KeyError:
-        raise RefusedRequestError(404, {"error": "Inbox embed not found"}) from None
-
-
-def _settings_in(request: Request) -> JsonDict:
-    try:
-        body = request.json()
-    except ValueError:
-        error = {"message": "The body is not JSON", "code": "bad_request"}
-        raise RefusedRequestError(400, {"error": error}) from None
-    settings = body.get("inbox_embed") if isinstance(body, dict) else None
-    if not isinstance(settings, dict):
-        error = {"message": "inbox_embed is missing", "code": "bad_request"}
-        raise RefusedRequestError(400, {"error": error})
-    return settings
 
 
 def _record(request: Request) -> RecordedRequest:
@@ -337,7 +306,3 @@ def _complete(answer: Answer) -> Answer:
     own = {"Content-Type": answer.media_type} if answer.body is not None else {}
     headers = {"X-Request-Id": str(uuid.uuid4()), **own, **answer.headers}
     return dataclasses.replace(answer, headers=headers)
-
-
-def _positive(text: str | None, otherwise: int) -> int:
-    return int(text) if text and re.fullmatch(r"0*[1-9][0-9]{0,8}", text) else otherwise

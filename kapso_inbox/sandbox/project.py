@@ -9,11 +9,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from . import embeds as rules
+from .deliveries import QueuedDelivery
+from .events import ConversationEvents
+from .records import assigned
 from .seed import Seed
+from .webhooks import SandboxWebhooks
 from .wire import JsonDict, RefusedRequestError
 
 
-class SandboxProject:
+class SandboxProject(ConversationEvents):
     """A project behind one API key.
 
     Attributes:
@@ -21,6 +25,8 @@ class SandboxProject:
         inbox_origin: the origin of its embed URLs.
         embeds: id -> the whole record with its token; the API shows less of it.
         phone_numbers, customers, users, conversations: plain lists, which a test may change.
+        webhooks: its webhooks, and what is on its way to them.
+        version: grows with every change in the conversations that a method makes.
         has_credits: set it to False, and creating an embed answers 402.
     """
 
@@ -35,11 +41,13 @@ class SandboxProject:
     ) -> None:
         self.inbox_origin = inbox_origin
         self.embeds: dict[str, JsonDict] = {}
+        self.version = 0
+        self.webhooks = SandboxWebhooks(clock, lock, save)
         self._seed, self._clock, self._lock, self._save = seed, clock, lock, save
         self.reset()
 
     def reset(self) -> None:
-        """Restore the seeds, without any embed."""
+        """Restore the seeds, without any embed and webhook."""
         with self._lock:
             seed = self._seed()
             self.name = seed.name
@@ -49,6 +57,18 @@ class SandboxProject:
             self.conversations = seed.conversations
             self.has_credits = True
             self.embeds.clear()
+            self.webhooks.reset()
+            self.version += 1
+            self._on_their_way = []
+
+    @property
+    def deliveries(self) -> list[QueuedDelivery]:
+        """What was queued for the webhooks, the oldest first."""
+        return self.webhooks.outbox.deliveries
+
+    def now(self) -> datetime:
+        """Return the time by the sandbox's clock."""
+        return self._clock()
 
     def links(self, *, active_only: bool = False) -> list[JsonDict]:
         """Return the embeds' records, the most recent first."""
@@ -158,6 +178,33 @@ class SandboxProject:
         with self._lock:
             embed["last_used_at"] = rules.to_iso(self._clock())
             self._save()
+
+    def assign(self, conversation_id: str, user_id: object, settings: JsonDict) -> JsonDict:
+        """Assign a conversation to a team member instead of another, and return the assignment.
+
+        Raises:
+            RefusedRequestError: there is no such conversation or team member.
+        """
+        with self._lock:
+            self._user_name(user_id)
+            self.unassign(conversation_id)
+            conversation = self._conversation(conversation_id)
+            assignment = assigned(str(user_id), rules.to_iso(self._clock()), settings.get("notes"))
+            conversation["assignments"].append(assignment)
+            conversation["assigned_user_id"] = user_id
+            self.version += 1
+            return assignment
+
+    def unassign(self, conversation_id: str) -> None:
+        """End the assignment of a conversation.
+
+        Raises:
+            RefusedRequestError: there is no such conversation.
+        """
+        with self._lock:
+            for assignment in self._quietly(conversation_id, assigned_user_id=None)["assignments"]:
+                if assignment["active"]:
+                    assignment.update(active=False, updated_at=rules.to_iso(self._clock()))
 
     def visible_conversations(self, embed: JsonDict) -> list[JsonDict]:
         """Return the conversations in the embed's scope and assignment, the latest first."""

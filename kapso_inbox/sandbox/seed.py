@@ -112,19 +112,34 @@ class _Builder:
     def _conversation(self, place: int, dialogue: Dialogue, contact: Contact) -> JsonDict:
         last_active = self.now - timedelta(minutes=dialogue.minutes_ago)
         email = dialogue.assigned and f"{dialogue.assigned}@example.com"
+        messages = list(self._messages(place, dialogue, last_active))
+        user_id = self._id("user", email) if email else None
+        began = messages[0]["timestamp"]
+        assignment = {
+            "id": self._id("assignment", str(place)),
+            "user_id": user_id,
+            "notes": None,
+            "active": True,
+            "created_at": began,
+            "updated_at": began,
+        }
         return {
             "id": self._id("conversation", str(place)),
             "contact_name": contact.name,
             "phone": contact.phone,
+            "business_scoped_user_id": None,
+            "username": None,
             "company": contact.company,
             "whatsapp_config_id": self._id("number", dialogue.number),
             "customer_id": self._id("customer", contact.company),
             "status": "ended" if dialogue.ended else "active",
             "unread_count": dialogue.unread,
             "handoff": dialogue.handoff,
-            "assigned_user_id": self._id("user", email) if email else None,
+            "assigned_user_id": user_id,
+            "assignments": [assignment] if user_id else [],
+            "created_at": began,
             "last_active_at": to_iso(last_active),
-            "messages": list(self._messages(place, dialogue, last_active)),
+            "messages": messages,
         }
 
     def _messages(self, place: int, dialogue: Dialogue, last: datetime) -> Iterator[JsonDict]:

@@ -1,4 +1,7 @@
-"""A file that keeps the sandbox's embeds over a restart."""
+"""A file that keeps the sandbox's embeds and webhooks over a restart.
+
+Conversations are not kept: their times are relative to the start.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,20 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from .wire import JsonDict
 
-#: A project's fingerprint -> an embed's id -> its record.
-SavedEmbeds = dict[str, dict[str, JsonDict]]
+#: A project's fingerprint -> an id -> its record.
+Records = dict[str, dict[str, JsonDict]]
+
+
+class SavedState(NamedTuple):
+    """What a state file holds."""
+
+    embeds: Records
+    webhooks: Records
 
 
 def fingerprint(api_key: str) -> str:
@@ -21,7 +31,7 @@ def fingerprint(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
 
-def open_state(path: Path) -> SavedEmbeds:
+def open_state(path: Path) -> SavedState:
     """Return the content of a state file, after writing it once. Create the file if needed.
 
     Raises:
@@ -38,20 +48,20 @@ def open_state(path: Path) -> SavedEmbeds:
     return state
 
 
-def _read_state(path: Path) -> SavedEmbeds:
+def _read_state(path: Path) -> SavedState:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return SavedState({}, {})
     except ValueError:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("kapso_sandbox"), dict):
         raise ValueError(f"The file {path} is not the state of a sandbox")
-    state: SavedEmbeds = content["kapso_sandbox"]
-    return state
+    # A sandbox of an earlier version kept no webhooks.
+    return SavedState(content["kapso_sandbox"], content.get("webhooks", {}))
 
 
-def write_state(path: Path, state: Mapping[str, Mapping[str, JsonDict]]) -> None:
+def write_state(path: Path, state: SavedState) -> None:
     """Replace the file as a whole, so that a crash leaves the old one.
 
     Only its owner can read it.
@@ -60,7 +70,8 @@ def write_state(path: Path, state: Mapping[str, Mapping[str, JsonDict]]) -> None
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"kapso_sandbox": state}, file, ensure_ascii=False, indent=1)
+            content = {"kapso_sandbox": state.embeds, "webhooks": state.webhooks}
+            json.dump(content, file, ensure_ascii=False, indent=1)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

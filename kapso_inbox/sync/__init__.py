@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.apps import apps
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
@@ -75,4 +76,8 @@ def sync_project(
     upkeep.forget_foreign(run)
     upkeep.count_unsettled(run)
     upkeep.report_unknown_aliases(run)
+    # An app whose configuration has this method takes part, such as `kapso_inbox.conversations`.
+    for config in apps.get_app_configs():
+        if step := getattr(config, "sync_kapso_project", None):
+            step(run)
     return run.report

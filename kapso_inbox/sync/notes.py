@@ -53,6 +53,10 @@ class NoteCode(models.TextChoices):
             "renewed, and the audit trail was not pruned."
         ),
     )
+    CONVERSATIONS_UNREAD = (
+        "conversations_unread",
+        _("The conversations could not be read. The next sync reads them. %(error)s"),
+    )
     KEY_MISSING = (
         "key_missing",
         _(

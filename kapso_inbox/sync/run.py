@@ -57,6 +57,7 @@ class SyncReport:
         waiting: uncertain links that a later sync must look for again.
         problems: what somebody should look at; `str` tells it in the active language.
         left_undone: what this deployment may not do at Kapso, since it is read-only.
+        further: what other apps did, such as `kapso_inbox.conversations`, in words -> how often.
     """
 
     project: str
@@ -73,6 +74,7 @@ class SyncReport:
     renewed: int = 0
     pruned: int = 0
     waiting: int = 0
+    further: dict[str, int] = field(default_factory=dict)
     problems: list[Note] = field(default_factory=list)
     left_undone: list[Note] = field(default_factory=list)
 

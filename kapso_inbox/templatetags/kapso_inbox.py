@@ -66,12 +66,8 @@ class _InboxNode(template.Node):
 
     def resolve(self, context: Context) -> tuple[str, dict[str, str], list[str]]:
         """Return the slug, the cleaned parameters, and what is wrong with those it left out."""
-        embed = self.slug.resolve(context, ignore_failures=True)
-        slug = embed.slug if isinstance(embed, InboxEmbed) else as_text(embed)
-        problems = []
-        if not _SLUG.fullmatch(slug):
-            problems.append(_("its first argument is not the slug of an embed"))
-            slug = ""
+        slug = slug_of(self.slug.resolve(context, ignore_failures=True))
+        problems = [] if slug else [_("its first argument is not the slug of an embed")]
         params = self.cleaned(context, PARAMETERS, clean_requested, problems)
         for problem in problems:
             self.warn(problem)
@@ -115,7 +111,7 @@ class _InboxNode(template.Node):
 
     def warn(self, problem: object) -> None:
         """Log what is wrong with the tag, and in which template it is."""
-        logger.warning("A %s tag in %s: %s", self.tag, _origin(self), problem)
+        logger.warning("A %s tag in %s: %s", self.tag, template_of(self), problem)
 
 
 class InboxFrameNode(_InboxNode):
@@ -275,6 +271,12 @@ def kapso_inbox_assets(context: Context) -> SafeString:
     return component.render_assets(context)
 
 
+def slug_of(value: Any) -> str:
+    """Return the slug that a tag's argument is or has; "" if it is not one."""
+    slug = value.slug if isinstance(value, InboxEmbed) else as_text(value)
+    return slug if _SLUG.fullmatch(slug) else ""
+
+
 def _title(slug: str) -> str:
     if slug == MINE:
         return _("Your own WhatsApp inbox")
@@ -331,8 +333,8 @@ def _parse(
     if not bits:
         raise template.TemplateSyntaxError(f"{tag!r} needs the slug of an embed.")
     slug = parser.compile_filter(bits.pop(0))
-    known, literal = _literal(slug)
-    if known and not _SLUG.fullmatch(str(literal or "")):
+    known, literal = literal_value(slug)
+    if known and not slug_of(literal):
         raise template.TemplateSyntaxError(f"{tag!r}: {literal!r} is not the slug of an embed.")
     given = len(bits)
     options: dict[str, FilterExpression] = token_kwargs(bits, parser)
@@ -347,7 +349,7 @@ def _parse(
             raise template.TemplateSyntaxError(
                 f"{tag!r} has no argument {name!r}; it has: {', '.join(names)}."
             )
-        known, literal = _literal(option)
+        known, literal = literal_value(option)
         if known:
             try:
                 if (parameter := SHORT.get(name, name)) in PARAMETERS:
@@ -359,7 +361,7 @@ def _parse(
     return slug, options, variable
 
 
-def _literal(expression: FilterExpression) -> tuple[bool, Any]:
+def literal_value(expression: FilterExpression) -> tuple[bool, Any]:
     """Return whether an expression is a literal, and its value if it is."""
     var = expression.var
     if expression.filters:
@@ -372,5 +374,6 @@ def _literal(expression: FilterExpression) -> tuple[bool, Any]:
     return var.var in builtin, builtin.get(str(var.var))
 
 
-def _origin(node: template.Node) -> str:
+def template_of(node: template.Node) -> str:
+    """Return the template that a tag is in, for people."""
     return str(getattr(node, "origin", None) or "a template")

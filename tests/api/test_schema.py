@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from django.core.management import call_command
-from django.urls import get_resolver, include, path
+from django.urls import URLResolver, get_resolver, include, path
 from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator
 from rest_framework import serializers
@@ -129,9 +129,14 @@ def test_every_code_is_in_the_document() -> None:
 
 def test_every_endpoint_is_in_the_document() -> None:
     (included,) = get_resolver("tests.api.urls").url_patterns
+    patterns = [
+        pattern
+        for one in included.url_patterns
+        for pattern in (one.url_patterns if isinstance(one, URLResolver) else [one])
+    ]
     known = {
         f"`{method.upper()} {str(pattern.pattern).replace('<str:slug>', '<slug>')}`"
-        for pattern in included.url_patterns
+        for pattern in patterns
         for method in METHODS
         if hasattr(pattern.callback.view_class, method)
     }

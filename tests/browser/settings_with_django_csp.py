@@ -15,6 +15,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "script-src": [SELF],
         "style-src": [SELF],
+        "connect-src": [SELF],
         "frame-src": [SELF, *KAPSO_INBOX["INBOX_ORIGINS"]],
         # For the CRM's own pictures and forms. Nobody may frame its pages.
         "img-src": [SELF, "data:"],

@@ -13,6 +13,7 @@ SECURE_CSP = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF],
     "style-src": [CSP.SELF],
+    "connect-src": [CSP.SELF],
     "frame-src": [CSP.SELF, *KAPSO_INBOX["INBOX_ORIGINS"]],
     # For the CRM's own pictures and forms. Nobody may frame its pages.
     "img-src": [CSP.SELF, "data:"],

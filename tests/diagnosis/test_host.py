@@ -12,7 +12,7 @@ from django.conf.urls.i18n import i18n_patterns
 from django.core.exceptions import MiddlewareNotUsed, PermissionDenied
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import include, path, re_path
+from django.urls import URLPattern, include, path, re_path
 from django.utils import timezone, translation
 from django.utils.decorators import async_only_middleware
 from django.utils.deprecation import MiddlewareMixin
@@ -405,7 +405,9 @@ def test_a_urlconf_of_a_middleware_without_the_app_is_found(use: Callable[..., N
 
 class _Decorated:
     _views = [
-        path(str(one.pattern), refuse(one.callback), name=one.name) for one in urls.urlpatterns
+        path(str(one.pattern), refuse(one.callback), name=one.name)
+        for one in urls.urlpatterns
+        if isinstance(one, URLPattern)
     ]
     urlpatterns = [path("kapso-inbox/", include((_views, "kapso_inbox")))]
 

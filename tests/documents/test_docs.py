@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import load_command_class
+from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from django.dispatch import Signal
 from django.template import Engine, TemplateSyntaxError
@@ -22,12 +22,14 @@ from django.template.backends.django import get_installed_libraries
 from django.template.loader import get_template
 from django.template.loader_tags import BlockNode
 from django.test import override_settings
+from django.urls import URLResolver
 from django.utils.module_loading import import_string
 
 import kapso_inbox
 from kapso_inbox import access, checks, conf, lifecycle, signals, urls
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.api import urls as api_urls
+from kapso_inbox.conversations.templatetags.kapso_conversations import BadgeNode
 from kapso_inbox.diagnosis.site import CHECK_IDS
 from kapso_inbox.inbox import component, outcomes
 from kapso_inbox.inbox.params import PARAMETERS, clean_params
@@ -41,14 +43,16 @@ PACKAGE = Path(kapso_inbox.__file__).parent
 README = (ROOT / "README.md").read_text()
 EXTRAS = (ROOT / "pyproject.toml").read_text().split("optional-dependencies]")[1].split("\n[")[0]
 STYLES = "".join(path.read_text() for path in PACKAGE.glob("static/kapso_inbox/*.css"))
-COMMANDS = sorted(path.stem for path in (PACKAGE / "management/commands").glob("kapso_*.py"))
+BADGE_STYLES = (PACKAGE / "conversations/static/kapso_inbox/waiting.css").read_text()
+COMMANDS = sorted(path.stem for path in PACKAGE.glob("**/management/commands/kapso_*.py"))
 
 
 def addresses() -> dict[str, str]:
     return {
         f"{module.app_name}:{pattern.name}": str(pattern.pattern)
         for module in (urls, api_urls)
-        for pattern in module.urlpatterns
+        for one in module.urlpatterns
+        for pattern in (one.url_patterns if isinstance(one, URLResolver) else [one])
     }
 
 
@@ -56,7 +60,9 @@ def errors() -> dict[str, str]:
     """Return each exception of the package and what it is one of."""
     names = (info.name for info in pkgutil.walk_packages(kapso_inbox.__path__, "kapso_inbox."))
     modules = [
-        import_module(name) for name in names if not re.search("sandbox|migrations|wagtail", name)
+        import_module(name)
+        for name in names
+        if not re.search("sandbox|migrations|wagtail|conversations.tasks", name)
     ]
     return {
         name: kind.__bases__[0].__name__
@@ -70,7 +76,7 @@ def errors() -> dict[str, str]:
 NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
     ("settings.md", "setting"): lambda: (*conf.REQUIRED, *conf.DEFAULTS),
     ("settings.md", "check | meaning"): lambda: (
-        *(f"kapso_inbox.{number}" for number in IDS),
+        *(f"kapso_inbox.{number}" for number in (*IDS, "E035", "W018")),
         *CHECK_IDS.values(),
     ),
     ("installation.md", "extra"): lambda: re.findall(r"^(\w+) = \[", EXTRAS, re.MULTILINE),
@@ -80,6 +86,13 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
     ("admin.md", "state"): lambda: map(str, Condition.labels),
     ("admin.md", "button"): lambda: [str(verb.label) for verb in VERBS.values()],
     ("reference.md", "tag"): lambda: tags.register.tags,
+    ("conversations.md", "argument of `kapso_waiting`"): lambda: (
+        "the first ones",
+        *BadgeNode.names,
+    ),
+    ("conversations.md", "property of a badge"): lambda: {
+        *re.findall(r"var\((--kapso-waiting-[\w-]+)", BADGE_STYLES)
+    },
     ("reference.md", "signal"): lambda: [
         name for name, value in vars(signals).items() if isinstance(value, Signal)
     ],
@@ -172,7 +185,7 @@ def test_a_value_that_a_table_names_is_one_that_the_tag_takes() -> None:
 def test_every_option_of_a_command_is_explained_with_its_default(name: str) -> None:
     common = {action.dest for action in BaseCommand().create_parser("", "")._actions}
     options = {}
-    for option in load_command_class("kapso_inbox", name).create_parser("", "")._actions:
+    for option in load_command_class(get_commands()[name], name).create_parser("", "")._actions:
         if option.dest not in common:
             value = "" if option.nargs == 0 else f" {option.metavar or option.dest.upper()}"
             options[option.option_strings[-1] + value] = option.default

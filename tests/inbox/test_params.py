@@ -131,7 +131,11 @@ def test_a_policy_must_allow_both_hops_of_the_frame_and_our_own_files() -> None:
         "frame-src": ["'self'", "https://inbox.kapso.ai"],
         "script-src": ["'self'"],
         "style-src": ["'self'"],
+        "connect-src": ["'self'"],
     }
+    others = [name for name in settings.INSTALLED_APPS if name != "kapso_inbox.conversations"]
+    with override_settings(INSTALLED_APPS=others):
+        assert "connect-src" not in csp_sources()
     projects = {"clinic": {"API_KEY": "k", "INBOX_ORIGINS": ["https://clinic.example"]}}
     with override_settings(KAPSO_INBOX={**settings.KAPSO_INBOX, "PROJECTS": projects}):
         assert csp_sources()["frame-src"][1:] == [

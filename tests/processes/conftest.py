@@ -16,6 +16,7 @@ from django.contrib.auth.models import Group
 from django.db import DEFAULT_DB_ALIAS, ConnectionHandler, connections
 from django.test import override_settings
 
+from kapso_inbox.conversations.models import Conversation, WebhookDelivery
 from kapso_inbox.encryption import generate_key
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, LaunchAttempt
 from kapso_inbox.sandbox.engine import Sandbox
@@ -77,6 +78,7 @@ def deployment(database_url: str, django_db_blocker: Any) -> Iterator[Deployment
             "INBOX_ORIGINS": [server.inbox_origin],
             "ENCRYPTION_KEYS": {"test": generate_key()},
             "ALLOWED_ORIGINS": [],
+            "WEBHOOK_SECRETS": {"default": "webhook-secret-of-the-processes"},
         }
         deployment = Deployment(sandbox, configured)
         theirs = connections[connection.alias] = _connection_to(database_url)
@@ -102,5 +104,5 @@ def _empty(theirs: Any) -> None:
     with theirs.cursor() as cursor:
         for model in (LaunchAttempt, InboxChange, AccessLink):
             cursor.execute(f"DELETE FROM {model._meta.db_table}")  # noqa: S608 (our own name)
-    for model in (InboxEmbed, User, Group):
+    for model in (InboxEmbed, User, Group, Conversation, WebhookDelivery):
         model.objects.all().delete()

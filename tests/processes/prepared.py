@@ -13,6 +13,7 @@ from django.conf import settings
 django.setup()
 
 # The modules that the actions import.
+from kapso_inbox.conversations import views  # noqa: E402, F401
 from kapso_inbox.lifecycle import reencrypt  # noqa: E402, F401
 
 

@@ -186,6 +186,37 @@ def present(slug: str, ticket: str) -> int:
     return int(views.launch_view(request, slug).status_code)
 
 
+def deliver(deliveries: list[tuple[str, str, bytes]]) -> tuple[list[int], list[str]]:
+    """Take in webhooks, each with its event and key; return the statuses, and what was told."""
+    import hashlib
+    import hmac
+
+    from django.conf import settings
+    from django.test import RequestFactory
+
+    from kapso_inbox.conversations import signals, views
+
+    told: list[str] = []
+
+    def receive(sender: Any, event: Any, **kwargs: Any) -> None:
+        told.append(event.message_id)
+
+    signals.message_received.connect(receive)
+    statuses = []
+    secret = settings.KAPSO_INBOX["WEBHOOK_SECRETS"]["default"].encode()
+    for event, key, body in deliveries:
+        headers = {
+            "X-Webhook-Event": event,
+            "X-Idempotency-Key": key,
+            "X-Webhook-Signature": hmac.new(secret, body, hashlib.sha256).hexdigest(),
+        }
+        request = RequestFactory().post("/", body, content_type="application/json", headers=headers)
+        response = views.webhook_view(request, "default")
+        response.close()
+        statuses.append(response.status_code)
+    return statuses, told
+
+
 def command(name: str, *options: str) -> str:
     """Run a management command; return its output."""
     from django.core.management import call_command
@@ -206,6 +237,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
         resolve_links,
         launches,
         present,
+        deliver,
         command,
     )
 }

@@ -8,6 +8,7 @@ import pytest
 from kapso_inbox.sandbox import state
 from kapso_inbox.sandbox.engine import Sandbox
 
+HANDOFF = "workflow.execution.handoff"
 SETTINGS = {"name": "Desk", "scope_type": "project"}
 
 
@@ -50,6 +51,30 @@ def test_only_the_owner_can_read_the_file_and_it_contains_no_key(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["state.json"]
 
 
+def test_webhooks_survive_a_restart(tmp_path):
+    path = tmp_path / "state.json"
+    sandbox, project = restarted(path)
+    settings = {"url": "http://127.0.0.1/hook/", "secret_key": "s", "events": [HANDOFF]}
+    kept, gone = project.webhooks.create(settings), project.webhooks.create(settings)
+    project.webhooks.update(kept["id"], {"active": False})
+    project.webhooks.delete(gone["id"])
+
+    sandbox, again = restarted(path)
+    assert again.webhooks.listed(None) == [kept]
+    sandbox.reset()
+    assert restarted(path)[1].webhooks.listed(None) == []
+
+
+def test_a_file_of_a_sandbox_without_webhooks_is_read(tmp_path):
+    path = tmp_path / "state.json"
+    _, project = restarted(path)
+    embed = project.create(SETTINGS)
+    content = json.loads(path.read_text())
+    del content["webhooks"]
+    path.write_text(json.dumps(content))
+    assert list(restarted(path)[1].embeds) == [embed["id"]]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"users": []}', '{"kapso_sandbox": 1}'])
 def test_a_file_of_something_else_is_refused(tmp_path, content):
     path = tmp_path / "notes.json"
@@ -61,8 +86,8 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "state.json"
-    state.write_state(path, {"a": {}})
+    state.write_state(path, state.SavedState({"a": {}}, {}))
     with pytest.raises(TypeError):
-        state.write_state(path, {"a": {"b": {"c": object()}}})
-    assert json.loads(path.read_text()) == {"kapso_sandbox": {"a": {}}}
+        state.write_state(path, state.SavedState({"a": {"b": {"c": object()}}}, {}))
+    assert json.loads(path.read_text()) == {"kapso_sandbox": {"a": {}}, "webhooks": {}}
     assert [one.name for one in tmp_path.iterdir()] == ["state.json"]

@@ -495,7 +495,7 @@ def test_a_dry_run_reports_and_writes_nothing(kapso_sandbox: Sandbox, embed: Inb
     kapso_sandbox.fail_next(method="POST", drop="after")
     with pytest.raises(UncertainError):
         create_embed(slug="acme", name="Acme")
-    waiting = create_embed(slug="waiting", name="Waiting")
+    waiting = create_embed(slug="pending", name="Waiting")
     AccessLink.objects.filter(embed=waiting).update(state=State.REVOKING)
     kapso_sandbox.project().update(link_of(embed).kapso_id, {"default_mode": "dark"})
     pass_time(timedelta(minutes=1))

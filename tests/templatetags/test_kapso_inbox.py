@@ -399,7 +399,10 @@ LITERALS = [
     ('{% kapso_inbox "support" id="a b" %}', "letter"),
     ('{% kapso_inbox "support" theme_source="html" %}', r"html\[data-theme\]"),
     ('{% kapso_inbox "support" contact=a search=b %}', "either"),
-    ('{% kapso_inbox "support" text="x" %}', "variant, lazy, views, settings, theme_source, id"),
+    (
+        '{% kapso_inbox "support" text="x" %}',
+        "variant, lazy, views, settings, waiting, theme_source, id",
+    ),
     ('{% kapso_inbox_link "support" variant="drawer" %}', "contact, text, class"),
     ('{% kapso_inbox_link "support" as link %}', "does not support 'as'"),
 ]

@@ -120,6 +120,7 @@ class Command(InboxCommand):
             (report.renewed, f"{would}renewed"),
             (report.pruned, "entries of the audit trail pruned"),
             (report.waiting, "still uncertain, to be looked up again"),
+            *((number, what) for what, number in report.further.items()),
         ]
         changes = ", ".join(f"{number} {what}" for number, what in counts if number)
         changes = changes or "no changes"

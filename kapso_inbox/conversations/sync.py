@@ -1,0 +1,220 @@
+"""Making up for webhooks that were missed: the part of `kapso_sync` that is about conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta, timezone
+
+from django.db import router, transaction
+from django.db.models import Min, Q
+from django.utils import timezone as django_timezone
+
+from kapso_inbox import conf
+from kapso_inbox.clock import as_stored
+from kapso_inbox.kapso import KapsoError, ListedConversation
+from kapso_inbox.models import InboxEmbed
+from kapso_inbox.sync.notes import NoteCode
+from kapso_inbox.sync.run import Run
+
+from .models import (
+    Conversation,
+    ConversationQuerySet,
+    ConversationRead,
+    WebhookDelivery,
+    WhatsAppNumber,
+)
+from .waiting import note_change
+
+#: How far the first reading goes back.
+FIRST_READING = timedelta(days=7)
+#: How far each reading goes back before the end of the previous one.
+OVERLAP = timedelta(minutes=10)
+#: How long deliveries are kept. Kapso repeats one for two and a half minutes.
+DELIVERIES_KEPT = timedelta(days=7)
+
+
+def sync_conversations(run: Run) -> None:
+    """Read the conversations of a project that changed since the last time, and forget old ones.
+
+    Args:
+        run: the sync of the project. What goes wrong becomes one of its problems.
+    """
+    try:
+        _read(run)
+    except KapsoError as error:
+        run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
+    if (now := run.confirmed_time()) and not run.dry_run:
+        _prune(run, now)
+
+
+def _read(run: Run) -> None:
+    project = run.report.project
+    _mirror_numbers(run)
+    now = _time_at_kapso(run)
+    last = ConversationRead.objects.for_write().filter(project=project).first()
+    since = (_aware(last.read_until) if last else now - FIRST_READING) - OVERLAP
+    read = mended = 0
+    for page in run.client.conversations.pages(last_active_after=since):
+        read += len(page)
+        mended += _learn(run, page)
+    mended += _find_ends(run, since)
+    _mirror_assignments(run)
+    note_change()
+    run.report.further["conversations read"] = read
+    run.report.further["conversations mended"] = mended
+    if not run.dry_run:
+        ConversationRead.objects.for_write().update_or_create(
+            project=project, defaults={"read_until": as_stored(now)}
+        )
+
+
+def _conversations(run: Run) -> ConversationQuerySet:
+    return Conversation.objects.for_write().filter(project=run.report.project)
+
+
+def _learn(run: Run, page: Sequence[ListedConversation]) -> int:
+    """Add what a page of Kapso's list says, and return how many conversations that changed.
+
+    A change counts if somebody would notice it: the conversation is new, or waits or waits no more.
+    """
+    listed = {one.id: one for one in page if one.id}
+    read_at = _time_at_kapso(run)
+    if run.dry_run:
+        known = {row.kapso_id: row for row in _conversations(run).filter(kapso_id__in=listed)}
+        rows = [known.get(one) or _new(run, one) for one in listed]
+        return sum(_changes(row, listed[row.kapso_id], read_at) for row in rows)
+    mended = 0
+    with transaction.atomic(using=router.db_for_write(Conversation)):
+        # Another process may create the same ones at the same time.
+        new = [_new(run, one) for one in sorted(listed)]
+        known_ids = set(
+            _conversations(run).filter(kapso_id__in=listed).values_list("kapso_id", flat=True)
+        )
+        Conversation.objects.for_write().bulk_create(
+            [row for row in new if row.kapso_id not in known_ids], ignore_conflicts=True
+        )
+        stored = _conversations(run).filter(kapso_id__in=listed).order_by("kapso_id")
+        for row in stored.select_for_update():
+            before = dict(row.__dict__)
+            is_new = row.kapso_id not in known_ids
+            mended += _changes(row, listed[row.kapso_id], read_at) or is_new
+            if is_new or before != row.__dict__:
+                row.save()
+    return mended
+
+
+def _new(run: Run, kapso_id: str) -> Conversation:
+    return Conversation(project=run.report.project, kapso_id=kapso_id)
+
+
+def _changes(row: Conversation, listed: ListedConversation, read_at: datetime) -> bool:
+    """Let a conversation learn what Kapso lists, and return whether it waits otherwise than before.
+
+    Kapso counts a reaction as the last message, and it needs no answer. The status is the one at
+    the time of the answer: whether `updated_at` tells when a conversation ended is not documented.
+    """
+    before = _state(row)
+    is_reaction = (
+        listed.last_message_type == "reaction"
+        and listed.last_message_timestamp == listed.last_inbound_at
+    )
+    row.learn(
+        at=listed.last_active_at,
+        phone_number_id=listed.phone_number_id,
+        phone=listed.phone_number,
+        business_scoped_user_id=listed.business_scoped_user_id,
+        username=listed.username,
+        name=listed.contact_name,
+        status=listed.status,
+        status_at=max(read_at, listed.updated_at or read_at),
+        inbound_at=None if is_reaction else listed.last_inbound_at,
+        outbound_at=listed.last_outbound_at,
+    )
+    return _state(row) != before
+
+
+def _state(row: Conversation) -> tuple[object, ...]:
+    is_inbound = row.last_inbound_at is not None and row.last_message_at == row.last_inbound_at
+    is_unanswered = is_inbound and row.last_inbound_at != row.last_outbound_at
+    return row.status, is_unanswered, row.handoff_at
+
+
+def _find_ends(run: Run, since: datetime) -> int:
+    """Find out which conversations that wait here have ended, and return how many.
+
+    A conversation that ends is not active at that time, so the reading by activity misses it.
+    """
+    waiting = _conversations(run).waiting().filter(last_active_at__lt=as_stored(since))
+    oldest = waiting.aggregate(oldest=Min("last_active_at"))["oldest"]
+    if oldest is None:
+        return 0
+    start = _aware(oldest) - timedelta(seconds=1)
+    pages = run.client.conversations.pages(status="ended", last_active_after=start)
+    return sum(_learn(run, page) for page in pages)
+
+
+def _mirror_assignments(run: Run) -> None:
+    """Note which conversations are assigned to the team members that embeds are limited to.
+
+    Kapso has no event for an assignment.
+    """
+    project = run.report.project
+    members = InboxEmbed.objects.for_write().filter(project=project).exclude(assigned_user_id="")
+    for member in sorted(set(members.values_list("assigned_user_id", flat=True))):
+        assigned: set[str] = set()
+        pages = run.client.conversations.pages(status="active", assigned_user_id=member)
+        for page in pages:
+            _learn(run, page)
+            assigned |= {one.id for one in page if one.id}
+        if not run.dry_run:
+            known = _conversations(run).filter(assigned_user_id=member)
+            noted = set(known.values_list("kapso_id", flat=True))
+            _assign(run, assigned - noted, member)
+            _assign(run, noted - assigned, "")
+
+
+def _assign(run: Run, kapso_ids: Iterable[str], member: str) -> None:
+    ids = sorted(kapso_ids)
+    for start in range(0, len(ids), 500):
+        rows = _conversations(run).filter(kapso_id__in=ids[start : start + 500])
+        rows.update(assigned_user_id=member, updated_at=django_timezone.now())
+
+
+def _mirror_numbers(run: Run) -> None:
+    """Store which numbers the project has, and which customers they belong to."""
+    listed = {one.phone_number_id: one for one in run.client.phone_numbers.list()}
+    if run.dry_run:
+        return
+    numbers = WhatsAppNumber.objects.for_write().filter(project=run.report.project)
+    numbers.exclude(phone_number_id__in=listed).delete()
+    for phone_number_id, one in listed.items():
+        numbers.update_or_create(
+            project=run.report.project,
+            phone_number_id=phone_number_id,
+            defaults={
+                "customer_id": one.customer_id[:64],
+                "name": one.name[:255],
+                "display_phone_number": one.display_phone_number[:64],
+            },
+        )
+
+
+def _prune(run: Run, now: datetime) -> None:
+    """Delete conversations after `CONVERSATION_RETENTION`, and what is known of old deliveries."""
+    if retention := conf.duration("CONVERSATION_RETENTION"):
+        end = now - retention
+        is_old = Q(last_active_at__lt=end) | Q(last_active_at=None, created_at__lt=end)
+        run.report.pruned += _conversations(run).filter(is_old).delete()[0]
+    deliveries = WebhookDelivery.objects.for_write().filter(project=run.report.project)
+    deliveries.filter(received_at__lt=now - DELIVERIES_KEPT).delete()
+
+
+def _time_at_kapso(run: Run) -> datetime:
+    """Return the time of Kapso's last answer, by Kapso's clock: Kapso compares with that one."""
+    received = run.client.received
+    return (received and received.date) or datetime.now(timezone.utc)
+
+
+def _aware(moment: datetime) -> datetime:
+    """Return a stored time with its zone, also on a site without USE_TZ."""
+    return django_timezone.make_aware(moment) if django_timezone.is_naive(moment) else moment
