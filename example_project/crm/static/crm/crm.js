@@ -14,6 +14,6 @@ document.querySelector(".themes")?.addEventListener("submit", (event) => {
   }
   document.documentElement.dataset.theme = event.submitter.value;
   const body = new FormData(form, event.submitter);
-  // With keepalive, the next page has the new theme even if the user leaves this one at once.
+  // With keepalive, the theme is saved even if the user leaves this page at once.
   fetch(form.action, { method: "POST", body, redirect: "manual", keepalive: true });
 });
