@@ -283,6 +283,21 @@ def test_of_two_tabs_one_asks_for_both(crm: Crm, show: Open) -> None:
         expect(badge(page)).to_have_text("1")
 
 
+def test_without_https_each_tab_asks_for_itself(crm: Crm, show: Open) -> None:
+    """There, browsers have no Web Locks."""
+    first = show()
+    first.context.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    first.reload()
+    second = show(LOAD + '{% kapso_waiting "mine" %}', beside=first)
+    settle(first)
+    seen = asked(first)
+    crm.write()
+    pass_seconds(21, first)
+    expect(badge(first)).to_have_text("1")
+    assert sorted(seen) == [["mine"], ["sales"]]
+    expect(badge(second, "mine")).to_be_hidden()
+
+
 def test_when_the_tab_that_asks_is_closed_or_hidden_another_takes_over(
     crm: Crm, show: Open
 ) -> None:
