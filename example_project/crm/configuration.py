@@ -8,7 +8,7 @@ import environ  # type: ignore[import-untyped]
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DATA_DIR = ROOT / ".demo"
 # `manage.py demo` generates those that are not set.
-SECRETS = ("SECRET_KEY", "KAPSO_INBOX_ENCRYPTION_KEYS")
+SECRETS = ("SECRET_KEY", "KAPSO_INBOX_ENCRYPTION_KEYS", "KAPSO_WEBHOOK_SECRET")
 
 
 def read(data_dir: Path) -> environ.Env:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
+
+from kapso_inbox.inbox.phone import NotANumberError, search_text
 
 # The number of colours in crm.css.
 TINTS = 6
@@ -78,6 +82,13 @@ class Contact(models.Model):
         unique=True,
         help_text="As you write it: the inbox is searched for the number, however it is written.",
     )
+    whatsapp = models.CharField(
+        max_length=15,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="The number in WhatsApp's notation, to find the contact of a message.",
+    )
     email = models.EmailField(blank=True)
     company = models.CharField(max_length=120, blank=True)
     city = models.CharField(max_length=80, blank=True)
@@ -95,6 +106,14 @@ class Contact(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the contact, with the number in WhatsApp's notation."""
+        try:
+            self.whatsapp = search_text(self.phone)
+        except NotANumberError:
+            self.whatsapp = ""
+        super().save(*args, **kwargs)
+
     def get_absolute_url(self) -> str:
         """Return the address of the contact's page."""
         return reverse("contact", args=[self.pk])
@@ -108,6 +127,28 @@ class Contact(models.Model):
     def tint(self) -> int:
         """The number of the avatar's colour, below `TINTS`."""
         return self.pk % TINTS
+
+
+class TimelineEntry(models.Model):
+    """Something that happened in a contact's conversations. What was written stays at Kapso."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        WROTE = "wrote", "Wrote on WhatsApp"
+        ANSWERED = "answered", "Was written to"
+        ASKED = "asked", "Asked for a person"
+        ENDED = "ended", "The conversation ended"
+
+    contact = models.ForeignKey(Contact, on_delete=models.CASCADE, related_name="timeline")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.contact}: {self.get_kind_display()}"
 
 
 def initials(name: str) -> str:

@@ -23,6 +23,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 
 KAPSO_API_KEY = env.str("KAPSO_API_KEY", default="").strip()
 SANDBOX = not KAPSO_API_KEY
+KAPSO_WEBHOOK_SECRET = env.str("KAPSO_WEBHOOK_SECRET", default="").strip()
 
 INSTALLED_APPS = [
     "crm",
@@ -118,6 +119,8 @@ KAPSO_INBOX = {
     "USER_PARAMS": "crm.inbox.user_params",
     # The country of contacts' numbers that are written without one.
     "PHONE_REGION": "US",
+    # For the webhooks that tell who is waiting.
+    "WEBHOOK_SECRETS": {"default": KAPSO_WEBHOOK_SECRET} if KAPSO_WEBHOOK_SECRET else {},
     "VERIFY_AFTER": env.int("KAPSO_INBOX_VERIFY_AFTER", default=300),
 }
 

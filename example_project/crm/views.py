@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -17,8 +17,12 @@ from django.views.decorators.http import require_POST
 from crm import people
 from crm.forms import ContactForm, ThemeForm
 from crm.models import Contact, Team, User
+from kapso_inbox.access import get_policy
+from kapso_inbox.conversations.models import Conversation, ConversationQuerySet
+from kapso_inbox.models import InboxEmbed
 
 CONTACTS_A_PAGE = 12
+TIMELINE_LINES = 8
 
 
 class SignIn(LoginView):
@@ -44,6 +48,9 @@ def contacts(request: HttpRequest) -> HttpResponse:
         found = found.filter(stage=stage)
     else:
         stage = ""
+    theirs = _conversations(request).waiting().filter(phone=OuterRef("whatsapp"))
+    # Who waits for an answer comes first.
+    found = found.annotate(waits=Exists(theirs.exclude(phone=""))).order_by("-waits", "name", "pk")
     page = Paginator(found.select_related("team", "owner"), CONTACTS_A_PAGE).get_page(
         request.GET.get("page")
     )
@@ -57,6 +64,7 @@ def contacts(request: HttpRequest) -> HttpResponse:
         {
             "section": "contacts",
             "page": page,
+            "is_empty": not counts and not query,
             "my_teams": _user(request).teams(),
             "query": query,
             "stage": stage,
@@ -83,9 +91,13 @@ def contact(request: HttpRequest, pk: int) -> HttpResponse:
         form.save()
         messages.success(request, "Saved.")
         return redirect(person)
-    return render(
-        request, "crm/contact.html", {"section": "contacts", "contact": person, "form": form}
-    )
+    context = {
+        "section": "contacts",
+        "contact": person,
+        "form": form,
+        "timeline": person.timeline.all()[:TIMELINE_LINES],
+    }
+    return render(request, "crm/contact.html", context)
 
 
 @login_required
@@ -126,6 +138,12 @@ def theme(request: HttpRequest) -> HttpResponse:
 def _user(request: HttpRequest) -> User:
     """Return the signed-in user. Every view that calls this requires one."""
     return cast(User, request.user)
+
+
+def _conversations(request: HttpRequest) -> ConversationQuerySet:
+    """Return the conversations in the inboxes that the user may open."""
+    embeds = get_policy().openable(_user(request), InboxEmbed.objects.all())
+    return Conversation.objects.within(*embeds)
 
 
 def _matches(query: str) -> Q:

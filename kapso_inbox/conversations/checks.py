@@ -30,7 +30,7 @@ def check_secrets(
                     "its webhooks are refused.",
                     'Make one up, such as with python -c "import secrets; '
                     'print(secrets.token_urlsafe(32))", read it from the environment here, and '
-                    "run: manage.py kapso_webhooks set",
+                    "run: manage.py kapso_webhooks --set https://crm.example.com",
                 )
             )
         for secret in secrets:

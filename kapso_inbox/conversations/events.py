@@ -176,6 +176,8 @@ UNINTERESTING = (
     "whatsapp.phone_number.deleted",
     "workflow.execution.failed",
 )
+#: Longer than Kapso's UUIDs and WhatsApp's ids of numbers.
+_LONGEST_ID = 64
 _KINDS: dict[str, type[Event]] = {
     one.name: one
     for one in (
@@ -216,7 +218,7 @@ def read_events(project: str, body: bytes, header: str, *, received_at: datetime
     for part in parts:
         try:
             yield _read_event(project, event, part, received_at)
-        except (ValueError, RecursionError, OverflowError):
+        except Exception:  # noqa: BLE001 (Kapso would send again what no try can read)
             yield _unrecognised(event, part, digest(event, json.dumps(part, sort_keys=True)))
 
 
@@ -291,14 +293,14 @@ def _read_handoff(project: str, data: Mapping[str, Any], received_at: datetime) 
     conversation_id = _text(data, "whatsapp_conversation_id", "conversation_id") or _text(
         conversation, "id"
     )
-    if not conversation_id:
+    if not 0 < len(conversation_id) <= _LONGEST_ID:
         raise ValueError("a hand-off without a conversation")
     at = _time(data, "occurred_at", "timestamp", "created_at", latest=received_at) or received_at
     execution = _text(data, "workflow_execution_id") or conversation_id
     return HandoffRequested(
         project=project,
         conversation_id=conversation_id,
-        phone_number_id=_text(data, "phone_number_id") or _text(conversation, "phone_number_id"),
+        phone_number_id=_number_id(data, conversation),
         person=_person(conversation),
         at=at,
         key=digest(HandoffRequested.name, execution, at.isoformat()),
@@ -311,19 +313,22 @@ def _read_conversation(
 ) -> dict[str, Any]:
     conversation = _object(data, "conversation")
     conversation_id = _text(conversation, "id")
-    if not conversation_id:
+    if not 0 < len(conversation_id) <= _LONGEST_ID:
         raise ValueError("a conversation without an id")
     config = _object_or_empty(data, "whatsapp_config")
     return {
         "project": project,
         "conversation_id": conversation_id,
-        "phone_number_id": _text(data, "phone_number_id")
-        or _text(conversation, "phone_number_id")
-        or _text(config, "phone_number_id"),
+        "phone_number_id": _number_id(data, conversation, config),
         "person": _person(conversation),
         "status": _text(conversation, "status"),
         "status_at": _time(conversation, "updated_at", "last_active_at", latest=received_at),
     }
+
+
+def _number_id(*objects: Mapping[str, Any]) -> str:
+    found = next(filter(None, (_text(one, "phone_number_id") for one in objects)), "")
+    return found if len(found) <= _LONGEST_ID else ""
 
 
 def _person(conversation: Mapping[str, Any]) -> Person:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 #: How long a conversation waits for a human after a workflow asked for one. Kapso has no event for
 #: the end of a hand-off.
 HANDOFF_LASTS = timedelta(days=1)
+
+
+#: What a number begins with, the digit that it may have or lack, and what it ends with: Brazil,
+#: Mexico and Argentina.
+_EXTRA_DIGITS = ((r"55\d\d", "9", r"\d{8}"), ("52", "1", r"\d{10}"), ("54", "9", r"\d{10}"))
 
 
 class ConversationQuerySet(InboxQuerySet["Conversation"]):
@@ -60,25 +66,38 @@ class ConversationQuerySet(InboxQuerySet["Conversation"]):
         """Return the conversations with a person, the latest first.
 
         Args:
-            phone: their number with its country code. Only its digits count.
+            phone: their number with its country code, written in any way. WhatsApp's own forms of
+                numbers of Brazil, Mexico and Argentina are found, too.
             business_scoped_user_id: WhatsApp's id of a person for this business. It is matched
                 first; the number then finds only conversations without such an id.
         """
-        digits = digits_of(phone)
-        by_id = Q(business_scoped_user_id=business_scoped_user_id)
-        by_number = Q(phone=digits)
-        if business_scoped_user_id and digits:
-            person = by_id | by_number & Q(business_scoped_user_id="")
-        elif business_scoped_user_id:
-            person = by_id
-        else:
-            person = by_number if digits else Q(pk__in=())
+        person = Q(phone__in=forms_of(phone))
+        if business_scoped_user_id:
+            by_id = Q(business_scoped_user_id=business_scoped_user_id)
+            person = by_id | person & Q(business_scoped_user_id="")
         return self.filter(person).order_by(F("last_active_at").desc(nulls_last=True), "-pk")
 
 
 def digits_of(phone: str) -> str:
     """Return the digits of a phone number, which is how conversations keep it."""
     return "".join(str(int(letter)) for letter in phone if letter.isdecimal())
+
+
+def forms_of(phone: str) -> list[str]:
+    """Return the digits of a number in each form that WhatsApp may give it.
+
+    In Brazil, Mexico and Argentina, WhatsApp's id of a mobile number can have a digit more or less
+    than the number that people dial.
+
+    Args:
+        phone: the number with its country code.
+    """
+    digits = digits_of(phone)
+    forms = {digits} - {""}
+    for start, extra, end in _EXTRA_DIGITS:
+        if match := re.fullmatch(f"({start})({extra})?({end})", digits):
+            forms |= {match[1] + match[3], match[1] + extra + match[3]}
+    return sorted(forms)
 
 
 def scope_of(embed: InboxEmbed) -> Q:
@@ -236,7 +255,10 @@ class Conversation(models.Model):
             if value and (is_news or not getattr(self, field)):
                 setattr(self, field, value)
         if status and not _is_before(status_at, self.status_at):
-            self.status, self.status_at = status[:20], status_at
+            # Of two statuses of the same time, the end is the later one.
+            if status_at != self.status_at or self.status != self.Status.ENDED:
+                self.status = status[:20]
+            self.status_at = status_at
         if status == self.Status.ENDED:
             self.ended_at = _later(self.ended_at, status_at)
         self.last_inbound_at = _later(self.last_inbound_at, inbound_at)
@@ -367,12 +389,9 @@ def erase_person(*, phone: str = "", business_scoped_user_id: str = "") -> int:
     Raises:
         ValueError: neither was given.
     """
-    digits = digits_of(phone)
-    if not digits and not business_scoped_user_id:
+    if not digits_of(phone) and not business_scoped_user_id:
         raise ValueError("Give a phone number or a business-scoped user ID.")
-    person = Q(pk__in=())
-    if digits:
-        person |= Q(phone=digits)
+    person = Q(phone__in=forms_of(phone))
     if business_scoped_user_id:
         person |= Q(business_scoped_user_id=business_scoped_user_id)
     return Conversation.objects.for_write().filter(person).delete()[0]

@@ -49,9 +49,7 @@ def sync_conversations(run: Run) -> None:
 def _read(run: Run) -> None:
     project = run.report.project
     _mirror_numbers(run)
-    received = run.client.received
-    # Kapso's clock, because Kapso compares the times.
-    now = (received and received.date) or datetime.now(timezone.utc)
+    now = _time_at_kapso(run)
     last = ConversationRead.objects.for_write().filter(project=project).first()
     since = (_aware(last.read_until) if last else now - FIRST_READING) - OVERLAP
     read = mended = 0
@@ -79,10 +77,11 @@ def _learn(run: Run, page: Sequence[ListedConversation]) -> int:
     A change counts if somebody would notice it: the conversation is new, or waits or waits no more.
     """
     listed = {one.id: one for one in page if one.id}
+    read_at = _time_at_kapso(run)
     if run.dry_run:
         known = {row.kapso_id: row for row in _conversations(run).filter(kapso_id__in=listed)}
         rows = [known.get(one) or _new(run, one) for one in listed]
-        return sum(_changes(row, listed[row.kapso_id]) for row in rows)
+        return sum(_changes(row, listed[row.kapso_id], read_at) for row in rows)
     mended = 0
     with transaction.atomic(using=router.db_for_write(Conversation)):
         # Another process may create the same ones at the same time.
@@ -97,7 +96,7 @@ def _learn(run: Run, page: Sequence[ListedConversation]) -> int:
         for row in stored.select_for_update():
             before = dict(row.__dict__)
             is_new = row.kapso_id not in known_ids
-            mended += _changes(row, listed[row.kapso_id]) or is_new
+            mended += _changes(row, listed[row.kapso_id], read_at) or is_new
             if is_new or before != row.__dict__:
                 row.save()
     return mended
@@ -107,10 +106,11 @@ def _new(run: Run, kapso_id: str) -> Conversation:
     return Conversation(project=run.report.project, kapso_id=kapso_id)
 
 
-def _changes(row: Conversation, listed: ListedConversation) -> bool:
+def _changes(row: Conversation, listed: ListedConversation, read_at: datetime) -> bool:
     """Let a conversation learn what Kapso lists, and return whether it waits otherwise than before.
 
-    Kapso counts a reaction as the last message, and it needs no answer.
+    Kapso counts a reaction as the last message, and it needs no answer. The status is the one at
+    the time of the answer: whether `updated_at` tells when a conversation ended is not documented.
     """
     before = _state(row)
     is_reaction = (
@@ -125,7 +125,7 @@ def _changes(row: Conversation, listed: ListedConversation) -> bool:
         username=listed.username,
         name=listed.contact_name,
         status=listed.status,
-        status_at=listed.updated_at or listed.last_active_at,
+        status_at=max(read_at, listed.updated_at or read_at),
         inbound_at=None if is_reaction else listed.last_inbound_at,
         outbound_at=listed.last_outbound_at,
     )
@@ -206,6 +206,12 @@ def _prune(run: Run, now: datetime) -> None:
         run.report.pruned += _conversations(run).filter(is_old).delete()[0]
     deliveries = WebhookDelivery.objects.for_write().filter(project=run.report.project)
     deliveries.filter(received_at__lt=now - DELIVERIES_KEPT).delete()
+
+
+def _time_at_kapso(run: Run) -> datetime:
+    """Return the time of Kapso's last answer, by Kapso's clock: Kapso compares with that one."""
+    received = run.client.received
+    return (received and received.date) or datetime.now(timezone.utc)
 
 
 def _aware(moment: datetime) -> datetime:

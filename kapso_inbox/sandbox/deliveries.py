@@ -135,10 +135,10 @@ class Outbox:
         batch is sent again as single bodies. A webhook that fails too often is paused.
         """
         with self._lock:
-            if delivery.is_over:
+            webhook = self._webhooks.get(delivery.webhook_id)
+            if delivery.is_over or webhook is None:
                 return
             delivery.statuses.append(status)
-            webhook = self._webhooks[delivery.webhook_id]
             if status == 200:
                 delivery.state = "delivered"
             elif len(delivery.statuses) <= len(RETRY_AFTER):

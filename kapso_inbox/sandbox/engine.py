@@ -22,13 +22,14 @@ from . import state
 from .deliveries import QueuedDelivery
 from .delivering import deliver_through
 from .endpoints import calls_at
-from .inbox import InboxPage, page_for
+from .inbox import InboxPage, page_for, talk
 from .project import SandboxProject
 from .seed import Seed, seed_for
 from .wire import (
     Answer,
     DroppedConnection,
     Fault,
+    JsonDict,
     RecordedRequest,
     RefusedRequestError,
     Request,
@@ -106,7 +107,7 @@ class Sandbox:
             project = SandboxProject(
                 inbox_origin=inbox_origin,
                 seed=lambda: seed_for(index, self.clock()) if seed else Seed("Empty project"),
-                clock=self.clock,
+                clock=lambda: self.clock(),
                 lock=self._lock,
                 save=self._save,
             )
@@ -182,15 +183,30 @@ class Sandbox:
             The page; its status is 401 if the token is unknown, revoked or expired.
         """
         with self._lock:
-            for project in self.projects.values():
-                embed = project.find_token(token)
-                if embed is None:
-                    continue
-                if embed["status"] != "active" or rules.has_expired(embed, self.clock()):
-                    break
-                project.touch(embed)
-                return page_for(project, embed, query)
-            return InboxPage(401, {})
+            project, embed = self._inbox_of(token)
+            if project is None or embed is None:
+                return InboxPage(401, {})
+            project.touch(embed)
+            return page_for(project, embed, query)
+
+    def talk(self, token: str, method: str, query: Mapping[str, str], body: bytes) -> Answer:
+        """Answer the page of an inbox: what has changed (GET), or what somebody does (POST)."""
+        with self._lock:
+            project, embed = self._inbox_of(token)
+            if project is None or embed is None:
+                return Answer(401, {"error": "Unauthorized"})
+            try:
+                return talk(project, embed, method, query, body)
+            except RefusedRequestError as error:
+                return error.answer
+
+    def _inbox_of(self, token: str) -> tuple[SandboxProject, JsonDict] | tuple[None, None]:
+        for project in self.projects.values():
+            embed = project.find_token(token)
+            if embed is not None:
+                is_open = embed["status"] == "active" and not rules.has_expired(embed, self.clock())
+                return (project, embed) if is_open else (None, None)
+        return None, None
 
     def due_deliveries(self) -> list[tuple[SandboxProject, QueuedDelivery]]:
         """Return what is to be sent to webhooks now, and hold it for under way.

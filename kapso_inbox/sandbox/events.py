@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from .bodies import handoff_forms
 from .conversations import is_unanswered, number_of
-from .embeds import to_iso
+from .embeds import from_iso, to_iso
 from .records import ConversationRecords, new_message, somebody_new
+from .seed_types import Contact
 from .wire import JsonDict
 
-_TEXTS = (
-    "Hello, are you there?",
-    "One more question: do you deliver on Saturdays?",
-    "Could somebody call me back, please?",
-    "Thanks! And what would it cost for twelve?",
-    "¿Me lo pueden confirmar hoy?",
-    "Hola, ¿hay alguna novedad?",
-    "Perfecto. ¿Y aceptan tarjeta?",
-    "Bom dia! Ainda dá para trocar o horário?",
-    "Recebi, mas faltou uma peça 😕",
-)
+#: What customers write by themselves: the start of a number -> texts in the language there.
+_TEXTS = {
+    "+34": ("Hola, ¿hay alguna novedad?", "¿Me lo pueden confirmar hoy?", "¿Y aceptan tarjeta?"),
+    "+52": ("Buenas, ¿siguen abiertos?", "¿Me mandan el precio?", "Perfecto, ¿cuándo llega?"),
+    "+55": ("Bom dia! Ainda dá para trocar o horário?", "Recebi, mas faltou uma peça 😕", "Oi?"),
+    "": ("Hello, are you there?", "Do you deliver on Saturdays?", "Thanks! And for twelve?"),
+}
+_NAMES = ("Robin Castellan", "Sol Andrade", "Kim Ashworth", "Noa Ferraz", "Jules Marchetti")
 
 
 class ConversationEvents(ConversationRecords):
@@ -33,7 +31,7 @@ class ConversationEvents(ConversationRecords):
 
     def customer_writes(
         self,
-        person: str,
+        person: str | Contact,
         text: str,
         *,
         number: str = "",
@@ -47,8 +45,8 @@ class ConversationEvents(ConversationRecords):
         a new one.
 
         Args:
-            person: a contact's name or number, or the number of somebody new. Somebody who shows no
-                number has a business-scoped id, such as `US.1a2b3c`.
+            person: a contact, their name or number, or the number of somebody new. Somebody who
+                shows no number has a business-scoped id, such as `US.1a2b3c`.
             text: the text.
             number: the name or the phone_number_id of the number that is written to; "" for the
                 one that the person wrote to last, or the first one.
@@ -59,6 +57,9 @@ class ConversationEvents(ConversationRecords):
         Raises:
             LookupError: no contact has this name, or the project has no such number.
         """
+        if isinstance(person, Contact):
+            name = name or person.name
+            person = person.phone
         with self._lock:
             earlier = self._conversations_of(person)
             if number:
@@ -96,8 +97,19 @@ class ConversationEvents(ConversationRecords):
             conversation = self._conversation(conversation_id)
             conversation["status"] = "active"
             message = self._add(conversation, "outbound", "text", text, origin=origin)
+            self._on_their_way.append(message)
             self._tell("whatsapp.message.sent", conversation, message)
             return message
+
+    def messages_arrive(self, *, after: timedelta) -> None:
+        """Let the messages of the business that were sent some time ago be delivered."""
+        with self._lock:
+            now = self._clock()
+            for message in list(self._on_their_way):
+                if from_iso(message["timestamp"]) + after <= now:
+                    self._on_their_way.remove(message)
+                    if message["status"] == "sent":
+                        self.set_status(message["id"], "delivered")
 
     def reacts(self, conversation_id: str, emoji: str, *, direction: str = "inbound") -> JsonDict:
         """Let somebody react to the last message, and return the reaction. It is no message.
@@ -226,6 +238,20 @@ class ConversationEvents(ConversationRecords):
                 raise LookupError("the project has no conversations")
             return self.same_customer_writes(random.choice(rows)["id"], text)  # noqa: S311
 
+    def something_happens(self) -> None:
+        """Let somebody write, known or new, or let a workflow ask for a human."""
+        with self._lock:
+            what = random.random()  # noqa: S311
+            waiting = [row for row in self.conversations if is_unanswered(row)]
+            if what < 0.15:
+                phone = f"+120255501{random.randrange(100):02d}"  # noqa: S311
+                name = random.choice(_NAMES)  # noqa: S311
+                self.customer_writes(phone, "Hi! Is this the right number?", name=name)
+            elif what < 0.3 and waiting:
+                self.hand_off(random.choice(waiting)["id"])  # noqa: S311
+            else:
+                self.somebody_writes()
+
     def same_customer_writes(self, conversation_id: str, text: str = "") -> JsonDict:
         """Let the customer of a conversation write, and return the conversation.
 
@@ -236,10 +262,18 @@ class ConversationEvents(ConversationRecords):
         """
         row = self._conversation(conversation_id)
         person = row.get("business_scoped_user_id") or row["phone"]
-        text = text or random.choice(_TEXTS)  # noqa: S311
+        text = text or _text_of(row)
         number = number_of(self.phone_numbers, row)["phone_number_id"]
         return self.customer_writes(person, text, number=number)
 
     def visible_conversations(self, embed: JsonDict) -> list[JsonDict]:
         """Return the conversations that an embed shows."""
         raise NotImplementedError
+
+
+def _text_of(conversation: JsonDict) -> str:
+    """Return what a customer could write next: in their language, and not the same again."""
+    start = str(conversation["phone"])[:3]
+    said = {message["text"] for message in conversation["messages"][-2:]}
+    texts = _TEXTS.get(start, _TEXTS[""])
+    return random.choice([text for text in texts if text not in said])  # noqa: S311

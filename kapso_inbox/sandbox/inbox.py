@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from . import embeds as rules
+from .conversations import known_conversation
+from .lists import bad_request
 from .project import SandboxProject
-from .wire import JsonDict
+from .wire import Answer, JsonDict
 
 _STATUSES = ("active", "ended", "all")
 
@@ -62,6 +65,53 @@ def page_for(project: SandboxProject, embed: JsonDict, query: Mapping[str, str])
                 for one in numbers
             ],
             "users": {user["user_id"]: user["name"] for user in project.users},
-            "conversations": project.visible_conversations(embed),
+            **_conversations(project, embed),
         },
     )
+
+
+def talk(
+    project: SandboxProject, embed: JsonDict, method: str, query: Mapping[str, str], body: bytes
+) -> Answer:
+    """Answer the page of an inbox with its conversations.
+
+    A GET that names the `version` that the page has is answered with 204 if nothing has changed. A
+    POST names an `event`, the `conversation` if it is about one, and perhaps a `text`.
+
+    Raises:
+        RefusedRequestError: the event is unknown, or the embed does not show the conversation.
+    """
+    if method == "POST":
+        _take_place(project, embed, body)
+    elif query.get("version") == str(project.version):
+        return Answer(204)
+    return Answer(200, _conversations(project, embed), {"Cache-Control": "no-store"})
+
+
+def _conversations(project: SandboxProject, embed: JsonDict) -> JsonDict:
+    return {"version": project.version, "conversations": project.visible_conversations(embed)}
+
+
+def _take_place(project: SandboxProject, embed: JsonDict, body: bytes) -> None:
+    try:
+        wanted = json.loads(body)
+        event, text = str(wanted["event"]), str(wanted.get("text", ""))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise bad_request("An event is missing") from None
+    if event == "somebody_writes":
+        project.somebody_writes(embed, text)
+        return
+    rows = project.visible_conversations(embed)
+    conversation_id = known_conversation(rows, str(wanted.get("conversation")))["id"]
+    if event == "agent_writes" and text.strip():
+        project.agent_writes(conversation_id, text)
+    elif event == "customer_writes":
+        project.same_customer_writes(conversation_id, text)
+    elif event == "hand_off":
+        project.hand_off(conversation_id)
+    elif event == "end_handoff":
+        project.end_handoff(conversation_id)
+    elif event == "agent_reads":
+        project.agent_reads(conversation_id)
+    else:
+        raise bad_request("There is no such event")

@@ -54,7 +54,7 @@ def _headers(allowed_origins: Sequence[str]) -> dict[str, str]:
     ancestors = " ".join(allowed_origins) or "*"
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-        f" base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
+        f" connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     )
     return {
         "Content-Security-Policy": policy,

@@ -59,6 +59,7 @@ class SandboxProject(ConversationEvents):
             self.embeds.clear()
             self.webhooks.reset()
             self.version += 1
+            self._on_their_way = []
 
     @property
     def deliveries(self) -> list[QueuedDelivery]:

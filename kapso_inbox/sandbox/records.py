@@ -34,6 +34,7 @@ class ConversationRecords:
     version: int
     _clock: Callable[[], datetime]
     _lock: threading.RLock
+    _on_their_way: list[JsonDict]
 
     def _conversation(self, conversation_id: str) -> JsonDict:
         return known_conversation(self.conversations, conversation_id)

@@ -14,12 +14,16 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import page
+from .courier import Courier
+from .deliveries import QueuedDelivery
 from .engine import Answer, DroppedConnection, Fault, Request, Sandbox
+from .wire import RefusedRequestError
 
 BASE_PATH = "/platform/v1"
 CONTROL_PATH = "/_sandbox"
 _LARGEST_BODY = 1024 * 1024
 _EMBED_PATH = re.compile(r"/embed/([^/]+)/?")
+_TALK_PATH = re.compile(r"/embed/([^/]+)/conversations/?")
 _ASSET_PATH = re.compile(r"/assets/([a-z]+\.(?:css|js))")
 
 
@@ -34,7 +38,8 @@ class SandboxServer:
         host: a loopback address.
         api_port: the port of the API; 0 takes a free one.
         inbox_port: the port of the inboxes; 0 takes a free one.
-        log: receives a line for each request, without token, key or query.
+        busy: whether customers write by themselves every few seconds.
+        log: receives a line for each request and delivery, without token, key or query.
 
     Attributes:
         base_url: the address of the API.
@@ -52,6 +57,7 @@ class SandboxServer:
         api_port: int = 0,
         inbox_port: int = 0,
         *,
+        busy: bool = False,
         log: Callable[[str], None] | None = None,
     ) -> None:
         if not _is_loopback(host):
@@ -67,6 +73,7 @@ class SandboxServer:
         self.inbox_origin = f"http://{host}:{self._inbox.server_port}"
         self._api.inbox_origin = self.inbox_origin
         self._api.adopt_projects()
+        self._courier = Courier(sandbox, busy=busy, log=log)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> SandboxServer:
@@ -76,10 +83,12 @@ class SandboxServer:
             thread = threading.Thread(target=listener.serve_forever, args=(0.05,), daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._courier.start()
         return self
 
     def stop(self) -> None:
-        """Stop serving and close the ports."""
+        """Stop serving and delivering, and close the ports."""
+        self._courier.stop()
         for listener in (self._api, self._inbox):
             if self._threads:
                 listener.shutdown()
@@ -225,13 +234,23 @@ class _ApiHandler(_Handler):
         if (method, path) == ("GET", "/embeds"):
             links = [link for one in list(sandbox.projects.values()) for link in one.links()]
             return Answer(200, {"data": links})
-        return Answer(404, {"error": "faults (POST), reset (POST), requests, embeds (GET)"})
+        if (method, path) == ("POST", "/events"):
+            return _take_place(sandbox, body)
+        if (method, path) == ("GET", "/deliveries"):
+            queued = [
+                one for project in list(sandbox.projects.values()) for one in project.deliveries
+            ]
+            return Answer(200, {"data": [_shown(delivery) for delivery in queued]})
+        posts = "faults, events, reset (POST)"
+        return Answer(404, {"error": f"{posts}, requests, embeds, deliveries (GET)"})
 
 
 class _InboxHandler(_Handler):
     assets: ClassVar[Mapping[str, str]] = {"css": "text/css", "js": "text/javascript"}
 
     def answer_to(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
+        if match := _TALK_PATH.fullmatch(path):
+            return self.server.sandbox.talk(unquote(match[1]), method, query, body)
         if method not in ("GET", "HEAD"):
             return Answer(405, "Method not allowed", {"Allow": "GET, HEAD"})
         if match := _ASSET_PATH.fullmatch(path):
@@ -283,3 +302,41 @@ def _fault_in(given: Any) -> Fault:
         raise ValueError('drop must be "before" or "after"')
     re.compile(fault.path)
     return fault
+
+
+#: What a control request may let happen in the first project: the methods of that name.
+_EVENTS = (
+    "customer_writes",
+    "somebody_writes",
+    "agent_writes",
+    "reacts",
+    "set_status",
+    "message_fails",
+    "end",
+    "hand_off",
+    "end_handoff",
+)
+
+
+def _take_place(sandbox: Sandbox, body: bytes) -> Answer:
+    """Let something happen as a control request says: `event`, and the method's own arguments."""
+    try:
+        wanted = json.loads(body)
+        event = wanted.pop("event")
+        if event not in _EVENTS:
+            raise ValueError(f"the events are {', '.join(_EVENTS)}")
+        return Answer(200, {"data": getattr(sandbox.project(), event)(**wanted)})
+    except RefusedRequestError as error:
+        return error.answer
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        return Answer(400, {"error": str(error)})
+
+
+def _shown(delivery: QueuedDelivery) -> dict[str, Any]:
+    return {
+        "url": delivery.url,
+        "event": delivery.event,
+        "state": delivery.state,
+        "statuses": delivery.statuses,
+        "body": json.loads(delivery.body),
+    }

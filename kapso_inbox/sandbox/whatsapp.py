@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import functools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .bodies import conversation_forms, handoff_forms, message_forms
 from .conversations import (
@@ -26,11 +26,21 @@ Call = Callable[[SandboxProject, Request, int], Answer]
 
 def whatsapp_calls(path: str) -> dict[str, Call]:
     """Return what can be done at an address, by method; nothing if it does not exist."""
-    for pattern, calls in _ADDRESSES.items():
-        match = re.fullmatch(pattern, path)
-        if match:
-            return {method: _bound(call, match.groupdict()) for method, call in calls.items()}
+    parts = path.split("/")
+    for address, calls in _ADDRESSES.items():
+        names = address.split("/")
+        if len(names) == len(parts) and all(map(_fits, names, parts)):
+            named = {
+                name[1:-1]: part
+                for name, part in zip(names, parts, strict=True)
+                if name.startswith("{")
+            }
+            return {method: functools.partial(call, **named) for method, call in calls.items()}
     return {}
+
+
+def _fits(name: str, part: str) -> bool:
+    return name == part or (name.startswith("{") and part != "")
 
 
 def settings_in(request: Request, name: str) -> JsonDict:
@@ -47,10 +57,6 @@ def settings_in(request: Request, name: str) -> JsonDict:
     if not isinstance(settings, dict):
         raise bad_request(f"{name} is missing")
     return settings
-
-
-def _bound(call: Callable[..., Answer], parts: Mapping[str, str]) -> Call:
-    return lambda project, request, most: call(project, request, most, **parts)
 
 
 # Conversations, messages, contacts
@@ -238,8 +244,8 @@ def _made_up(project: SandboxProject, number: str | None) -> JsonDict:
     }
 
 
-_NUMBER = r"/whatsapp/phone_numbers/(?P<number>[^/]+)"
-_ONE_CONVERSATION = r"/whatsapp/conversations/(?P<which>[^/]+)"
+_NUMBER = "/whatsapp/phone_numbers/{number}"
+_ONE_CONVERSATION = "/whatsapp/conversations/{which}"
 _ONE_WEBHOOK: dict[str, Callable[..., Answer]] = {
     "GET": _show_webhook,
     "PATCH": _change_webhook,
@@ -253,11 +259,11 @@ _ADDRESSES: dict[str, dict[str, Callable[..., Answer]]] = {
     "/whatsapp/contacts": {"GET": _list_contacts},
     _ONE_CONVERSATION: {"GET": _show_conversation, "PATCH": _change_conversation},
     f"{_ONE_CONVERSATION}/assignments": {"GET": _list_assignments, "POST": _assign},
-    rf"{_ONE_CONVERSATION}/assignments/(?P<assignment_id>[^/]+)": {"PATCH": _change_assignment},
+    f"{_ONE_CONVERSATION}/assignments/{{assignment_id}}": {"PATCH": _change_assignment},
     "/whatsapp/webhooks": _WEBHOOKS,
-    r"/whatsapp/webhooks/(?P<which>[^/]+)": _ONE_WEBHOOK,
-    r"/whatsapp/webhooks/(?P<which>[^/]+)/test": {"POST": _test_webhook},
+    "/whatsapp/webhooks/{which}": _ONE_WEBHOOK,
+    "/whatsapp/webhooks/{which}/test": {"POST": _test_webhook},
     f"{_NUMBER}/webhooks": _WEBHOOKS,
-    rf"{_NUMBER}/webhooks/(?P<which>[^/]+)": _ONE_WEBHOOK,
-    rf"{_NUMBER}/webhooks/(?P<which>[^/]+)/test": {"POST": _test_webhook},
+    f"{_NUMBER}/webhooks/{{which}}": _ONE_WEBHOOK,
+    f"{_NUMBER}/webhooks/{{which}}/test": {"POST": _test_webhook},
 }

@@ -31,8 +31,6 @@ except ImportError:  # the browser tests need it, nothing else does
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, BrowserType, Page
 
-collect_ignore = [] if os.environ.get("FIREFOX") else ["test_firefox.py"]
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 MANAGE = ROOT / "example_project" / "manage.py"
 START_SECONDS = 90
@@ -198,7 +196,7 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
 def running_chromium(*options: str, is_whole: bool = False) -> Iterator[Browser]:
     """Start Chromium, as `launch_options` describes it."""
     if sync_playwright is None:
-        _without_browser("playwright is not installed")
+        without_browser("playwright is not installed")
     expect.set_options(timeout=PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
         launch = launch_options(playwright.chromium, *options, is_whole=is_whole)
@@ -220,7 +218,7 @@ def launch_options(
     names = chromium.WHOLE if is_whole else chromium.NAMES
     executable = chromium.find(browser_type, names)
     if executable is None:
-        _without_browser(chromium.MISSING)
+        without_browser(chromium.MISSING)
     return {
         "executable_path": executable,
         "args": [*chromium.OPTIONS, "--disable-quic", *options],
@@ -228,7 +226,7 @@ def launch_options(
     }
 
 
-def _without_browser(reason: str) -> None:
+def without_browser(reason: str) -> None:
     """Skip the test, but let it fail in CI, where nothing else guards a release."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 

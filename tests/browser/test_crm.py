@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
+#: The sizes of two phones, of a tablet upright and in landscape, and of a laptop.
+WINDOWS = [(320, 640), (390, 844), (768, 1024), (1000, 700), (1440, 900)]
 # A conversation in the sandbox's inbox
 ROW = "[data-conversation]"
 
@@ -235,32 +237,43 @@ def test_a_number_in_the_list_opens_its_conversations_beside_it(
     assert page.get_by_text("+447700900118").evaluate("one => one.tagName") == "TD"
 
 
-def test_a_longer_list_of_contacts_makes_no_more_queries(demo: Demo) -> None:
-    code = """
+def in_the_crm(demo: Demo, username: str, code: str) -> str:
+    """Run code in a process of the CRM, where `contacts(**query)` is what the user is shown."""
+    before = f"""
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from crm.models import User
+from crm.models import Contact, User
 settings.ALLOWED_HOSTS.append("testserver")
 client = Client()
-client.force_login(User.objects.get(username="ana"))
-for query in ("Priya", ""):
-    with CaptureQueriesContext(connection) as queries:
-        page = client.get("/", {"q": query}).content.decode()
-    print(page.count("data-kapso-inbox-open"), len(queries))
+client.force_login(User.objects.get(username="{username}"))
+def contacts(**query):
+    return client.get("/", query).content.decode()
+
 """
-    environment = demo_environment() | {"CRM_DATA_DIR": str(demo.data_dir)}
     told = subprocess.run(
-        [sys.executable, str(MANAGE), "shell", "--command", code],
-        env=environment,
+        [sys.executable, str(MANAGE), "shell", "--command", before + code],
+        env=demo_environment() | {"CRM_DATA_DIR": str(demo.data_dir)},
         capture_output=True,
         text=True,
         check=True,
     )
-    [(one, few), (many, more)] = [
-        tuple(map(int, line.split())) for line in told.stdout.splitlines()[-2:]
-    ]
+    return told.stdout
+
+
+def test_a_longer_list_of_contacts_makes_no_more_queries(demo: Demo) -> None:
+    told = in_the_crm(
+        demo,
+        "ana",
+        """
+for query in ("Priya", ""):
+    with CaptureQueriesContext(connection) as queries:
+        page = contacts(q=query)
+    print(page.count("data-kapso-inbox-open"), len(queries))
+""",
+    )
+    [(one, few), (many, more)] = [tuple(map(int, line.split())) for line in told.splitlines()[-2:]]
     assert one == 1
     assert many > 4
     assert more == few
@@ -499,6 +512,66 @@ def test_the_crm_works_on_a_phone(demo: Demo, sign_in: SignIn) -> None:
             )
     page.goto(f"{demo.url}/inbox/")
     expect(frame_of(page).locator(ROW).first).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(("width", "height"), WINDOWS)
+def test_each_page_fits_its_window_and_leaves_room_for_the_inbox(
+    demo: Demo, sign_in: SignIn, width: int, height: int
+) -> None:
+    page = sign_in("ana", viewport={"width": width, "height": height})
+    for path in ("/", "/contacts/1/", "/inbox/", "/inbox/mine/", "/teams/sales/"):
+        page.goto(f"{demo.url}{path}")
+        assert page.evaluate(
+            "[document.documentElement, document.querySelector('main')]"
+            ".every((one) => one.scrollWidth <= one.clientWidth)"
+        ), path
+        if path != "/":
+            box = page.locator(".kapso-inbox iframe").bounding_box()
+            assert box is not None
+            assert box["width"] >= 320, path
+            assert box["height"] >= 400, path
+
+
+@pytest.mark.parametrize(("width", "height"), WINDOWS)
+def test_each_cell_of_the_contacts_is_below_its_heading(
+    demo: Demo, sign_in: SignIn, width: int, height: int
+) -> None:
+    page = sign_in("ana", viewport={"width": width, "height": height})
+    headings, *rows = page.locator(".contacts tr").evaluate_all(
+        "rows => rows.map((row) => [...row.cells].filter((one) => one.checkVisibility())"
+        ".map((one) => one.getBoundingClientRect().left))"
+    )
+    if width < 761:  # a phone has a card for each contact instead
+        assert headings == []
+        assert {len(row) for row in rows} == {3}
+    else:
+        assert headings
+        assert all(row == headings for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("username", "next_step"),
+    [
+        ("admin", 'href="/admin/crm/contact/add/"'),
+        ("ana", "Ask an administrator to add the people your team talks to."),
+    ],
+)
+def test_a_crm_without_contacts_says_what_to_do_next(
+    demo: Demo, username: str, next_step: str
+) -> None:
+    told = in_the_crm(
+        demo,
+        username,
+        """
+with transaction.atomic():
+    Contact.objects.all().delete()
+    print(contacts())
+    transaction.set_rollback(True)
+""",
+    )
+    assert "There are no contacts yet" in told
+    assert next_step in told
+    assert "No contact matches" not in told
 
 
 def test_no_page_has_an_error_or_a_policy_violation_in_its_console(

@@ -216,6 +216,7 @@ def test_a_person_without_a_number_is_known_by_their_id(post: Post, told: list[A
         b'{"batch": true, "data": [1, null, {"message": {}}]}',
         b'{"\\ud800": 1}',
         b'{"message": {"id": "m", "timestamp": 1e400}, "conversation": {"id": ""}}',
+        b'{"message": {"id": "m"}, "conversation": {"id": "' + b"9" * 65 + b'"}}',
     ],
 )
 def test_what_cannot_be_read_is_answered_and_counted(post: Post, body: bytes) -> None:
@@ -223,6 +224,21 @@ def test_what_cannot_be_read_is_answered_and_counted(post: Post, body: bytes) ->
     rows = WebhookDelivery.objects.all()
     assert {row.outcome for row in rows} == {"unrecognised"}
     assert not any("hunter2" in row.keys for row in rows)
+
+
+def test_long_and_odd_values_are_stored_as_far_as_they_fit(post: Post) -> None:
+    odd = {
+        "phone_number": "+" + "1" * 99,
+        "username": "@" + "u" * 500,
+        "business_scoped_user_id": "US." + "9" * 500,
+        "status": "s" * 99,
+        "kapso": {"contact_name": "\x00\ud800" + "N" * 999},
+    }
+    body = {**about(1, talk=odd), "phone_number_id": "8" * 99}
+    assert post(RECEIVED, body, key="k" * 500).status_code == 200
+    assert Conversation.objects.get().name.endswith("N")
+    assert post(RECEIVED, about(1, talk=odd), key="k" * 500).status_code == 200
+    assert WebhookDelivery.objects.count() == 1
 
 
 def test_an_event_that_nobody_knows_is_kept_by_the_names_of_its_fields(post: Post) -> None:

@@ -117,6 +117,12 @@ def test_ctrl_c_belongs_to_python_again_afterwards(ports):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_busy_sandbox_ends_as_any_other(ports):
+    output = InterruptedOutput()
+    call_command("kapso_sandbox", port=ports[0], inbox_port=ports[1], busy=True, stdout=output)
+    assert output.getvalue().endswith("Stopped.\n")
+
+
 def test_embeds_survive_a_restart_with_a_state_file(tmp_path, ports):
     state = tmp_path / "state.json"
     project = Sandbox(state_file=state).add_project("sandbox-key")

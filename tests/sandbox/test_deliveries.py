@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 
 import pytest
+from django.http import HttpResponse
+from django.test import Client as DjangoClient
+from django.urls import path
 
 from kapso_inbox.sandbox import deliveries as module
 
@@ -196,6 +201,15 @@ def test_a_reset_forgets_webhooks_and_deliveries(sandbox, project, hook):
     assert sandbox.due_deliveries() == []
 
 
+def test_an_answer_that_comes_after_a_reset_is_ignored(sandbox, project, outbox, hook):
+    hook()
+    project.customer_writes(MO, "1")
+    [one] = outbox.due()
+    sandbox.reset()
+    outbox.answered(one, 500)
+    assert project.deliveries == []
+
+
 def test_a_repr_shows_neither_body_nor_signature(project, hook):
     hook()
     project.customer_writes(MO, "My secret wish")
@@ -227,8 +241,8 @@ def test_deliver_posts_each_once_to_the_path_of_the_address(sandbox, project, ho
     client = Client()
     [response] = sandbox.deliver(client)
     assert response.status_code == 200
-    [(path, request)] = client.posts
-    assert path == "/hook/?a=b"
+    [(target, request)] = client.posts
+    assert target == "/hook/?a=b"
     assert request["secure"] is True
     assert request["content_type"] == "application/json"
     assert request["data"] == project.deliveries[0].body
@@ -256,3 +270,24 @@ def test_an_error_of_a_view_counts_as_no_answer_and_the_others_wait(sandbox, pro
         sandbox.deliver(client)
     assert [one.statuses for one in project.deliveries] == [[0], []]
     assert len(sandbox.deliver(client)) == 2
+
+
+class Urls:
+    """The addresses of a host that checks the signature of what it receives."""
+
+    @staticmethod
+    def receive(request):
+        signature = hmac.new(b"s", request.body, hashlib.sha256).hexdigest()
+        is_right = signature == request.headers["X-Webhook-Signature"]
+        is_secure = request.is_secure() and request.GET.dict() == {"a": "b"}
+        return HttpResponse(status=200 if is_right and is_secure else 401)
+
+
+Urls.urlpatterns = [path("hook/", Urls.receive)]
+
+
+def test_a_hosts_receiver_gets_the_body_as_it_was_signed(sandbox, project, hook, settings):
+    settings.ROOT_URLCONF = Urls
+    hook(url="https://crm.example.com/hook/?a=b")
+    project.customer_writes(MO, "¿Sí? ✓")
+    assert [one.status_code for one in sandbox.deliver(DjangoClient())] == [200]

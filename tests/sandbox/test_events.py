@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from kapso_inbox.sandbox.embeds import from_iso
+from kapso_inbox.sandbox.seed import CONTACTS
 from kapso_inbox.sandbox.webhooks import NUMBER_EVENTS, PROJECT_EVENTS
 from kapso_inbox.sandbox.wire import RefusedRequestError
 
@@ -123,6 +124,13 @@ def test_a_person_without_a_shown_number_has_an_id_and_perhaps_a_username(projec
     assert body["message"]["from_user_id"] == "US.1a2B3c"
     shown = listed(call, row["id"])
     assert (shown["phone_number"], shown["username"]) == (None, "quietfox")
+
+
+def test_a_contact_of_the_seeds_writes(project):
+    contact = CONTACTS[1]
+    assert project.customer_writes(contact, "Hi")["contact_name"] == contact.name
+    stranger = contact._replace(phone="+12025550777", name="Mo")
+    assert project.customer_writes(stranger, "Hi")["contact_name"] == "Mo"
 
 
 def test_nobody_of_an_unknown_name_writes_and_nobody_to_an_unknown_number(project):

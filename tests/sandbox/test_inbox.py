@@ -199,3 +199,109 @@ def test_both_languages_have_every_text(sandbox, created):
     script = page.asset("inbox.js").decode()
     for key in re.findall(r'say\(\s*"(\w+)"', script):
         assert key in TEXTS["en"]
+
+
+# --- what happens in it ---
+
+
+@pytest.fixture
+def talk(sandbox, created):
+    """Return a function that answers the page of an inbox, and the embed's token."""
+    token = created()["token"]
+
+    def talk(event=None, *, token=token, version="", **wanted):
+        if event is None:
+            answer = sandbox.talk(token, "GET", {"version": version}, b"")
+        else:
+            body = json.dumps({"event": event, **wanted}).encode()
+            answer = sandbox.talk(token, "POST", {}, body)
+        return answer.status, json.loads(answer.content or b"null")
+
+    return talk
+
+
+def test_the_page_asks_for_what_has_changed(project, talk, opened):
+    status, told = talk()
+    assert (status, told["version"]) == (200, project.version)
+    assert told["conversations"] == opened()["conversations"]
+    version = str(told["version"])
+    assert talk(version=version) == (204, None)
+    project.customer_writes("+12025550777", "Hello")
+    assert talk(version=version)[1]["conversations"][0]["messages"][0]["text"] == "Hello"
+
+
+def test_asking_does_not_count_as_opening(sandbox, project, talk):
+    talk()
+    talk("somebody_writes")
+    assert [one["last_used_at"] for one in project.links()] == [None]
+
+
+def test_an_answer_that_is_written_in_the_inbox_is_a_message_of_the_conversation(project, talk):
+    row = project.conversations[0]
+    status, told = talk("agent_writes", conversation=row["id"], text="On my way")
+    assert status == 200
+    assert told["conversations"][0]["id"] == row["id"]
+    message = row["messages"][-1]
+    assert (message["text"], message["direction"]) == ("On my way", "outbound")
+
+
+def test_people_write_read_and_hand_off_in_the_inbox(project, talk):
+    row = next(one for one in project.conversations if one["unread_count"] and not one["handoff"])
+    talk("customer_writes", conversation=row["id"], text="Hello?")
+    assert row["messages"][-1]["text"] == "Hello?"
+    talk("agent_reads", conversation=row["id"])
+    assert row["unread_count"] == 0
+    talk("hand_off", conversation=row["id"])
+    assert row["handoff"] is True
+    talk("end_handoff", conversation=row["id"])
+    assert row["handoff"] is False
+    count = sum(len(one["messages"]) for one in project.conversations)
+    talk("somebody_writes")
+    assert sum(len(one["messages"]) for one in project.conversations) == count + 1
+
+
+def test_an_inbox_reaches_its_own_scope_only(sandbox, project, talk, created):
+    number = project.phone_numbers[0]
+    token = created(scope_type="phone_number", scope_id=number["phone_number_id"])["token"]
+    row = next(
+        one for one in project.conversations if one["whatsapp_config_id"] != number["internal_id"]
+    )
+    assert talk("agent_writes", token=token, conversation=row["id"], text="Hi")[0] == 404
+    rows = talk("somebody_writes", token=token)[1]["conversations"]
+    assert {one["whatsapp_config_id"] for one in rows} == {number["internal_id"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b"\xff", 400),
+        (b"{}", 400),
+        (b'{"event": "agent_writes"}', 404),
+        (b'{"event": "agent_writes", "conversation": []}', 404),
+    ],
+)
+def test_what_is_no_event_is_refused(sandbox, created, body, status):
+    assert sandbox.talk(created()["token"], "POST", {}, body).status == status
+
+
+@pytest.mark.parametrize("event", ["dance", "agent_writes"])
+def test_an_unknown_event_and_an_empty_answer_are_refused(project, talk, event):
+    row = project.conversations[0]
+    before = len(row["messages"])
+    assert talk(event, conversation=row["id"], text=" ")[0] == 400
+    assert len(row["messages"]) == before
+
+
+def test_a_token_that_opens_nothing_does_nothing(project, sandbox, created, talk):
+    embed = created()
+    project.revoke(embed["id"])
+    for token in ("unknown", embed["token"]):
+        assert talk(token=token)[0] == 401
+        assert talk("somebody_writes", token=token)[0] == 401
+
+
+def test_the_page_may_connect_to_the_sandbox_only(sandbox, created):
+    answer, _ = rendered(sandbox, created()["token"])
+    assert "; connect-src 'self'; " in answer.headers["Content-Security-Policy"]

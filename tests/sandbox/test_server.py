@@ -219,6 +219,36 @@ def test_requests_and_embeds_can_be_seen_from_outside(server, http_, control):
     assert http_.get(f"{control}/requests").json() == {"data": []}
 
 
+def test_events_are_ordered_and_deliveries_seen_from_outside(http_, control, sandbox):
+    project = sandbox.project()
+    settings = {"url": "http://127.0.0.1:1/", "secret_key": "s3cret"}
+    number = project.phone_numbers[0]["phone_number_id"]
+    project.webhooks.create({**settings, "events": ["whatsapp.message.received"]}, number)
+    event = {"event": "customer_writes", "person": "Marcus Oyelaran", "text": "Hello"}
+    answer = http_.post(f"{control}/events", json=event)
+    assert answer.json()["data"]["messages"][-1]["text"] == "Hello"
+    [delivery] = http_.get(f"{control}/deliveries").json()["data"]
+    assert delivery["event"] == "whatsapp.message.received"
+    assert delivery["body"]["message"]["text"] == {"body": "Hello"}
+    assert "s3cret" not in str(delivery)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("{", 400),
+        ("[]", 400),
+        ("{}", 400),
+        ('{"event": "reset"}', 400),
+        ('{"event": "end"}', 400),
+        ('{"event": "customer_writes", "person": "Nobody", "text": "x"}', 400),
+        ('{"event": "end", "conversation_id": "x"}', 404),
+    ],
+)
+def test_an_invalid_event_is_refused(http_, control, body, status):
+    assert http_.post(f"{control}/events", data=body).status_code == status
+
+
 # --- start, stop and log ---
 
 

@@ -13,10 +13,14 @@ from django.urls import NoReverseMatch
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from kapso_inbox.access import get_policy
 from kapso_inbox.conversations.badges import KINDS, render_badge
+from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.inbox import component
 from kapso_inbox.inbox.coercion import as_text
 from kapso_inbox.inbox.params import ParameterError, read_switch
+from kapso_inbox.inbox.phone import NotANumberError, search_text
+from kapso_inbox.models import InboxEmbed
 from kapso_inbox.templatetags.kapso_inbox import (
     literal_value,
     slug_of,
@@ -121,3 +125,36 @@ def kapso_waiting(parser: Parser, token: Token) -> BadgeNode:
 def kapso_waiting_assets(context: Context) -> SafeString:
     """Return stylesheet and script for the page's `<head>`; else the first badge brings them."""
     return component.render_assets(context, *component.WAITING)
+
+
+@register.simple_tag(takes_context=True)
+def kapso_latest_conversation(
+    context: Context, phone: Any = "", business_scoped_user_id: str = ""
+) -> Conversation | None:
+    """Return a person's latest conversation: `{% kapso_latest_conversation phone=… as name %}`.
+
+    Only conversations in inboxes that the reader may open count. This makes two queries.
+
+    Args:
+        context: the template's context, with the request.
+        phone: the person's number, in any form that the tag `kapso_inbox` takes as `contact`.
+        business_scoped_user_id: WhatsApp's id of the person.
+
+    Returns:
+        The conversation, or None.
+    """
+    request = component.request_of(context)
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return None
+    try:
+        digits = search_text(phone)
+    except NotANumberError:
+        digits = ""
+    openable = get_policy().openable(user, InboxEmbed.objects.all())
+    embeds = [one for one in openable.select_related("current_link") if one.obstacle() is None]
+    return (
+        Conversation.objects.within(*embeds)
+        .of_person(phone=digits, business_scoped_user_id=as_text(business_scoped_user_id))
+        .first()
+    )

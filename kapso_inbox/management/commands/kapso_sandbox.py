@@ -20,7 +20,7 @@ class Command(InboxCommand):
 
     help = (
         "Run a fake Kapso on this machine, with made-up conversations, until ctrl-C. It prints the "
-        "settings to use. With --verbosity 2 it prints each request, without tokens."
+        "settings to use. With --verbosity 2 it prints each request and delivery, without tokens."
     )
     # This command is run before the settings are complete.
     requires_system_checks = []
@@ -37,8 +37,11 @@ class Command(InboxCommand):
             "--api-key", default="sandbox-key", help="the API key to accept (default: sandbox-key)"
         )
         parser.add_argument(
-            "--state", type=Path, help="a file that keeps the embeds when the sandbox restarts"
+            "--state",
+            type=Path,
+            help="a file that keeps the embeds and the webhooks when it restarts",
         )
+        parser.add_argument("--busy", action="store_true", help="let customers write by themselves")
         parser.add_argument(
             "--rate-limit",
             type=int,
@@ -47,7 +50,7 @@ class Command(InboxCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until SIGINT or SIGTERM. With verbosity 2, print the requests, without tokens."""
+        """Serve until SIGINT or SIGTERM. With verbosity 2, print what passes, without tokens."""
         api_key: str = options["api_key"]
         try:
             sandbox = Sandbox(rate_limit=options["rate_limit"], state_file=options["state"])
@@ -57,7 +60,11 @@ class Command(InboxCommand):
         log = self.stdout.write if options["verbosity"] > 1 else None
         try:
             server = SandboxServer(
-                sandbox, api_port=options["port"], inbox_port=options["inbox_port"], log=log
+                sandbox,
+                api_port=options["port"],
+                inbox_port=options["inbox_port"],
+                busy=options["busy"],
+                log=log,
             )
         except (OSError, OverflowError) as error:
             raise CommandError(

@@ -5,7 +5,8 @@
   const texts = data.texts;
   const find = (id) => document.querySelector(`[data-testid="${id}"]`);
   const state = { ...data.filters, selected: null };
-  const conversations = data.conversations;
+  let conversations = data.conversations;
+  let version = data.version;
   const numbers = new Map(data.numbers.map((number) => [number.id, number]));
   const rows = find("conversations");
   const wide = matchMedia("(min-width: 641px)");
@@ -76,10 +77,22 @@
     return rule ? phone.replace(...rule) : phone;
   }
 
+  /* Somebody who shows no number has a user name, or nothing but an id. */
+  const whose = (conversation) =>
+    conversation.phone || conversation.business_scoped_user_id || conversation.id;
+  const nameOf = (conversation) => conversation.contact_name || say("no_name");
+  const addressOf = (conversation) =>
+    conversation.phone
+      ? prettyPhone(conversation.phone)
+      : conversation.username
+        ? `@${conversation.username}`
+        : say("no_number");
+
   function paintAvatar(avatar, conversation) {
-    const words = conversation.contact_name.split(/\s+/);
-    const sum = [...conversation.phone].reduce((total, digit) => total + digit.charCodeAt(0), 0);
-    avatar.textContent = (words[0][0] + (words.length > 1 ? words.at(-1)[0] : "")).toUpperCase();
+    const words = nameOf(conversation).replace(/^[@+]/, "").split(/\s+/);
+    const sum = [...whose(conversation)].reduce((total, digit) => total + digit.charCodeAt(0), 0);
+    const letters = [words[0], ...words.slice(1).slice(-1)].map((word) => [...word][0] || "");
+    avatar.textContent = letters.join("").toUpperCase();
     avatar.className = `avatar hue-${sum % 8}`;
     return avatar;
   }
@@ -90,8 +103,8 @@
     const wanted = state.search.trim().toLowerCase();
     const isNumber = /^[+\d\s().-]+$/.test(wanted);
     const found = isNumber
-      ? conversation.phone.replace(/\D/g, "").includes(wanted.replace(/\D/g, ""))
-      : `${conversation.contact_name}\n${conversation.company}`.toLowerCase().includes(wanted);
+      ? (conversation.phone || "").replace(/\D/g, "").includes(wanted.replace(/\D/g, ""))
+      : `${conversation.contact_name}\n${conversation.username || ""}\n${conversation.company}`.toLowerCase().includes(wanted);
     // What was just opened is read by that, and must not vanish under the reader's hand.
     const unread = conversation.unread_count > 0 || conversation.id === state.selected;
     return (
@@ -134,7 +147,7 @@
         className: unread ? "row unread" : "row",
         dataset: {
           conversation: conversation.id,
-          phone: conversation.phone,
+          phone: conversation.phone || "",
           status: conversation.status,
         },
         attributes: conversation.id === state.selected ? { "aria-current": "true" } : {},
@@ -143,7 +156,7 @@
       element(
         "span",
         { className: "row-top" },
-        element("strong", { textContent: conversation.contact_name }),
+        element("strong", { textContent: nameOf(conversation) }),
         element("time", {
           dateTime: conversation.last_active_at,
           textContent: when(conversation.last_active_at),
@@ -208,6 +221,7 @@
 
   const kinds = {
     text: (message) => element("p", { textContent: message.text }),
+    reaction: (message) => element("p", { textContent: message.text }),
     template: (message) =>
       element(
         "div",
@@ -299,19 +313,21 @@
 
   function open(conversation, { focus = true } = {}) {
     state.selected = conversation.id;
-    conversation.unread_count = 0;
+    openedByHand = focus;
+    read(conversation);
     root.dataset.view = "conversation";
     find("blank").hidden = true;
     find("chat").hidden = false;
     const head = document.querySelector(".chat-head");
     const number = numbers.get(conversation.whatsapp_config_id);
     paintAvatar(head.querySelector(".avatar"), conversation);
-    head.querySelector("h2").textContent = conversation.contact_name;
-    head.querySelector(".contact p").replaceChildren(
-      element("span", { textContent: prettyPhone(conversation.phone) }),
-      element("span", { className: "wide-only", textContent: conversation.company }),
+    head.querySelector("h2").textContent = nameOf(conversation);
+    const parts = [
+      element("span", { textContent: addressOf(conversation) }),
+      conversation.company && element("span", { className: "wide-only", textContent: conversation.company }),
       number && element("span", { className: "via", textContent: number.name }),
-    );
+    ];
+    head.querySelector(".contact p").replaceChildren(...parts.filter((part) => part));
     find("message").value = "";
     paintHandoff(conversation);
     paintMessages(conversation);
@@ -332,7 +348,70 @@
     (rows.querySelector(`[data-conversation="${id}"]`) || find("search")).focus();
   }
 
-  function send(text) {
+  /* ---- what happens ---- */
+
+  const address = `${location.pathname.replace(/\/$/, "")}/conversations`;
+  let posting = 0;
+  // What the page opened by itself, for one person's number, nobody has read yet.
+  let openedByHand = false;
+
+  /* Show what the sandbox knows now. What is open stays open, and what is being written stays. */
+  function adopt(told) {
+    const before = current();
+    const messages = before && JSON.stringify(before.messages) + before.status;
+    ({ version, conversations } = told);
+    const conversation = current();
+    if (conversation) {
+      read(conversation);
+      paintHandoff(conversation);
+      if (JSON.stringify(conversation.messages) + conversation.status !== messages) {
+        paintMessages(conversation);
+      }
+    }
+    paintList();
+  }
+
+  async function post(event, conversation, text = "") {
+    posting += 1;
+    let answer;
+    try {
+      answer = await fetch(address, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ event, conversation: conversation?.id, text }),
+      });
+    } finally {
+      posting -= 1;
+    }
+    if (!answer.ok) throw new Error(answer.status);
+    const told = await answer.json();
+    // Another event may still be on its way, and its answer knows more.
+    if (!posting) adopt(told);
+  }
+
+  /* The sandbox may have been stopped: then the page stays as it is. */
+  const tell = (...event) => post(...event).catch(() => {});
+
+  function read(conversation) {
+    if (openedByHand && conversation.unread_count && document.visibilityState === "visible") {
+      conversation.unread_count = 0;
+      tell("agent_reads", conversation);
+    }
+  }
+
+  async function poll() {
+    try {
+      if (!posting && document.visibilityState === "visible") {
+        const answer = await fetch(`${address}?version=${version}`);
+        if (answer.status === 200 && !posting) adopt(await answer.json());
+      }
+    } catch {
+      // It is asked again.
+    }
+    setTimeout(poll, 1000);
+  }
+
+  async function send(text) {
     const conversation = current();
     const message = {
       id: `local-${Date.now()}`,
@@ -352,11 +431,11 @@
       paintList();
     };
     repaint();
-    for (const [status, delay] of [["sent", 350], ["delivered", 1200]]) {
-      setTimeout(() => {
-        message.status = status;
-        repaint();
-      }, delay);
+    try {
+      await post("agent_writes", conversation, text);
+    } catch {
+      message.status = "failed";
+      repaint();
     }
   }
 
@@ -425,7 +504,10 @@
     conversation.handoff = !conversation.handoff;
     paintHandoff(conversation);
     paintList();
+    tell(conversation.handoff ? "hand_off" : "end_handoff", conversation);
   });
+  find("somebody-writes").addEventListener("click", () => tell("somebody_writes"));
+  find("customer-writes").addEventListener("click", () => tell("customer_writes", current()));
   // No form: a host may frame the inbox without "allow-forms".
   function sendWritten() {
     const box = find("message");
@@ -454,6 +536,7 @@
   // A CRM that opens the inbox at one person's number wants that person's conversation.
   const asked = data.conversations.find((one) => one.id === data.conversation);
   if (asked) open(asked, { focus: false });
-  const onePerson = !asked && new Set(shown.map((one) => one.phone)).size === 1;
+  const onePerson = !asked && new Set(shown.map(whose)).size === 1;
   if (onePerson && state.search && wide.matches) open(shown[0], { focus: false });
+  setTimeout(poll, 1000);
 })();

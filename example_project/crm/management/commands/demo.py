@@ -100,6 +100,10 @@ class Command(BaseCommand):
         self._say("Creating teams, contacts and inboxes.")
         children.run("seed", "--verbosity=0")
         port = ports["--port"]
+        if "--sandbox-port" in ports:
+            # Kapso itself cannot reach this machine.
+            children.run("kapso_webhooks", f"--set=http://{HOST}:{port}", "--verbosity=0")
+            children.run("kapso_sync", "--verbosity=0")
         children.start("web", "runserver", "--noreload", f"{HOST}:{port}")
         children.wait(lambda: _answers(port), "the CRM")
 
@@ -278,6 +282,7 @@ def write_missing_secrets(data_dir: Path, env: Any) -> None:
     generated = {
         "SECRET_KEY": secrets.token_urlsafe(48),
         "KAPSO_INBOX_ENCRYPTION_KEYS": f"demo={generate_key()}",
+        "KAPSO_WEBHOOK_SECRET": secrets.token_urlsafe(32),
     }
     missing = [name for name in configuration.SECRETS if not env.str(name, default="")]
     if missing:

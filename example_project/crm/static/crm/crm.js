@@ -1,6 +1,6 @@
-// On a phone a contact's details start closed, to leave the space to the inbox.
-if (matchMedia("(max-width: 760px)").matches) {
-  for (const details of document.querySelectorAll("[data-closed-on-phone]")) {
+// Above the inbox a contact's details start closed, to leave the space to it: see crm.css.
+if (matchMedia("(max-width: 920px)").matches) {
+  for (const details of document.querySelectorAll("[data-closed-where-narrow]")) {
     details.open = false;
   }
 }
