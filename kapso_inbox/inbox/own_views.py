@@ -24,6 +24,7 @@ from .launch import LaunchRefusedError, record_refusal
 from .params import PARAMETERS, clean_query, with_params
 from .views import (
     RedirectToLaunch,
+    has_badges,
     in_frame_view,
     refusal_page,
     render_bare_page,
@@ -96,7 +97,8 @@ def my_inbox_view(request: HttpRequest) -> HttpResponse:
         record_refusal(request, own.slug_for(request.user), Outcome.NOT_AVAILABLE)
         return refusal_page(request, MINE, Outcome.NOT_AVAILABLE, back="./")
     params = {name: request.GET.get(name) for name in PARAMETERS}
-    context = {"params": params, "theme": outcomes.page_theme(params["mode"])}
+    theme = outcomes.page_theme(params["mode"])
+    context = {"params": params, "theme": theme, "has_badges": has_badges()}
     return render(request, "kapso_inbox/my_inbox.html", context)
 
 

@@ -163,18 +163,15 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
             logger.exception("A preference for the inbox %r could not be saved.", slug)
             raise LaunchRefusedError(Outcome.NOT_RECORDED) from None
         return RedirectToLaunch(back)
-    has_notifications = apps.is_installed("kapso_inbox.conversations")
     context = {
         "embed": embed,
         "form": form,
         "back": back,
         "numbers_unknown": numbers is None,
-        "has_notifications": has_notifications,
+        "has_notifications": has_badges(),
         "theme": outcomes.page_theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
     }
-    return render_bare_page(
-        request, "settings", context, has_form=True, has_script=has_notifications
-    )
+    return render_bare_page(request, "settings", context, has_form=True, has_script=has_badges())
 
 
 @require_safe
@@ -246,8 +243,18 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
         )
     saved = preferences.saved(request.user, embed)
     theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
-    context = {"embed": embed, "params": opening_view(params, saved), "theme": theme}
+    context = {
+        "embed": embed,
+        "params": opening_view(params, saved),
+        "theme": theme,
+        "has_badges": has_badges(),
+    }
     return render(request, "kapso_inbox/inbox.html", context)
+
+
+def has_badges() -> bool:
+    """Return whether the app is installed that knows which conversations wait."""
+    return apps.is_installed("kapso_inbox.conversations")
 
 
 def require_frame_of_this_site(request: HttpRequest, slug: str) -> None:

@@ -267,6 +267,23 @@ def test_without_the_app_the_option_is_a_problem_that_says_what_to_install(
     assert said in caplog.text
 
 
+# In the whole pages
+
+
+@pytest.mark.parametrize("page", ["sales", "mine"])
+def test_the_title_of_a_whole_page_shows_how_many_wait(
+    client: Client, ana: User, embed: InboxEmbed, page: str
+) -> None:
+    client.force_login(ana)
+    html = client.get(f"/kapso-inbox/{page}/").content.decode()
+    assert badge(page, more=" data-in-title") in html
+    others = [name for name in settings.INSTALLED_APPS if name != "kapso_inbox.conversations"]
+    with override_settings(INSTALLED_APPS=others):
+        html = client.get(f"/kapso-inbox/{page}/").content.decode()
+    assert "<kapso-inbox " in html
+    assert "waiting" not in html
+
+
 # In the settings of a user
 
 

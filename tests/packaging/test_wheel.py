@@ -78,6 +78,8 @@ def test_the_wheel_holds_the_files_that_are_not_python(built: Distributions) -> 
         "kapso_inbox/static/kapso_inbox/kapso_inbox.js",
         "kapso_inbox/static/kapso_inbox/reach.js",
         "kapso_inbox/templates/kapso_inbox/component.html",
+        "kapso_inbox/conversations/static/kapso_inbox/waiting.js",
+        "kapso_inbox/conversations/templates/kapso_inbox/waiting.html",
     }
 
 
