@@ -17,7 +17,7 @@ from kapso_inbox import conf, refusals
 from kapso_inbox.failures import REMEMBERED_FOR
 from kapso_inbox.models import InboxEmbed
 
-from .pages import page_url, render_page
+from .pages import page_url, render_page, verb_url
 from .policy import PolicyModelAdmin
 from .verbs import VERBS, why_not
 
@@ -160,7 +160,7 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
     }
     permissions = model_admin.get_permissions(request)
     entries = [
-        _entry(model_admin, finding, embeds.get(finding.embed), permissions)
+        _entry(model_admin, request, finding, embeds.get(finding.embed), permissions)
         for finding in findings
         # One whose embed is missing was deleted in the meantime.
         if not finding.embed or finding.embed in embeds
@@ -183,6 +183,7 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
 
 def _entry(
     model_admin: PolicyModelAdmin,
+    request: HttpRequest,
     finding: Finding,
     embed: InboxEmbed | None,
     permissions: Collection[str],
@@ -190,7 +191,7 @@ def _entry(
     pressed = [
         {
             "label": button.label,
-            "url": _button_url(model_admin, button.verb, embed),
+            "url": _button_url(model_admin, request, button.verb, embed),
             "verb": button.verb,
         }
         for button in buttons(finding, embed)
@@ -247,7 +248,10 @@ def _show_each_button_once(group: Group) -> None:
 def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResponse:
     """Compare a whole Kapso project with what is stored, as `kapso_sync` does."""
     alias = request.POST.get("project", "")
-    if request.method != "POST" or alias not in conf.project_aliases():
+    if request.method != "POST":
+        # Somebody had to sign in after they pressed the button.
+        return HttpResponseRedirect(page_url(model_admin, "health"))
+    if alias not in conf.project_aliases():
         raise Http404
     if not model_admin.has_change_permission(request) or not model_admin.sees_everything(request):
         raise PermissionDenied
@@ -291,9 +295,11 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     )
 
 
-def _button_url(model_admin: PolicyModelAdmin, verb: str, embed: InboxEmbed | None) -> str:
+def _button_url(
+    model_admin: PolicyModelAdmin, request: HttpRequest, verb: str, embed: InboxEmbed | None
+) -> str:
     if embed is None:
         return page_url(model_admin, verb)
     if verb == CHANGE:
         return page_url(model_admin, "change", embed.pk)
-    return page_url(model_admin, "verb", verb, id=str(embed.pk))
+    return verb_url(model_admin, request, verb, [embed.pk], "health")
