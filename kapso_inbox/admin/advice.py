@@ -123,19 +123,19 @@ def _about_key(link: AccessLink) -> Advice | None:
     try:
         link.require_key()
     except UnknownKeyError:
-        text = _("This server lacks the encryption key of its address, so nobody can open it here.")
+        text = _("Its link works, but this server lacks the encryption key of its address.")
         remedy = _("Put the key back into the settings. If it is lost, press “%(press)s”.")
         return Advice(text, "rotate", remedy)
     except ConfigurationError:
-        text = _("The encryption keys in the settings are missing or wrong, so nobody can open it.")
-        return Advice(text, "", _("Correct them."))
+        text = _("Its link works, but the encryption keys in the settings are missing or wrong.")
+        return Advice(text, "", _("Correct the settings."))
     return None
 
 
 def _about_groups(embed: InboxEmbed) -> Advice | None:
     if not embed.restricted or embed.groups.all():
         return None
-    text = _("Its groups were deleted, so nobody can open it.")
+    text = _("Its link works, but its groups were deleted, so nobody can open it.")
     return Advice(text, GROUPS, _("Press “%(press)s”."))
 
 
@@ -147,7 +147,7 @@ def _about_site(embed: InboxEmbed, site: str) -> Advice | None:
     sites = [origin for origin in map(parse_origin, names) if origin is not None]
     if any(covers(one, origin) for one in allowed for origin in sites):
         return None
-    text = _("This site is not among its allowed origins, so it stays blank here.")
+    text = _("Its link works, but stays blank here: this site is not among its allowed origins.")
     return Advice(text, ORIGINS, _("Press “%(press)s” to add this site."))
 
 

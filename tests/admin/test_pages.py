@@ -199,8 +199,12 @@ def _end_and_expire(embed: InboxEmbed) -> None:
     [
         (_differ, "Rotate the link", "other conversations than it was created for"),
         (_unassign, "Revoke", "does not limit it to its user's conversations any more"),
-        (_lose_groups, "Choose its groups", "Its groups were deleted, so nobody can open it."),
-        (_restrict, "Change its origins", "This site is not among its allowed origins"),
+        (
+            _lose_groups,
+            "Choose its groups",
+            "Its link works, but its groups were deleted, so nobody can open it.",
+        ),
+        (_restrict, "Change its origins", "this site is not among its allowed origins"),
         (_begin, "Find out what became of it", "Its link is being created at this moment."),
         (
             _end_at_kapso(ReasonCode.FOUND_REVOKED),
@@ -253,7 +257,7 @@ def test_after_adopting_the_page_says_that_this_site_may_not_show_it(
     _sent, done = confirmed(admin, "adopt", embed)
     page = admin.get(done["Location"])
     assert "It has a new link, and the old one is revoked." in page.text
-    assert "This site is not among its allowed origins" in page.text
+    assert "this site is not among its allowed origins" in page.text
     shown = page.context["panel"]["primary"]
     assert shown == {
         "label": "Change its origins",
@@ -270,7 +274,7 @@ def test_after_adopting_the_page_says_that_this_site_may_not_show_it(
             "Rotate the link",
             "Put the key back into the settings. If it is lost, press “Rotate the link”.",
         ),
-        ({"ENCRYPTION_KEYS": {}}, "", "are missing or wrong, so nobody can open it. Correct them."),
+        ({"ENCRYPTION_KEYS": {}}, "", "are missing or wrong. Correct the settings."),
         ({"READ_ONLY": True}, "", ""),
     ],
 )
