@@ -234,6 +234,9 @@ def calls_for_all_embeds() -> Iterator[Call]:
         yield "post", page("changelist"), {**chosen, "select_across": "1"}
         yield "get", page("verb", verb), {"id": [KEY, InboxEmbed.objects.get(slug="support").pk]}
         yield "post", page("verb", verb), {"confirmed": "yes", "target": f"{KEY}:", "expiry": "30"}
+    both = {"confirmed": "yes", "target": [f"{KEY}:", f"{KEY + 1}:"], "left_out": [KEY]}
+    yield "post", page("verb", "refresh"), both
+    yield "get", page("results", "unknown"), {}
     yield "get", page("health"), {}
     yield "get", page("add"), {}
     yield "get", reverse("admin:autocomplete"), AUTOCOMPLETE

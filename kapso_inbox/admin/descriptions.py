@@ -5,8 +5,8 @@ Functions that need an embed's condition take one that `InboxEmbedQuerySet.with_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import TextChoices
 from django.utils import timezone
@@ -19,6 +19,9 @@ from kapso_inbox.models import AccessLink, Condition, InboxEmbed, ScopeType
 from kapso_inbox.reasons import describe_reason
 
 from .owners import describe_owner
+
+#: How many links of an embed are shown in detail.
+DETAILED = 10
 
 
 def condition_of(embed: InboxEmbed) -> Condition:
@@ -93,20 +96,37 @@ def describe_readers(embed: InboxEmbed) -> str:
     return ", ".join(names) or _("all with the permission")
 
 
-def describe_links(embed: InboxEmbed) -> Iterator[str]:
-    """Yield why the embed's links are in their states: its current link, then its newest other one.
+class LinkDetails(NamedTuple):
+    """What people who look for a link at Kapso, or in a log, need to know of it.
 
-    The other one counts only while it is unsettled, or if the embed has no current link: why the
-    creation of a link failed is recorded on that link, which never became the current one.
+    Attributes:
+        reference: what its name at Kapso ends in.
+        is_current: whether it is the embed's current link.
+        state: its state.
+        since: when it came into this state.
+        kapso_id: its ID at Kapso, if it is known.
+        reason: why it is in this state, if there is a reason.
     """
-    current = embed.current_link
-    if current is not None and current.reason:
-        yield describe_reason(current.reason)
-    if current is not None and not has_unsettled_links(embed):
-        return
-    others = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
-    if current is not None:
-        others = others.unsettled().exclude(pk=current.pk)
-    newest = others.order_by("-created_at", "-pk").first()
-    if newest is not None:
-        yield f"{newest}: {newest.get_state_display()}. {describe_reason(newest.reason)}".strip()
+
+    reference: str
+    is_current: bool
+    state: str
+    since: str
+    kapso_id: str
+    reason: str
+
+
+def details_of_links(embed: InboxEmbed) -> list[LinkDetails]:
+    """Return the details of the embed's newest links, the newest first."""
+    links = AccessLink.objects.using(embed._state.db).filter(embed=embed).defer("sealed_url")
+    return [
+        LinkDetails(
+            reference=str(link),
+            is_current=link.pk == embed.current_link_id,
+            state=link.get_state_display(),
+            since=format_second(link.state_changed_at),
+            kapso_id=link.kapso_id,
+            reason=describe_reason(link.reason),
+        )
+        for link in links.order_by("-created_at", "-pk")[:DETAILED]
+    ]

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.options import IS_POPUP_VAR
+from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connections, router
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
-from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -28,11 +29,13 @@ from .forms import AddEmbedForm, ChangeEmbedForm
 from .health import SYNC, health_view, may_look, sync_view
 from .lookup import lookup_view, or_of_number
 from .owners import name_owners
-from .pages import page_url, panel_of, redirect_to_embed
+from .pages import page_url, panel_of, redirect_to_embed, site_of, verb_url
 from .preview import preview_view
 from .read_only import AS_THEY_ARE, ReadOnlyModelAdmin
-from .verb_views import confirm_view, verb_view
-from .verbs import VERBS, Verb, why_not
+from .targets import is_id
+from .verb import Verb
+from .verb_views import MAX_EMBEDS, results_view, verb_view
+from .verbs import VERBS
 
 #: With more embeds than this, the list has no date hierarchy.
 DATE_HIERARCHY_LIMIT = 1000
@@ -45,14 +48,11 @@ def _action(verb: Verb) -> Callable[..., HttpResponse | None]:
     def ask(
         model_admin: InboxEmbedAdmin, request: HttpRequest, queryset: InboxEmbedQuerySet
     ) -> HttpResponse | None:
-        return confirm_view(model_admin, request, verb, queryset)
+        ids = queryset.order_by().values_list("pk", flat=True)[: MAX_EMBEDS + 1]
+        return HttpResponseRedirect(verb_url(model_admin, request, verb.name, ids, "list"))
 
     ask.__name__ = verb.name
     return ask
-
-
-def _origin_of(request: HttpRequest) -> str:
-    return f"{request.scheme}://{request.get_host()}"
 
 
 class EmbedList(ChangeList):
@@ -125,6 +125,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         """Return Django's addresses and ours, all exempt from ATOMIC_REQUESTS."""
         own = (
             ("verbs/<slug:name>/", verb_view, "verb"),
+            ("results/<slug:key>/", results_view, "results"),
             ("lookup/", lookup_view, "lookup"),
             ("health/", health_view, "health"),
             ("health/sync/", sync_view, "sync"),
@@ -206,14 +207,14 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         # Set on this class, which is made for the request; its fields are shared with all requests.
         form.refusal = submissions.refusal_of(request)
         form.lookup_url = page_url(self, "lookup") if self.sees_everything(request) else ""
-        form.here = _origin_of(request)
+        form.here = site_of(request)
         return form  # type: ignore[no-any-return]
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """Propose the configured origins for a new embed, or else this site's own."""
         origins = conf.value("ALLOWED_ORIGINS")
         if origins is None:
-            origins = [_origin_of(request)]
+            origins = [site_of(request)]
         proposed = {"allowed_origins": origins, "any_site": not origins}
         return {**proposed, **super().get_changeform_initial_data(request)}
 
@@ -281,8 +282,12 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
     def response_add(
         self, request: HttpRequest, obj: InboxEmbed, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Redirect to the preview, which shows the inbox and the tag to copy."""
-        if {IS_POPUP_VAR, "_addanother", "_continue"} & set(request.POST):
+        """Redirect to the preview, which shows the inbox and the tag to copy.
+
+        Somebody who may add, but not look, gets Django's own answer.
+        """
+        is_asked = {IS_POPUP_VAR, "_addanother", "_continue"} & set(request.POST)
+        if is_asked or not self.has_view_permission(request, obj):
             return super().response_add(request, obj, post_url_continue)
         text = _("“%(name)s” is ready. This is what it looks like, and how to show it on a page.")
         self.message_user(request, text % {"name": obj.name}, messages.SUCCESS)
@@ -302,33 +307,19 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
 
     # Deleting
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Count embeds that may still work at Kapso among what prevents the deletion."""
-        to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
-        embeds = self.get_queryset(request).with_condition()
-        for embed in embeds.filter(pk__in=[embed.pk for embed in objs]):
-            if reason := why_not(VERBS["delete"], embed):
-                address = page_url(self, "change", embed.pk)
-                protected.append(format_html('<a href="{}">{}</a>: {}', address, embed, reason))
-        return to_delete, counts, needed, protected
-
     def delete_model(self, request: HttpRequest, obj: InboxEmbed) -> None:
-        """Delete an embed through the lifecycle, which records who did it."""
+        """Delete an embed through the lifecycle, which records who did it. Our views do without."""
         lifecycle.delete_embed(obj, actor=audit.actor_of(request))
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Carry out a confirmed deletion before Django's view, outside its transaction."""
-        try:
-            if request.method == "POST":
-                response = submissions.submit_deletion(self, request, object_id)
-                if response is not None:
-                    return response
-            return super().delete_view(request, object_id, extra_context)
-        except lifecycle.LifecycleError as error:
-            self.message_user(request, refusals.texts(error), messages.ERROR)
-            return HttpResponseRedirect(page_url(self, "change", object_id))
-        except InboxEmbed.DoesNotExist:
-            self.message_user(request, _("It no longer exists."), messages.WARNING)
-            return HttpResponseRedirect(page_url(self, "changelist"))
+        """Redirect to the confirmation of our verb, the only way to delete an embed."""
+        key = unquote(object_id)
+        if not is_id(key):
+            return self.redirect_missing(request, object_id)
+        address = verb_url(self, request, "delete", [int(key)])
+        popup: dict[str, str] = {
+            k: request.GET[k] for k in (IS_POPUP_VAR, TO_FIELD_VAR) if k in request.GET
+        }
+        return HttpResponseRedirect(f"{address}&{urlencode(popup)}" if popup else address)

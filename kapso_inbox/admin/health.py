@@ -13,6 +13,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -21,7 +22,7 @@ from kapso_inbox import conf, refusals
 from kapso_inbox.failures import REMEMBERED_FOR
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
-from .pages import page_url, render_page
+from .pages import page_url, render_page, verb_url
 from .policy import PolicyModelAdmin
 from .verbs import VERBS, why_not
 
@@ -171,7 +172,7 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
     }
     permissions = model_admin.get_permissions(request)
     entries = [
-        _entry(model_admin, finding, embeds, permissions)
+        _entry(model_admin, request, finding, embeds, permissions)
         for finding in findings
         # One whose embed is missing was deleted in the meantime.
         if not finding.embed or finding.embed in embeds
@@ -202,6 +203,7 @@ def _has_looked() -> bool:
 
 def _entry(
     model_admin: PolicyModelAdmin,
+    request: HttpRequest,
     finding: Finding,
     embeds: Mapping[str, InboxEmbed],
     permissions: Collection[str],
@@ -210,7 +212,7 @@ def _entry(
     pressed = [
         {
             "label": button.label,
-            "url": _button_url(model_admin, button.verb, embed),
+            "url": _button_url(model_admin, request, button.verb, embed),
             "verb": button.verb,
         }
         for button in buttons(finding, embed)
@@ -302,8 +304,11 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
 
     The POST names the `project`, or means all of them, and says which page to go `back` to.
     """
+    if request.method != "POST":
+        # Somebody had to sign in after they pressed the button.
+        return HttpResponseRedirect(page_url(model_admin, "health"))
     known, alias = conf.project_aliases(), request.POST.get("project", "")
-    if request.method != "POST" or (alias and alias not in known):
+    if alias and alias not in known:
         raise Http404
     if not may_look(model_admin, request):
         raise PermissionDenied
@@ -355,7 +360,7 @@ def _what_was_found(model_admin: PolicyModelAdmin, count: int) -> str:
         count,
     )
     label = Condition.UNMANAGED.label
-    address = page_url(model_admin, "changelist", state=Condition.UNMANAGED.value)
+    address = f"{page_url(model_admin, 'changelist')}?{urlencode({'state': Condition.UNMANAGED})}"
     state = format_html('“<a href="{}">{}</a>”', address, label)
     return format_html("{} {}", found % {"count": count}, format_html(what_to_do, state=state))
 
@@ -377,9 +382,11 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     )
 
 
-def _button_url(model_admin: PolicyModelAdmin, verb: str, embed: InboxEmbed | None) -> str:
+def _button_url(
+    model_admin: PolicyModelAdmin, request: HttpRequest, verb: str, embed: InboxEmbed | None
+) -> str:
     if embed is None:
         return page_url(model_admin, verb)
     if verb == CHANGE:
         return page_url(model_admin, "change", embed.pk)
-    return page_url(model_admin, "verb", verb, id=str(embed.pk))
+    return verb_url(model_admin, request, verb, [embed.pk], "health")

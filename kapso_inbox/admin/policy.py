@@ -9,7 +9,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Group
 from django.db import router
 from django.db.models import Prefetch
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
@@ -48,6 +48,18 @@ class PolicyModelAdmin(EmbedModelAdmin):
         return super().history_view(
             request, object_id, {**(extra_context or {}), "records": records}
         )
+
+    def redirect_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Answer as Django's own pages do if an embed does not exist, or the user may not see it.
+
+        Args:
+            request: the current request.
+            object_id: the embed's primary key, quoted as Django's admin quotes it.
+        """
+        answer: HttpResponse = self._get_obj_does_not_exist_redirect(  # type: ignore[attr-defined]
+            request, self.opts, object_id
+        )
+        return answer
 
     def get_manageable(self, request: HttpRequest, permission: str) -> InboxEmbedQuerySet:
         """Return the embeds that the user may manage.

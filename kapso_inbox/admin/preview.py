@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
 from kapso_inbox.access import get_policy
@@ -32,7 +32,7 @@ def preview_view(
     found = model_admin.get_object(request, unquote(object_id))
     embed = found and model_admin.get_queryset(request).with_condition().filter(pk=found.pk).first()
     if embed is None:
-        raise Http404
+        return model_admin.redirect_missing(request, object_id)
     this_one = InboxEmbed.objects.filter(pk=embed.pk)
     is_of_another = embed.personal_to not in ("", str(request.user.pk))
     return render_page(
@@ -41,7 +41,7 @@ def preview_view(
         "preview",
         title=_("Preview"),
         subtitle=str(embed),
-        panel=panel_of(model_admin, request, embed),
+        panel=panel_of(model_admin, request, embed, "preview"),
         original=embed,
         may_open=get_policy().openable(request.user, this_one).exists(),
         why_not=why_only_the_owner(embed) if is_of_another else "",

@@ -1,4 +1,4 @@
-"""What a submitted form of an embed does: add, change or delete it through the lifecycle.
+"""What a submitted form of an embed does: add or change it through the lifecycle.
 
 Django's own views would do this inside a transaction, where Kapso must not be called. So our
 ModelAdmin calls these functions first, and Django's views only show pages.
@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.options import TO_FIELD_VAR
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
@@ -77,40 +76,6 @@ def submit_form(
         names_others = model_admin.sees_everything(request)
         _refuse(request, refusals.explain(error, wanted, names_others=names_others))
     return None
-
-
-def submit_deletion(
-    model_admin: PolicyModelAdmin, request: HttpRequest, object_id: str
-) -> HttpResponse | None:
-    """Delete an embed, if the request confirms it and nothing prevents it.
-
-    Args:
-        model_admin: whose page it is.
-        request: the POST request.
-        object_id: the embed's primary key, quoted as Django's admin quotes it.
-
-    Returns:
-        The response; or None if nothing was done and Django must answer.
-
-    Raises:
-        lifecycle.LiveError: a link was begun since the page was shown.
-        InboxEmbed.DoesNotExist: somebody else deleted the embed first.
-    """
-    to_field = request.POST.get(TO_FIELD_VAR, request.GET.get(TO_FIELD_VAR))
-    if not request.POST or (to_field and not model_admin.to_field_allowed(request, to_field)):
-        return None
-    embed = model_admin.get_object(request, unquote(object_id), to_field)
-    if embed is None or not model_admin.has_delete_permission(request, embed):
-        return None
-    _deleted, _counts, lacking, protected = model_admin.get_deleted_objects([embed], request)
-    if lacking or protected:
-        return None
-    name, key = str(embed), embed.serializable_value(to_field or embed._meta.pk.attname)
-    model_admin.delete_model(request, embed)
-    # Django logs before it deletes. Without a transaction around both, the history would then hold
-    # deletions that were refused.
-    model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
-    return model_admin.response_delete(request, name, key)
 
 
 def refusal_of(request: HttpRequest) -> ValidationError | None:
@@ -209,14 +174,20 @@ def _report_uncertain(
     embed: InboxEmbed,
     error: UncertainError | DatabaseError,
 ) -> HttpResponse:
-    """Say that the embed has no link yet, and why, and go to the embed's page."""
-    if isinstance(error, InboxOriginError):
+    """Say that the embed has no link yet, and why, and go to the embed's page if it may be seen."""
+    if not model_admin.has_view_permission(request, embed):
+        text = _(
+            "Do not add “%(name)s” again: somebody who may change inboxes must look what became "
+            "of it."
+        )
+    elif isinstance(error, InboxOriginError):
         text = _("Do not add the inbox again: press “%(rotate)s” here.")
     else:
         text = _(
             "Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link."
         )
-    text %= {"resolve": VERBS["resolve"].label, "rotate": VERBS["rotate"].label}
+    names = {"resolve": VERBS["resolve"].label, "rotate": VERBS["rotate"].label}
+    text %= {**names, "name": embed.name}
     model_admin.message_user(request, f"{refusals.texts(error)} {text}", messages.WARNING)
     return redirect_to_embed(model_admin, request, embed, "change")
 

@@ -1,13 +1,18 @@
-"""The pages of a verb: its confirmation, and then what became of each embed."""
+"""The pages of a verb: its confirmation, and then what became of each embed.
+
+What was done is answered with a redirect, so that no reload does it again: for one embed to its
+page, with a message; for several to a page of results.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.exceptions import DisallowedModelAdminToField
+from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,16 +22,85 @@ from django.utils.translation import ngettext
 from kapso_inbox import audit
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
-from .pages import page_url, render_page
+from . import results
+from .pages import page_url, redirect_to_embed, redirect_to_list, render_page, verb_url
 from .policy import PolicyModelAdmin
+from .results import Results, Row
 from .targets import Target, is_id
-from .verbs import VERBS, Result, Verb, carry_out, why_not
+from .verb import Result, Verb
+from .verbs import VERBS, carry_out, why_not
 
 #: How many embeds a verb is applied to in one request: each takes one or more requests to Kapso.
 MAX_EMBEDS = 100
 #: Seconds after which no further embed is begun; a button continues with the rest. Web servers end
 #: a request after 30 by default (gunicorn).
 TIME_LIMIT = 20
+
+#: The level of the message about one embed, by the outcome.
+LEVELS = {"done": messages.SUCCESS, "nothing": messages.WARNING, "failed": messages.ERROR}
+
+
+def verb_view(model_admin: PolicyModelAdmin, request: HttpRequest, name: str) -> HttpResponse:
+    """Ask for a confirmation; once it is given, apply the verb and redirect to what became of it.
+
+    Going back and sending the form again is harmless: each embed is sent with the newest link that
+    the administrator saw, and a newer one stops the verb.
+
+    Args:
+        model_admin: whose page it is.
+        request: the current request.
+        name: the verb's name.
+    """
+    verb = VERBS.get(name)
+    if verb is None:
+        raise Http404
+    if verb.permission not in model_admin.get_permissions(request):
+        raise PermissionDenied
+    to_field = request.POST.get(TO_FIELD_VAR) or request.GET.get(TO_FIELD_VAR)
+    if to_field and not model_admin.to_field_allowed(request, to_field):
+        raise DisallowedModelAdminToField(f"The field {to_field} cannot be referenced.")
+    embeds = model_admin.get_queryset(request).with_condition()
+    if request.method != "POST" or "confirmed" not in request.POST:
+        chosen = request.GET.getlist("id")
+        found = embeds.filter(pk__in=[int(one) for one in chosen if is_id(one)])
+        if not found.exists():
+            return _none_found(model_admin, request, chosen)
+        return confirm_view(model_admin, request, verb, found)
+    try:
+        parsed = [Target.parse(text) for text in request.POST.getlist("target")[:MAX_EMBEDS]]
+    except ValueError:
+        raise Http404 from None
+    targets = {one.embed_id: one for one in parsed}
+    left_out = {int(one) for one in request.POST.getlist("left_out")[:MAX_EMBEDS] if is_id(one)}
+    left_out -= targets.keys()
+    ids = targets.keys() | left_out
+    by_id = {embed.pk: embed for embed in embeds.filter(pk__in=ids)}
+    if not by_id:
+        return _none_found(model_admin, request, [str(pk) for pk in ids])
+    form = verb.form(request.POST) if verb.form is not None else None
+    if form is not None and not form.is_valid():
+        return confirm_view(model_admin, request, verb, embeds.filter(pk__in=by_id), form)
+    values = form.cleaned_data if form is not None else {}
+    in_bulk = len(ids) > 1
+    told, rest = _apply(
+        model_admin, request, verb, targets.values(), by_id, values, in_bulk=in_bulk
+    )
+    told += [
+        (by_id[pk], Result("nothing", why_not(verb, by_id[pk], in_bulk=in_bulk) or _left_out()))
+        for pk in sorted(by_id.keys() & left_out)
+    ]
+    if not in_bulk:
+        return _tell_of_one(model_admin, request, verb, *told[0])
+    fields = tuple(form.fields) if form is not None else ()
+    kept: Results = {
+        "key": results.new_key(),
+        "verb": verb.name,
+        "rows": _rows(told),
+        "rest": [str(target) for target in rest],
+        "typed": {k: str(v) for k, v in request.POST.items() if fields and k.startswith(fields)},
+    }
+    results.keep(request, kept)
+    return HttpResponseRedirect(page_url(model_admin, "results", kept["key"], request=request))
 
 
 def confirm_view(
@@ -49,11 +123,12 @@ def confirm_view(
     if len(chosen) > MAX_EMBEDS:
         text = _("Choose at most %(most)d at a time, because each needs requests to Kapso.")
         model_admin.message_user(request, text % {"most": MAX_EMBEDS}, messages.ERROR)
-        return HttpResponseRedirect(page_url(model_admin, "changelist"))
+        return redirect_to_list(model_admin, request)
     manageable = _manageable_ids(model_admin, request, verb, chosen)
     rows = [
         {
             "embed": embed,
+            "url": page_url(model_admin, "change", embed.pk, request=request),
             "state": model_admin.state(embed),
             "obstacle": (
                 why_not(verb, embed, in_bulk=len(chosen) > 1)
@@ -65,8 +140,10 @@ def confirm_view(
         }
         for embed in chosen
     ]
+    possible = sum(not row["obstacle"] for row in rows)
     if form is None and verb.form is not None:
         form = verb.form(initial={"expiry": "30"})
+    instead = verb.instead(chosen[0]) if len(chosen) == possible == 1 else None
     return render_page(
         model_admin,
         request,
@@ -74,71 +151,81 @@ def confirm_view(
         title=verb.label,
         verb=verb,
         rows=rows,
-        possible=sum(not row["obstacle"] for row in rows),
+        possible=possible,
         form=form,
         media=model_admin.media + form.media if form is not None else model_admin.media,
-        action_url=page_url(model_admin, "verb", verb.name),
+        # With the IDs, so that this address shows the confirmation again by GET, too.
+        action_url=verb_url(
+            model_admin, request, verb.name, [embed.pk for embed in chosen], _origin(request)
+        ),
+        back_url=_back_url(model_admin, request, chosen),
+        button=verb.button(chosen[0]) if len(chosen) == 1 else verb.label,
+        instead=instead,
+        instead_url=verb_url(model_admin, request, instead.verb, [chosen[0].pk]) if instead else "",
+        is_popup=IS_POPUP_VAR in request.GET,
+        to_field=request.GET.get(TO_FIELD_VAR, ""),
     )
 
 
-def verb_view(model_admin: PolicyModelAdmin, request: HttpRequest, name: str) -> HttpResponse:
-    """Ask for a confirmation; once it is given, apply the verb and show what became of each embed.
-
-    The results are in the response itself. Loading it again is harmless: each embed is sent with
-    the newest link that the administrator saw, and a newer one stops the verb.
+def results_view(model_admin: PolicyModelAdmin, request: HttpRequest, key: str) -> HttpResponse:
+    """Show what became of several embeds; by POST, continue with those that are left.
 
     Args:
         model_admin: whose page it is.
         request: the current request.
-        name: the verb's name.
+        key: the key of the results.
     """
-    verb = VERBS.get(name)
-    if verb is None:
-        raise Http404
-    if verb.permission not in model_admin.get_permissions(request):
+    if not model_admin.has_view_permission(request):
         raise PermissionDenied
-    embeds = model_admin.get_queryset(request).with_condition()
-    if request.method != "POST" or "confirmed" not in request.POST:
-        chosen = request.GET.getlist("id") or request.POST.getlist(ACTION_CHECKBOX_NAME)
-        found = embeds.filter(pk__in=[int(one) for one in chosen if is_id(one)])
-        if not found.exists():
-            raise Http404
-        return confirm_view(model_admin, request, verb, found)
-    try:
-        targets = [Target.parse(text) for text in request.POST.getlist("target")[:MAX_EMBEDS]]
-    except ValueError:
-        raise Http404 from None
-    chosen_ids = {one.embed_id for one in targets}
-    left_out = {int(one) for one in request.POST.getlist("left_out")[:MAX_EMBEDS] if is_id(one)}
-    left_out -= chosen_ids
-    by_id = {embed.pk: embed for embed in embeds.filter(pk__in=chosen_ids | left_out)}
-    form = verb.form(request.POST) if verb.form is not None else None
-    if form is not None and not form.is_valid():
-        return confirm_view(model_admin, request, verb, embeds.filter(pk__in=by_id), form)
-    values = form.cleaned_data if form is not None else {}
-    in_bulk = len(chosen_ids | left_out) > 1
-    results, rest = _apply(model_admin, request, verb, targets, by_id, values, in_bulk=in_bulk)
-    results += [
-        (by_id[pk], Result("nothing", why_not(verb, by_id[pk], in_bulk=in_bulk) or _left_out()))
-        for pk in sorted(by_id.keys() & left_out)
-    ]
+    kept = results.find(request, key)
+    if kept is None:
+        text = _(
+            "These results are not kept any more. The history of each inbox has what was done."
+        )
+        model_admin.message_user(request, text, messages.WARNING)
+        return redirect_to_list(model_admin, request)
+    verb = VERBS[kept["verb"]]
+    if request.method == "POST":
+        return _continue(model_admin, request, verb, kept)
+    ids = [row["id"] for row in kept["rows"]]
+    visible = model_admin.get_queryset(request).filter(pk__in=ids)
+    urls = {pk: page_url(model_admin, "change", pk, request=request) for pk in _ids_of(visible)}
+    left = len(kept["rest"])
     return render_page(
         model_admin,
         request,
         "results",
         title=verb.label,
         verb=verb,
-        results=results,
-        rest=rest,
+        results=[{**row, "url": urls.get(row["id"], "")} for row in kept["rows"]],
+        rest=left,
         rest_text=ngettext(
-            "Continue with the remaining one",
-            "Continue with the remaining %(count)d",
-            len(rest),
+            "Continue with the remaining one", "Continue with the remaining %(count)d", left
         )
-        % {"count": len(rest)},
-        form=form,
-        action_url=page_url(model_admin, "verb", verb.name),
+        % {"count": left},
+        action_url=page_url(model_admin, "results", key, request=request),
     )
+
+
+def _continue(
+    model_admin: PolicyModelAdmin, request: HttpRequest, verb: Verb, kept: Results
+) -> HttpResponse:
+    """Apply the verb to the embeds that are left, and add what became of them to the results."""
+    if verb.permission not in model_admin.get_permissions(request):
+        raise PermissionDenied
+    targets = [Target.parse(text) for text in kept["rest"]]
+    ids = [target.embed_id for target in targets]
+    form = verb.form(kept["typed"]) if verb.form is not None else None
+    if form is not None and not form.is_valid():
+        # What was typed is not valid any more: its time has passed.
+        return HttpResponseRedirect(verb_url(model_admin, request, verb.name, ids, "list"))
+    values = form.cleaned_data if form is not None else {}
+    embeds = model_admin.get_queryset(request).with_condition().filter(pk__in=ids)
+    by_id = {embed.pk: embed for embed in embeds}
+    told, rest = _apply(model_admin, request, verb, targets, by_id, values, in_bulk=True)
+    rows, left = [*kept["rows"], *_rows(told)], [str(target) for target in rest]
+    results.keep(request, {**kept, "rows": rows, "rest": left})
+    return HttpResponseRedirect(page_url(model_admin, "results", kept["key"], request=request))
 
 
 def _apply(
@@ -156,7 +243,7 @@ def _apply(
     Returns:
         The embeds with their results, and the targets for which no time was left.
     """
-    results: list[tuple[InboxEmbed, Result]] = []
+    told: list[tuple[InboxEmbed, Result]] = []
     rest: list[Target] = []
     manageable = _manageable_ids(model_admin, request, verb, embeds.values())
     until = time.monotonic() + TIME_LIMIT
@@ -164,19 +251,77 @@ def _apply(
         embed = embeds.get(target.embed_id)
         if embed is None:
             continue  # It was deleted, or the user may not see it.
-        if time.monotonic() > until:
+        if in_bulk and time.monotonic() > until:
             rest.append(target)
             continue
         if embed.pk not in manageable:
-            results.append((embed, Result("nothing", _view_only())))
+            told.append((embed, Result("nothing", _view_only())))
             continue
         result = carry_out(verb, embed, target, audit.actor_of(request), values, in_bulk=in_bulk)
-        results.append((embed, result))
+        told.append((embed, result))
         if result.outcome == "done" and verb.name == "delete":
             model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
         elif result.outcome == "done":
             model_admin.log_change(request, embed, f"{verb.label}: {result.text}")
-    return results, rest
+    return told, rest
+
+
+def _tell_of_one(
+    model_admin: PolicyModelAdmin,
+    request: HttpRequest,
+    verb: Verb,
+    embed: InboxEmbed,
+    result: Result,
+) -> HttpResponse:
+    """Redirect to the page of the embed with a message; after a deletion, answer as Django does."""
+    if verb.name == "delete" and result.outcome == "done":
+        key = embed.serializable_value(request.POST.get(TO_FIELD_VAR) or "pk")
+        return model_admin.response_delete(request, str(embed), key)
+    text = _("“%(name)s”: %(text)s") % {"name": embed.name, "text": result.text}
+    model_admin.message_user(request, text, LEVELS[result.outcome])
+    page = "preview" if _origin(request) == "preview" else "change"
+    return redirect_to_embed(model_admin, request, embed, page)
+
+
+def _none_found(
+    model_admin: PolicyModelAdmin, request: HttpRequest, ids: Collection[str]
+) -> HttpResponse:
+    """Say that none of the chosen embeds exists, of one as Django does, or that none is chosen."""
+    if len(ids) == 1:
+        return model_admin.redirect_missing(request, next(iter(ids)))
+    text = _("None of them exists any more.") if ids else _("Choose inboxes from the list first.")
+    model_admin.message_user(request, text, messages.WARNING)
+    return redirect_to_list(model_admin, request)
+
+
+def _back_url(model_admin: PolicyModelAdmin, request: HttpRequest, embeds: list[InboxEmbed]) -> str:
+    """Return the address of the page that led to the confirmation."""
+    origin = _origin(request)
+    if origin == "list" or len(embeds) != 1:
+        return page_url(model_admin, "changelist", request=request)
+    if origin == "health":
+        return page_url(model_admin, "health")
+    page = "preview" if origin == "preview" else "change"
+    return page_url(model_admin, page, embeds[0].pk, request=request)
+
+
+def _origin(request: HttpRequest) -> str:
+    """Return the page that led to the confirmation, as for `verb_url`."""
+    origin = request.GET.get("from", "")
+    return origin if origin in ("list", "health", "preview") else ""
+
+
+def _rows(told: Iterable[tuple[InboxEmbed, Result]]) -> list[Row]:
+    return [
+        {
+            "id": embed.pk,
+            "name": embed.name,
+            "slug": embed.slug,
+            "outcome": result.outcome,
+            "text": result.text,
+        }
+        for embed, result in told
+    ]
 
 
 def _manageable_ids(
@@ -184,8 +329,11 @@ def _manageable_ids(
 ) -> set[int]:
     """Return the primary keys of the embeds to which the user may apply the verb."""
     ids = [embed.pk for embed in embeds]
-    manageable = model_admin.get_manageable(request, verb.permission).filter(pk__in=ids)
-    return set(manageable.values_list("pk", flat=True))
+    return _ids_of(model_admin.get_manageable(request, verb.permission).filter(pk__in=ids))
+
+
+def _ids_of(embeds: InboxEmbedQuerySet) -> set[int]:
+    return set(embeds.order_by().values_list("pk", flat=True))
 
 
 def _left_out() -> str:

@@ -1,106 +1,30 @@
-"""What an administrator can do to embeds: each verb, what it requires, and what it does."""
+"""The verbs: what an administrator can do to embeds, what each requires, and what it does."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from django.db import DatabaseError
-from django.forms import Form
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kapso_inbox import conf, lifecycle, refusals
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import ForeignError
-from kapso_inbox.lifecycle.links import embeds, links_of
+from kapso_inbox.lifecycle.links import embeds, links_of, newest_link
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 from kapso_inbox.reasons import format_time
 
 from .descriptions import condition_of, has_unsettled_links
 from .forms import ExpiryFields
 from .targets import Target, was_revoked
+from .verb import Instead, Result, Verb
 
 logger = logging.getLogger(__name__)
 
 _State = AccessLink.State
-
-
-class Result(NamedTuple):
-    """What a verb did to one embed.
-
-    Attributes:
-        outcome: `done`; `nothing` = there was nothing to do; `failed` = it, or a part of it, was
-            not done.
-        text: the outcome in words.
-    """
-
-    outcome: Literal["done", "nothing", "failed"]
-    text: str
-
-
-class Verb:
-    """Something that can be done to embeds.
-
-    Attributes:
-        name: its name in addresses.
-        label: the text of its button.
-        permission: the permission for embeds that it requires: `change` or `delete`.
-        consequence: what it will do to each embed, shown before it is confirmed.
-        is_dangerous: whether it ends something.
-        only_reads: whether it changes nothing at Kapso.
-        form: what it asks for, if anything.
-    """
-
-    name: str
-    label: str | Promise
-    permission = "change"
-    consequence: str | Promise
-    is_dangerous = False
-    only_reads = False
-    form: type[Form] | None = None
-
-    def obstacle(self, embed: InboxEmbed) -> str:
-        """Return why the verb cannot or need not be applied to the embed; "" if it can.
-
-        Args:
-            embed: the embed, read with its condition.
-        """
-        raise NotImplementedError
-
-    def bulk_obstacle(self, embed: InboxEmbed) -> str:
-        """Return why the embed is left out if others were chosen with it; "" if it is not.
-
-        Args:
-            embed: an embed without an obstacle.
-        """
-        return ""
-
-    def note(self, embed: InboxEmbed) -> str:
-        """Return what the verb undoes or ends that somebody else did to this embed, or "".
-
-        Args:
-            embed: the embed, read with its condition.
-        """
-        return ""
-
-    def run(
-        self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
-    ) -> Result:
-        """Apply the verb to an embed.
-
-        Args:
-            embed: the embed.
-            target: the embed as the administrator saw it when they decided.
-            actor: the administrator.
-            values: the cleaned data of the verb's form.
-
-        Raises:
-            refusals.REFUSALS: it was not done, or it is uncertain whether it was.
-        """
-        raise NotImplementedError
 
 
 class Rotate(Verb):
@@ -177,7 +101,7 @@ class Adopt(Rotate):
         """Refuse an embed that is managed already."""
         if condition_of(embed) != Condition.UNMANAGED:
             return _("It is managed here already.")
-        return refusals.texts(ForeignError()) if conf.shares_projects() else ""
+        return foreign(embed)
 
 
 class Revoke(Verb):
@@ -193,9 +117,11 @@ class Revoke(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Refuse an embed that has nothing to revoke."""
+        """Refuse an embed that has nothing to revoke, or that others have made."""
         if has_unsettled_links(embed):
             return ""
+        if text := foreign(embed):
+            return text
         if condition_of(embed) == Condition.REVOKED:
             return _("It is revoked already.")
         return _("It has no link.") if condition_of(embed) == Condition.NO_LINK else ""
@@ -335,7 +261,7 @@ class Resolve(Verb):
 
 
 class Delete(Verb):
-    """Deletes the row of an embed that has no live link."""
+    """Deletes the row of an embed; one that may still work is revoked first."""
 
     name = "delete"
     label = gettext_lazy("Delete the record")
@@ -347,26 +273,80 @@ class Delete(Verb):
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
-        """Refuse an embed that has a link that may still work."""
-        if has_unsettled_links(embed) or condition_of(embed) not in (
-            Condition.REVOKED,
-            Condition.NO_LINK,
-        ):
-            return _("A link of it may still work at Kapso. Revoke it first.")
+        """Refuse an embed that others have made, or of which Kapso may have a link unknown here."""
+        link = embed.current_link
+        is_ending = link is not None and link.state == _State.REVOKING
+        if condition_of(embed) == Condition.WAITING and not is_ending:
+            return _("Kapso may have created a link for it. Find out what became of it first.")
+        return foreign(embed)
+
+    def bulk_obstacle(self, embed: InboxEmbed) -> str:
+        """Leave out an embed that may work, whose end is easily overlooked among many."""
+        if _may_work(embed):
+            return _("A link of it may still work, so it is left out. Revoke it first.")
         return ""
 
     def note(self, embed: InboxEmbed) -> str:
-        """Say that only the record keeps a revoked embed revoked."""
+        """Say that a live embed ends, and that only the record keeps a revoked one revoked."""
+        if _may_work(embed):
+            return _("It is revoked first: nobody can open it any more.")
         if not was_revoked(embed):
             return ""
         return _("Without the record, its user or a program of this site can set it up again.")
 
+    def button(self, embed: InboxEmbed) -> str:
+        """Name both of what happens to an embed that may work."""
+        return _("Revoke it and delete the record") if _may_work(embed) else super().button(embed)
+
+    def instead(self, embed: InboxEmbed) -> Instead | None:
+        """Offer to revoke an embed that may work: this can be undone."""
+        if not _may_work(embed):
+            return None
+        text = _(
+            "A link of it may still work. If you only revoke it, the record stays, and rotating "
+            "its link opens it again. If you delete it, it is revoked first, and the record "
+            "cannot be brought back."
+        )
+        return Instead("revoke", _("Only revoke it"), text)
+
     def run(
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
-        """Delete the row. The lifecycle checks again that no link may still work."""
-        lifecycle.delete_embed(embed, actor=actor)
+        """Revoke the embed if it may work, then delete the row.
+
+        A link that is newer than what the administrator saw stops both. The lifecycle checks again
+        that no link may still work.
+        """
+        may_work = _may_work(embed)
+        if may_work:
+            if newest_link(embed) != target.newest:
+                return Result("nothing", refusals.texts(lifecycle.ReplacedError()))
+            revoked = VERBS["revoke"].run(embed, target=target, actor=actor, values=values)
+            if revoked.outcome != "done":
+                return revoked
+        try:
+            lifecycle.delete_embed(embed, actor=actor)
+        except lifecycle.LiveError:
+            if not may_work:
+                raise
+            text = _(
+                "It is revoked. Kapso may have created one more link, so the record stays: find "
+                "out in some minutes what became of it, then delete it."
+            )
+            return Result("failed", text)
         return Result("done", _("It is deleted."))
+
+
+def _may_work(embed: InboxEmbed) -> bool:
+    """Return whether a link of the embed may still work at Kapso."""
+    is_over = condition_of(embed) in (Condition.REVOKED, Condition.NO_LINK)
+    return has_unsettled_links(embed) or not is_over
+
+
+def foreign(embed: InboxEmbed) -> str:
+    """Return why the embed is left to those who made it; "" if it is not."""
+    is_foreign = condition_of(embed) == Condition.UNMANAGED and conf.shares_projects()
+    return refusals.texts(ForeignError()) if is_foreign else ""
 
 
 #: All verbs by name, in the order of their buttons.

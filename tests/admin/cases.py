@@ -6,11 +6,14 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from requests import exceptions
 
+from kapso_inbox.admin import results as results_in_session
+from kapso_inbox.admin.verb_views import LEVELS
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import create_embed, revoke_embed, rotate_embed
 from kapso_inbox.lifecycle.links import move_on_record
@@ -171,9 +174,21 @@ def confirmed(
 
 
 def results(response: Any) -> list[tuple[str, str]]:
-    """Return the outcome and text of each row of a page of results."""
-    assert response.status_code == 200
-    return [(result.outcome, result.text) for _embed, result in response.context["results"]]
+    """Return the outcome and text for each embed: of kept results, or of the message about one."""
+    assert response.status_code == 302
+    if "/results/" in response["Location"]:
+        return [(row["outcome"], row["text"]) for row in rows(response)]
+    message = list(get_messages(response.wsgi_request))[-1]
+    [outcome] = [name for name, level in LEVELS.items() if level == message.level]
+    return [(outcome, str(message).partition("”: ")[2] or str(message))]
+
+
+def rows(response: Any) -> list[dict[str, Any]]:
+    """Return the results that a response leads to, one for each embed."""
+    key = response["Location"].split("/results/")[1].partition("/")[0]
+    kept = results_in_session.find(response.wsgi_request, key)
+    assert kept is not None
+    return list(kept["rows"])
 
 
 def counted(sandbox: Sandbox, method: str) -> int:

@@ -35,8 +35,9 @@ def errors(response: Any) -> dict[str, list[str]]:
 
 
 def test_a_new_embed_is_created_at_kapso_and_shown_with_its_tag(
-    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox, settings: Any
 ) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://crm.example.com"]
     response = admin.post(url("add"), filled_in, follow=True)
     embed = InboxEmbed.objects.get()
     assert response.redirect_chain == [(url("preview", embed.pk), 302)]

@@ -450,7 +450,7 @@ def test_a_sync_reports_settings_that_are_not_valid(
 def test_a_sync_requires_a_post_and_a_configured_project(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
-    assert admin.get(url("sync"), {"project": "default"}).status_code == 404
+    assert admin.get(url("sync"), {"project": "default"})["Location"] == url("health")
     for project in ("other", "\x00"):
         assert admin.post(url("sync"), {"project": project}).status_code == 404
     assert kapso_sandbox.requests == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -11,25 +12,38 @@ from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib import admin as django_admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.db import DatabaseError
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import lifecycle
 from kapso_inbox.admin.verbs import VERBS
+from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import delete_embed, rotate_embed
-from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, InboxPreference, LaunchAttempt
+from kapso_inbox.models import (
+    AccessLink,
+    InboxChange,
+    InboxEmbed,
+    InboxPreference,
+    LaunchAttempt,
+    Outcome,
+    ReasonCode,
+    reason,
+)
 from kapso_inbox.reasons import describe_reason
 from kapso_inbox.sandbox.engine import Sandbox
+from kapso_inbox.sync import sync_project
 from tests.hosts.database import connection
 from tests.hosts.people import User
 
 from ..conftest import FRAME
-from .cases import CONDITIONS, FAULTS, assert_all_is_accounted_for, confirmed, make
+from .cases import CONDITIONS, FAULTS, assert_all_is_accounted_for, confirmed, live, make, targets
 from .conftest import url
 
 pytestmark = pytest.mark.django_db
@@ -38,27 +52,273 @@ pytestmark = pytest.mark.django_db
 # The panel
 
 
-@pytest.mark.parametrize(
-    ("condition", "told"),
-    [
-        ("works", ""),
-        ("no link", "Failed: Kapso created nothing. Two complete lists of Kapso's lacked it"),
-        ("waits to be made", "Unknown: Kapso may have created it. "),
-        ("works, an older one waits", "Being revoked. "),
-    ],
-)
-def test_the_panel_says_what_became_of_a_link_other_than_the_current(
-    admin: Client, kapso_sandbox: Sandbox, condition: str, told: str
+def panel(client: Client, embed: InboxEmbed, page: str = "change") -> Any:
+    return client.get(url(page, embed.pk)).context["panel"]
+
+
+#: condition -> the button that mends it, what is said, and whether a page of this site shows it.
+PANELS: dict[str, tuple[str, str, bool]] = {
+    "works": ("", "", True),
+    "expires soon": (
+        "Change the expiry",
+        "After that nobody can open it. Press “Change the expiry” to keep it open.",
+        True,
+    ),
+    "expired": (
+        "Change the expiry",
+        "Its time is over, so nobody can open it. Press “Change the expiry” to open it again.",
+        False,
+    ),
+    "revoked": (
+        "Rotate the link",
+        "It was revoked, so nobody can open it. "
+        "Press “Rotate the link” to open it again with a new link.",
+        False,
+    ),
+    "waits to be made": (
+        "Find out what became of it",
+        "Kapso may have created its link, but the answer was lost, so nobody can open it. "
+        "Press “Find out what became of it”, and then rotate the link.",
+        False,
+    ),
+    "waits to be revoked": (
+        "Find out what became of it",
+        "Nobody can open it here, but Kapso has not confirmed yet that it is revoked. "
+        "Press “Find out what became of it” to continue.",
+        False,
+    ),
+    "works, an older one waits": (
+        "Find out what became of it",
+        "Another link of it may still work at Kapso. "
+        "Press “Find out what became of it” to end that one.",
+        True,
+    ),
+    "secret lost": (
+        "Rotate the link",
+        "Its address cannot be read here, so nobody can open it. "
+        "Press “Rotate the link” to open it again with a new link.",
+        False,
+    ),
+    "unmanaged": (
+        "Adopt",
+        "It was created elsewhere, so nobody can open it here. "
+        "Press “Adopt” to replace its link with one of this site's own.",
+        False,
+    ),
+    "no link": (
+        "Rotate the link",
+        "It has no link, so nobody can open it. Press “Rotate the link” to get one.",
+        False,
+    ),
+}
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_panel_says_what_is_the_matter_and_has_one_button_that_mends_it(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
+    button, told, shows = PANELS[condition]
     for page in ("change", "preview"):
-        reasons = admin.get(url(page, embed.pk)).context["panel"]["reasons"]
-        assert bool(reasons) is bool(told)
-        if told:
-            [reason] = reasons
-            link = embed.links.get(state__in=["failed", "unknown", "revoking"])
-            assert reason.startswith(f"{link}: {told}")
-            assert reason.endswith(describe_reason(link.reason))
+        response = admin.get(url(page, embed.pk))
+        shown = response.context["panel"]
+        assert shown["advice"] == told
+        assert (shown["primary"] or {"label": ""})["label"] == button
+        assert button not in [verb["label"] for verb in shown["verbs"]]
+        # Where nothing has to be mended, looking at it or copying its tag is what comes next.
+        assert response.text.count("kapso-button--primary") == 1
+        assert ("data-kapso-copy" in response.text) is shows
+        if button:
+            assert admin.get(shown["primary"]["url"]).context["possible"] == 1
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_technical_details_are_folded(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    text = unescape(admin.get(url("change", embed.pk)).text)
+    section = text[text.index('class="kapso-panel"') :].partition("</section>")[0]
+    shown, _summary, folded = section.partition("<details")
+    assert embed.links.count() > 0
+    for link in embed.links.all():
+        assert str(link) in folded
+        assert link.kapso_id in folded
+        assert describe_reason(link.reason) in folded
+        assert str(link.get_state_display()) in folded
+        assert str(link) not in shown
+        assert not link.kapso_id or link.kapso_id not in shown
+
+
+def test_an_embed_that_never_had_a_link_has_no_details(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = InboxEmbed.objects.create(slug="sales", name="Sales")
+    assert panel(admin, embed)["links"] == []
+    assert "<details" not in admin.get(url("preview", embed.pk)).text
+
+
+def _differ(embed: InboxEmbed) -> None:
+    AccessLink.objects.update(differences="scope_id=7")
+
+
+def _unassign(embed: InboxEmbed) -> None:
+    InboxEmbed.objects.update(personal_to="7", assigned_user_id="")
+
+
+def _lose_groups(embed: InboxEmbed) -> None:
+    embed.groups.set([Group.objects.create(name="Sales")])
+    Group.objects.all().delete()
+
+
+def _restrict(embed: InboxEmbed) -> None:
+    InboxEmbed.objects.update(allowed_origins=["https://elsewhere.example"])
+
+
+def _begin(embed: InboxEmbed) -> None:
+    AccessLink.objects.update(state="creating")
+    InboxEmbed.objects.update(current_link=None)
+
+
+def _end_at_kapso(code: ReasonCode) -> Callable[[InboxEmbed], None]:
+    def end(embed: InboxEmbed) -> None:
+        AccessLink.objects.update(state="revoked", reason=reason(code))
+
+    return end
+
+
+def _end_and_expire(embed: InboxEmbed) -> None:
+    AccessLink.objects.update(state="revoked")
+    InboxEmbed.objects.update(expires_at=timezone.now() - timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("happens", "button", "told"),
+    [
+        (_differ, "Rotate the link", "other conversations than it was created for"),
+        (_unassign, "Revoke", "does not limit it to its user's conversations any more"),
+        (
+            _lose_groups,
+            "Choose its groups",
+            "Its link works, but its groups were deleted, so nobody can open it.",
+        ),
+        (_restrict, "Change its origins", "this site is not among its allowed origins"),
+        (_begin, "Find out what became of it", "Its link is being created at this moment."),
+        (
+            _end_at_kapso(ReasonCode.FOUND_REVOKED),
+            "Rotate the link",
+            "It was revoked at Kapso, so nobody",
+        ),
+        (
+            _end_at_kapso(ReasonCode.NOT_FOUND),
+            "Rotate the link",
+            "Kapso does not have it any more: nobody can open it.",
+        ),
+        (_end_and_expire, "Change the expiry", "and then rotate the link."),
+    ],
+)
+def test_the_panel_knows_what_else_can_be_the_matter(
+    admin: Client,
+    kapso_sandbox: Sandbox,
+    happens: Callable[[InboxEmbed], None],
+    button: str,
+    told: str,
+) -> None:
+    embed = make("works", kapso_sandbox)
+    happens(embed)
+    shown = panel(admin, embed)
+    assert told in shown["advice"]
+    assert shown["primary"]["label"] == button
+    assert not shown["shows"]
+    assert admin.get(shown["primary"]["url"]).status_code == 200
+
+
+def test_a_site_that_the_settings_name_counts_as_this_site(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    embed = make("works", kapso_sandbox, allowed_origins=["https://crm.example.com"])
+    assert not panel(admin, embed)["shows"]
+    settings.CSRF_TRUSTED_ORIGINS = ["https://crm.example.com"]
+    assert panel(admin, embed)["shows"]
+    settings.CSRF_TRUSTED_ORIGINS = []
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ALLOWED_ORIGINS": ["https://crm.example.com"]}
+    assert panel(admin, embed)["shows"]
+
+
+def test_after_adopting_the_page_says_that_this_site_may_not_show_it(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    record = {"name": "Theirs", "scope_type": "project", "allowed_origins": ["https://a.example"]}
+    kapso_sandbox.project().create(record)
+    sync_project()
+    embed = InboxEmbed.objects.get()
+    _sent, done = confirmed(admin, "adopt", embed)
+    page = admin.get(done["Location"])
+    assert "It has a new link, and the old one is revoked." in page.text
+    assert "this site is not among its allowed origins" in page.text
+    shown = page.context["panel"]["primary"]
+    assert shown == {
+        "label": "Change its origins",
+        "url": f"{url('change', embed.pk)}#id_allowed_origins",
+    }
+    assert 'id="id_allowed_origins"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings_of_kapso", "button", "told"),
+    [
+        (
+            {"ENCRYPTION_KEYS": {"other": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}},
+            "Rotate the link",
+            "Put the key back into the settings. If it is lost, press “Rotate the link”.",
+        ),
+        ({"ENCRYPTION_KEYS": {}}, "", "are missing or wrong. Correct the settings."),
+        ({"READ_ONLY": True}, "", ""),
+    ],
+)
+def test_the_panel_knows_the_settings(
+    admin: Client,
+    kapso_sandbox: Sandbox,
+    settings: Any,
+    settings_of_kapso: dict[str, Any],
+    button: str,
+    told: str,
+) -> None:
+    embed = make("works", kapso_sandbox)
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, **settings_of_kapso}
+    shown = panel(admin, embed)
+    assert shown["advice"].endswith(told)
+    assert (shown["primary"] or {"label": ""})["label"] == button
+    assert shown["shows"] is (not told)
+
+
+@pytest.mark.parametrize("condition", ["unmanaged", "revoked"])
+def test_what_cannot_be_pressed_is_not_asked_for(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any, condition: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    key = "SHARED_PROJECTS" if condition == "unmanaged" else "READ_ONLY"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, key: True}
+    shown = panel(admin, embed)
+    assert shown["primary"] is None
+    assert shown["advice"]
+    assert "Press" not in shown["advice"]
+    assert not {"Adopt", "Revoke", "Rotate the link"} & {one["label"] for one in shown["verbs"]}
+
+
+def test_those_who_may_only_view_are_not_told_to_press_anything(
+    client: Client, make_administrator: Callable[..., User], kapso_sandbox: Sandbox
+) -> None:
+    client.force_login(make_administrator("viewer", "view"))
+    embed = make("works", kapso_sandbox)
+    for happens in (_lose_groups, _restrict, _end_and_expire):
+        happens(embed)
+        shown = panel(client, embed)
+        assert shown["advice"]
+        assert "ress “" not in shown["advice"]
+        assert shown["primary"] is None
 
 
 # Preview
@@ -110,11 +370,6 @@ def test_every_condition_has_a_preview_with_its_verbs(
         assert page.status_code == 200
         for verb in page.context["panel"]["verbs"]:
             assert client.get(verb["url"]).context["possible"] == 1
-
-
-@pytest.mark.parametrize("odd", ["0", "x", "9" * 30, "a/b", "_5F"])
-def test_the_preview_of_an_embed_that_does_not_exist_is_not_found(admin: Client, odd: str) -> None:
-    assert admin.get(url("preview", odd)).status_code == 404
 
 
 # Search
@@ -188,39 +443,111 @@ def test_a_search_reports_settings_that_are_not_valid(
 # Deletion
 
 
-def test_djangos_page_deletes_a_revoked_embed_and_records_it(
+def delete(client: Client, embed: InboxEmbed, **query: str) -> tuple[Any, Any]:
+    """Follow the link "Delete" of Django's form; return the confirmation and what follows it."""
+    asked = client.get(f"{url('delete', embed.pk)}?{urlencode(query)}", follow=True)
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    return asked, client.post(asked.context["action_url"], {**sent, **query}, follow=True)
+
+
+def test_djangos_link_leads_to_the_confirmation_that_deletes_and_records_it(
     admin: Client, administrator: User, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
     InboxPreference.objects.create(user=administrator, embed=embed, params={})
-    assert admin.get(url("delete", embed.pk)).status_code == 200
+    assert url("delete", embed.pk) in admin.get(url("change", embed.pk)).text
     connection.settings_dict["ATOMIC_REQUESTS"] = True
     try:
-        response = admin.post(url("delete", embed.pk), {"post": "yes"})
+        asked, response = delete(admin, embed)
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
-    assert response.status_code == 302
+    assert asked.context["instead"] is None
+    assert response.redirect_chain == [(url("changelist"), 302)]
+    assert f"The inbox embed “{embed}” was deleted successfully." in response.text
     assert not InboxEmbed.objects.exists()
     assert LogEntry.objects.get().is_deletion()
     assert InboxChange.objects.filter(action="deleted").get().username == "admin"
 
 
+@pytest.mark.parametrize("page", ["change", "preview"])
+def test_there_is_one_way_to_delete(admin: Client, kapso_sandbox: Sandbox, page: str) -> None:
+    for condition in ("works", "revoked"):
+        embed = make(condition, kapso_sandbox, condition)
+        text = admin.get(url(page, embed.pk)).text
+        assert "/verbs/delete/" not in text
+        assert text.count(url("delete", embed.pk)) == (page == "change")
+
+
 @pytest.mark.table
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_an_embed_that_may_work_at_kapso_is_not_deleted(
+def test_a_live_embed_is_revoked_before_it_is_deleted_and_revoking_it_alone_is_offered(
     admin: Client, kapso_sandbox: Sandbox, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
+    if condition == "waits to be made":  # It is not known what would have to be revoked.
+        asked = admin.get(url("delete", embed.pk), follow=True)
+        assert "Find out what became of it first" in asked.text
+        return
+    asked, _response = delete(admin, embed)
+    is_live = condition not in ("revoked", "no link")
+    button = "Revoke it and delete the record" if is_live else "Delete the record"
+    assert f'value="{button}"' in asked.text
+    assert ("rotating its link opens it again" in asked.text) is is_live
+    if is_live:
+        other = admin.get(asked.context["instead_url"])
+        assert other.status_code in (200, 302)  # It is gone by now.
+        assert f"/verbs/revoke/?id={embed.pk}" in asked.context["instead_url"]
+    assert live(kapso_sandbox) == []
+    assert not InboxEmbed.objects.exists()
+    actions = set(InboxChange.objects.values_list("action", flat=True))
+    assert {"deleted"} | ({"revoked"} if is_live else set()) <= actions
+
+
+@pytest.mark.table
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_nothing_that_may_work_is_deleted_without_a_confirmation_of_what_was_seen(
+    admin: Client, kapso_sandbox: Sandbox, condition: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    other = make("works", kapso_sandbox, "other")
+    before = live(kapso_sandbox)
     goes = condition in ("revoked", "no link")
-    page = admin.get(url("delete", embed.pk))
-    assert ("may still work at Kapso" in page.text) is not goes
     admin.post(url("delete", embed.pk), {"post": "yes"})
-    by_hand = {"confirmed": "yes", "target": f"{embed.pk}:"}
-    admin.post(url("verb", "delete"), by_hand)
     chosen = {"action": "delete_selected", "_selected_action": embed.pk, "post": "yes"}
     admin.post(url("changelist"), chosen)
-    assert InboxEmbed.objects.exists() is not goes
+    assert InboxEmbed.objects.count() == 2
+    # Several at once, of which those that may work are left out.
+    confirmed(admin, "delete", embed, other)
+    admin.post(url("verb", "delete"), {"confirmed": "yes", "target": f"{embed.pk}:"})
+    assert InboxEmbed.objects.filter(pk=embed.pk).exists() is not goes
+    assert InboxEmbed.objects.filter(pk=other.pk).exists()
     assert LogEntry.objects.exists() is goes
+    assert live(kapso_sandbox) == before
+
+
+@pytest.mark.parametrize("fault", ["500", "no connection"])
+def test_an_embed_whose_end_kapso_does_not_confirm_is_not_deleted(
+    admin: Client, kapso_sandbox: Sandbox, fault: str
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.fail_next(method="DELETE", **FAULTS[fault], times=9)
+    _asked, response = delete(admin, embed)
+    assert response.redirect_chain == [(url("change", embed.pk), 302)]
+    assert "Kapso has not confirmed its end" in response.text
+    assert InboxEmbed.objects.get().obstacle() == Outcome.REVOKED
+    assert_all_is_accounted_for(kapso_sandbox)
+
+
+def test_an_embed_with_an_uncertain_link_is_revoked_and_stays_until_that_is_settled(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    with suppress(KapsoError):
+        rotate_embed(embed)
+    _asked, response = delete(admin, embed)
+    assert "so the record stays" in response.text
+    assert InboxEmbed.objects.get().obstacle() == Outcome.REVOKED
     assert_all_is_accounted_for(kapso_sandbox)
 
 
@@ -228,10 +555,11 @@ def test_a_link_begun_since_the_page_was_shown_prevents_the_deletion(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
-    assert "Are you sure" in admin.get(url("delete", embed.pk)).text
+    asked = admin.get(url("delete", embed.pk), follow=True)
     rotate_embed(embed)
-    response = admin.post(url("delete", embed.pk), {"post": "yes"})
-    assert "may still work at Kapso" in response.text
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    response = admin.post(asked.context["action_url"], sent, follow=True)
+    assert "Another link was created for it in the meantime" in response.text
     assert InboxEmbed.objects.get().obstacle() is None
 
 
@@ -245,7 +573,7 @@ def test_a_link_begun_during_the_deletion_prevents_it(
         delete_embed(embed, actor=actor)
 
     monkeypatch.setattr(lifecycle, "delete_embed", begin_and_delete)
-    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    _asked, response = delete(admin, embed)
     assert response.redirect_chain[0][0] == url("change", embed.pk)
     assert "may still work at Kapso" in response.text
     assert InboxEmbed.objects.exists()
@@ -262,7 +590,7 @@ def test_deleting_an_embed_that_somebody_else_deleted_first_says_so(
         delete_embed(embed, actor=actor)
 
     monkeypatch.setattr(lifecycle, "delete_embed", delete_second)
-    response = admin.post(url("delete", embed.pk), {"post": "yes"}, follow=True)
+    _asked, response = delete(admin, embed)
     assert response.redirect_chain[0][0] == url("changelist")
     assert "It no longer exists." in response.text
     assert not LogEntry.objects.exists()
@@ -271,24 +599,58 @@ def test_deleting_an_embed_that_somebody_else_deleted_first_says_so(
 def test_a_deletion_is_answered_as_django_answers_it(admin: Client, kapso_sandbox: Sandbox) -> None:
     embed = make("revoked", kapso_sandbox)
     filters = {"_changelist_filters": "state=revoked"}
-    address = f"{url('delete', embed.pk)}?{urlencode(filters)}"
-    response = admin.post(address, {"post": "yes"}, follow=True)
+    _asked, response = delete(admin, embed, **filters)
     assert response.redirect_chain == [(f"{url('changelist')}?state=revoked", 302)]
     assert f"The inbox embed “{embed}” was deleted successfully." in response.text
     other = make("revoked", kapso_sandbox, "other")
-    response = admin.post(url("delete", other.pk), {"_popup": "1", "_to_field": "id"})
+    asked, response = delete(admin, other, _popup="1", _to_field="id")
+    for name, value in (("_popup", "1"), ("_to_field", "id")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in asked.text
+    assert "breadcrumbs" not in asked.text
     assert response.templates[0].name == "admin/popup_response.html"
     assert str(other.pk) in response.text
     assert not InboxEmbed.objects.exists()
 
 
-def test_a_deletion_requires_a_confirmation_and_a_field_that_may_be_named(
+def test_a_deletion_takes_only_a_field_that_may_be_named(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:
     embed = make("revoked", kapso_sandbox)
-    assert admin.post(url("delete", embed.pk)).status_code == 200
-    assert admin.post(url("delete", embed.pk), {"_to_field": "name"}).status_code == 400
+    named = {"_popup": "1", "_to_field": "name"}
+    assert admin.get(url("delete", embed.pk), named, follow=True).status_code == 400
+    sent = {"confirmed": "yes", "target": f"{embed.pk}:", **named}
+    assert admin.post(url("verb", "delete"), sent).status_code == 400
     assert InboxEmbed.objects.exists()
+
+
+def test_a_program_that_uses_djangos_hook_deletes_through_the_lifecycle(
+    administrator: User, kapso_sandbox: Sandbox, rf: RequestFactory
+) -> None:
+    embed = make("revoked", kapso_sandbox)
+    request = rf.post("/")
+    request.user = administrator
+    django_admin.site._registry[InboxEmbed].delete_model(request, embed)
+    assert InboxChange.objects.filter(action="deleted").get().username == "admin"
+
+
+# What does not exist
+
+
+@pytest.mark.parametrize("odd", ["0", "x", "9" * 30, "a/b", "_5F", "gone"])
+def test_the_pages_of_an_embed_that_does_not_exist_answer_as_djangos_own(
+    admin: Client, kapso_sandbox: Sandbox, odd: str
+) -> None:
+    if odd == "gone":
+        embed = make("revoked", kapso_sandbox)
+        odd = str(embed.pk)
+        delete_embed(embed)
+    pages = [url(name, odd) for name in ("change", "history", "preview", "delete")]
+    if odd.isdecimal():
+        pages += [f"{url('verb', name)}?id={odd}" for name in VERBS]
+    for page in pages:
+        response = admin.get(page, follow=True)
+        assert response.redirect_chain[-1] == (reverse("admin:index"), 302)
+        assert "Perhaps it was deleted?" in response.text
 
 
 # The secret
@@ -325,10 +687,11 @@ def test_the_secret_is_on_no_page_and_in_no_history(
     ]
     for embed in InboxEmbed.objects.all():
         for name in ("change", "history", "preview", "delete"):
-            texts.append(client.get(url(name, embed.pk)).text)
+            texts.append(client.get(url(name, embed.pk), follow=True).text)
     for verb in VERBS:
         texts.append(client.get(url("verb", verb), {"id": [one.pk for one in embeds]}).text)
-        texts.append(confirmed(client, verb, *embeds)[1].text)
+        done = confirmed(client, verb, *embeds)[1]
+        texts.append(client.get(done["Location"]).text)
     for name in ("changelist", "health", "add"):
         texts.append(client.get(url(name)).text)
     texts += LogEntry.objects.values_list("change_message", flat=True)
@@ -421,15 +784,23 @@ def test_an_admin_of_another_name_has_all_pages(
         f"{embed.pk}/change/",
         f"{embed.pk}/preview/",
         f"{embed.pk}/history/",
-        f"{gone.pk}/delete/",
+        f"verbs/delete/?id={gone.pk}",
         f"verbs/rotate/?id={embed.pk}&id={gone.pk}",
     ):
         page = admin.get(start + path)
         assert page.status_code == 200
         assert '"/admin/' not in page.text
     sent = {"confirmed": "yes", "target": f"{embed.pk}:{embed.current_link_id}"}
-    page = admin.post(f"{start}verbs/rotate/", sent)
+    done = admin.post(f"{start}verbs/rotate/", sent)
+    assert done["Location"] == f"{start}{embed.pk}/change/"
+    several = {"confirmed": "yes", "target": [f"{embed.pk}:", f"{gone.pk}:"]}
+    page = admin.post(f"{start}verbs/refresh/", several, follow=True)
+    assert page.redirect_chain[0][0].startswith(f"{start}results/")
     assert f'"{start}{embed.pk}/change/"' in page.text
+    asked = admin.get(f"{start}{gone.pk}/delete/")
+    assert asked["Location"] == f"{start}verbs/delete/?id={gone.pk}"
+    for missing in (f"{gone.pk + 1}/preview/", f"verbs/rotate/?id={gone.pk + 1}"):
+        assert admin.get(start + missing)["Location"] == "/crm-admin/"
 
 
 def test_the_pages_of_an_embed_lead_to_it_by_its_name(
@@ -438,7 +809,7 @@ def test_the_pages_of_an_embed_lead_to_it_by_its_name(
     embed = make("works", kapso_sandbox)
     link = f'<a href="{url("change", embed.pk)}">{embed.name}</a>'
     assert f"<h2>{link}</h2>" in admin.get(url("preview", embed.pk)).text
-    assert f"{link}: A link of it may still work" in admin.get(url("delete", embed.pk)).text
+    assert link in admin.get(url("delete", embed.pk), follow=True).text
 
 
 def test_what_a_host_overrides_holds_on_every_page(
@@ -453,6 +824,6 @@ def test_what_a_host_overrides_holds_on_every_page(
     assert admin.get(f"{start}verbs/revoke/?id={embed.pk}").status_code == 403
     assert admin.get(f"{start}health/").status_code == 200
     assert "/verbs/revoke/" not in admin.get(f"{start}{embed.pk}/change/").text
-    assert admin.post(f"{start}{gone.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert admin.get(f"{start}{gone.pk}/delete/", follow=True).status_code == 403
     assert InboxEmbed.objects.filter(pk=gone.pk).exists()
     assert admin.get(f"{start}own/").text == "A page of the host"

@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -17,9 +19,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import conf
+from kapso_inbox.access import AccessPolicy
 from kapso_inbox.admin import verb_views
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import newest_link, revoke_embed, rotate_embed
+from kapso_inbox.lifecycle import delete_embed, newest_link, revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.signals import link_rotated
@@ -35,6 +38,7 @@ from .cases import (
     live,
     make,
     results,
+    rows,
     targets,
 )
 from .conftest import url
@@ -86,9 +90,8 @@ EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
         "no link": ("It has no link.", None),
     },
     "delete": {
-        **dict.fromkeys(CONDITIONS, ("may still work at Kapso", None)),
-        "revoked": ("It is deleted.", 0),
-        "no link": ("It is deleted.", 0),
+        **dict.fromkeys(CONDITIONS, ("was deleted successfully", 0)),
+        "waits to be made": ("Find out what became of it first", None),
     },
 }
 
@@ -188,9 +191,9 @@ def test_whatever_kapso_answers_the_result_says_so_and_nothing_live_is_lost(
     assert posts == (verb in ("rotate", "adopt"))
     if verb in ("rotate", "extend", "refresh") and worked:
         assert InboxEmbed.objects.get().obstacle() is None
-    # The page is reloaded, and Kapso works again.
+    # Somebody goes back and presses the button again, and Kapso works again.
     kapso_sandbox._faults.clear()
-    assert admin.post(url("verb", verb), sent).status_code == 200
+    assert admin.post(url("verb", verb), sent).status_code == 302
     assert counted(kapso_sandbox, "POST") == posts
     assert_all_is_accounted_for(kapso_sandbox)
 
@@ -219,7 +222,7 @@ def test_a_rotation_distinguishes_a_link_not_created_from_one_not_revoked(
     ("verb", "condition"),
     [("rotate", "works"), ("adopt", "unmanaged"), ("rotate", "no link"), ("rotate", "revoked")],
 )
-def test_reloading_the_results_creates_no_second_link(
+def test_sending_the_form_again_creates_no_second_link(
     admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str
 ) -> None:
     embed = make(condition, kapso_sandbox)
@@ -274,14 +277,14 @@ def test_an_action_of_the_list_asks_first_and_then_applies_to_each(
     embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
     gone = make("revoked", kapso_sandbox, "d")
     chosen = {"action": "revoke", "_selected_action": [e.pk for e in (*embeds[:2], gone)]}
-    asked = admin.post(url("changelist"), chosen)
-    assert asked.status_code == 200
+    asked = admin.post(url("changelist"), chosen, follow=True)
+    assert [status for _address, status in asked.redirect_chain] == [302]
     assert len(asked.context["rows"]) == 3
     assert len(live(kapso_sandbox)) == 3
     sent = {"confirmed": "yes", "target": targets(asked)}
     kapso_sandbox.fail_next(method="DELETE", answer=Answer(429, {}, {"Retry-After": "9"}))
     done = admin.post(url("verb", "revoke"), sent)
-    assert [embed.slug for embed, _result in done.context["results"]] == ["a", "b"]
+    assert [row["slug"] for row in rows(done)] == ["a", "b"]
     (_a, slow), (b, text) = results(done)
     assert "no more requests in this minute" in slow
     assert (b, text) == ("done", "It is revoked.")
@@ -297,11 +300,12 @@ def test_a_verb_is_applied_to_at_most_a_hundred_embeds(
     assert first is not None
     chosen = {"action": "refresh", "_selected_action": [first.pk], "select_across": "1"}
     response = admin.post(url("changelist"), chosen, follow=True)
-    assert response.redirect_chain == [(url("changelist"), 302)]
+    assert response.redirect_chain[-1] == (url("changelist"), 302)
     assert "at most 100 at a time" in response.text
     first.delete()
     chosen["_selected_action"] = [InboxEmbed.objects.all()[0].pk]
-    assert len(admin.post(url("changelist"), chosen).context["rows"]) == 100
+    asked = admin.post(url("changelist"), chosen, follow=True)
+    assert len(asked.context["rows"]) == 100
 
 
 @pytest.mark.parametrize(
@@ -326,23 +330,34 @@ def test_crafted_targets_do_nothing(admin: Client, kapso_sandbox: Sandbox, targe
     for verb in VERBS:
         sent = {"confirmed": "yes", "target": target, "expiry": "30"}
         response = admin.post(url("verb", verb), sent)
-        assert response.status_code in (200, 404)
-        if response.status_code == 200:
-            assert response.context["results"] == []
+        assert response.status_code in (302, 404)
+        if response.status_code == 302:
+            assert response["Location"] in (url("changelist"), reverse("admin:index"))
     assert kapso_sandbox.requests == []
 
 
 @pytest.mark.parametrize("chosen", ["", "x", "-1", "9" * 18, "9" * 30, "9" * 5000, "1\x00", "²"])
 def test_crafted_ids_are_not_found(admin: Client, chosen: str) -> None:
     for verb in VERBS:
-        assert admin.get(url("verb", verb), {"id": chosen}).status_code == 404
-        by_hand = admin.post(url("verb", verb), {"_selected_action": chosen})
-        assert by_hand.status_code == 404
+        told = admin.get(url("verb", verb), {"id": chosen}, follow=True)
+        assert told.redirect_chain == [(reverse("admin:index"), 302)]
+        assert "Perhaps it was deleted?" in told.text
 
 
 def test_no_target_and_no_such_verb(admin: Client, kapso_sandbox: Sandbox) -> None:
-    response = admin.post(url("verb", "rotate"), {"confirmed": "yes"})
-    assert "None of them exists any more." in response.text
+    for response in (
+        admin.post(url("verb", "rotate"), {"confirmed": "yes"}, follow=True),
+        admin.get(url("verb", "rotate"), follow=True),
+    ):
+        assert response.redirect_chain == [(url("changelist"), 302)]
+        assert "Choose inboxes from the list first." in response.text
+    sent = {"confirmed": "yes", "target": ["97:", "98:"]}
+    for response in (
+        admin.post(url("verb", "rotate"), sent, follow=True),
+        admin.get(url("verb", "rotate"), {"id": ["97", "98"]}, follow=True),
+    ):
+        assert response.redirect_chain == [(url("changelist"), 302)]
+        assert "None of them exists any more." in response.text
     assert admin.get(url("verb", "show-the-url")).status_code == 404
     assert kapso_sandbox.requests == []
 
@@ -352,7 +367,7 @@ def test_a_target_that_is_sent_twice_counts_once(admin: Client, kapso_sandbox: S
     target = str(targets(admin.get(url("verb", "rotate"), {"id": embed.pk}))[0])
     sent = {"confirmed": "yes", "target": [target, target]}
     outcomes = [outcome for outcome, _text in results(admin.post(url("verb", "rotate"), sent))]
-    assert outcomes == ["done", "nothing"]
+    assert outcomes == ["done"]
     assert len(live(kapso_sandbox)) == 1
 
 
@@ -368,15 +383,21 @@ def test_when_time_runs_out_a_button_continues_with_the_rest(
     link_rotated.connect(_slow)
     try:
         _sent, done = confirmed(admin, "rotate", *embeds)
-        done_by = [[embed.slug for embed, _result in done.context["results"]]]
-        while rest := done.context["rest"]:
-            assert f'value="{rest[0]}"' in done.text
-            sent = {"confirmed": "yes", "target": [str(target) for target in rest]}
-            done = admin.post(url("verb", "rotate"), sent)
-            done_by.append([embed.slug for embed, _result in done.context["results"]])
+        page = admin.get(done["Location"])
+        done_by = [[row["slug"] for row in page.context["results"]]]
+        while left := page.context["rest"]:
+            button = f"Continue with the remaining {'one' if left == 1 else left}"
+            assert f'value="{button}"' in page.text
+            page = admin.post(page.context["action_url"], follow=True)
+            assert page.redirect_chain == [(done["Location"], 302)]
+            done_by.append([row["slug"] for row in page.context["results"]])
+        # Where nothing is left, the button of a page that somebody went back to does nothing.
+        again = admin.post(page.context["action_url"], follow=True)
+        assert again.context["results"] == page.context["results"]
     finally:
         link_rotated.disconnect(_slow)
-    assert done_by == [["a"], ["b"], ["c"]]
+    assert done_by == [["a"], ["a", "b"], ["a", "b", "c"]]
+    assert [row["outcome"] for row in page.context["results"]] == ["done"] * 3
     assert len(live(kapso_sandbox)) == 3
     assert counted(kapso_sandbox, "POST") == 6
 
@@ -385,12 +406,28 @@ def test_the_rest_gets_the_same_date(
     admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verb_views, "TIME_LIMIT", -1)
-    embed = make("works", kapso_sandbox)
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
     date = {"expiry": "date", "expires_at_0": "2999-12-30", "expires_at_1": "10:20:30"}
-    _sent, done = confirmed(admin, "extend", embed, **date)
-    assert [target.embed_id for target in done.context["rest"]] == [embed.pk]
-    for name, value in date.items():
-        assert f'name="{name}" value="{value}"' in done.text
+    _sent, done = confirmed(admin, "extend", *embeds, **date)
+    assert rows(done) == []
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", 20)
+    admin.post(done["Location"])
+    expected = timezone.make_aware(datetime(2999, 12, 30, 10, 20, 30))
+    assert {embed.expires_at for embed in InboxEmbed.objects.all()} == {expected}
+
+
+def test_a_date_that_has_passed_meanwhile_is_asked_for_again(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", -1)
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    date = {"expiry": "date", "expires_at_0": "2999-12-30", "expires_at_1": "10:20:30"}
+    _sent, done = confirmed(admin, "extend", *embeds, **date)
+    session = admin.session
+    session["kapso_inbox_results"][0]["typed"]["expires_at_0"] = "2020-01-01"
+    session.save()
+    asked = admin.post(done["Location"], follow=True)
+    assert [row["embed"] for row in asked.context["rows"]] == embeds
 
 
 def test_an_expiry_that_is_missing_is_asked_for_again(
@@ -449,15 +486,18 @@ def test_a_refused_deletion_is_not_in_the_history(admin: Client, kapso_sandbox: 
         admin.post(url("verb", "delete"), {"confirmed": "yes", "target": targets(page)})
     )
     assert outcome == "nothing"
-    assert "may still work" in text
+    assert "Another link was created for it in the meantime" in text
     assert InboxEmbed.objects.get() == embed
+    assert InboxEmbed.objects.get().obstacle() is None
     assert not LogEntry.objects.exists()
 
 
 def test_a_deletion_is_recorded(admin: Client, administrator: User, kapso_sandbox: Sandbox) -> None:
     embed = make("revoked", kapso_sandbox)
     _sent, done = confirmed(admin, "delete", embed)
-    assert results(done) == [("done", "It is deleted.")]
+    assert results(done) == [
+        ("done", "The inbox embed “The sales inbox” was deleted successfully.")
+    ]
     assert not InboxEmbed.objects.exists()
     assert LogEntry.objects.get().object_repr == "The sales inbox"
     assert LogEntry.objects.get().user == administrator
@@ -542,10 +582,10 @@ def test_rotating_several_leaves_out_what_somebody_revoked_and_says_so_twice(
     assert "Somebody revoked it, so it is left out" in said["gone"]
     assert said["gone"] in asked.text
     _sent, done = confirmed(admin, "rotate", gone, works)
-    told = {embed.slug: result for embed, result in done.context["results"]}
-    assert told["works"].outcome == "done"
+    told = {row["slug"]: (row["outcome"], row["text"]) for row in rows(done)}
+    assert told["works"][0] == "done"
     assert told["gone"] == ("nothing", said["gone"])
-    assert said["gone"] in done.text
+    assert said["gone"] in admin.get(done["Location"]).text
     gone.refresh_from_db()
     assert gone.obstacle() == Outcome.REVOKED
 
@@ -553,7 +593,9 @@ def test_rotating_several_leaves_out_what_somebody_revoked_and_says_so_twice(
 def test_rotating_several_revoked_ones_does_nothing(admin: Client, kapso_sandbox: Sandbox) -> None:
     gone = [make("revoked", kapso_sandbox, slug) for slug in ("a", "b")]
     asked = admin.post(
-        url("changelist"), {"action": "rotate", "_selected_action": [one.pk for one in gone]}
+        url("changelist"),
+        {"action": "rotate", "_selected_action": [one.pk for one in gone]},
+        follow=True,
     )
     assert "There is nothing to do." in asked.text
     # Nor does a crafted request.
@@ -571,6 +613,7 @@ def test_rotating_one_that_was_revoked_says_before_and_after_that_it_opens_again
     assert "It was revoked, and opens again." in asked.text
     _sent, done = confirmed(admin, "rotate", embed)
     assert results(done) == [("done", "It has a new link, and opens again.")]
+    assert "opens again" in admin.get(done["Location"]).text
     works = make("works", kapso_sandbox, "works")
     assert "opens again" not in admin.get(url("verb", "rotate"), {"id": works.pk}).text
 
@@ -613,7 +656,7 @@ def test_if_the_database_fails_for_one_embed_the_others_are_still_done(
         done = admin.post(url("verb", "revoke"), {"confirmed": "yes", "target": targets(page)})
     told = results(done)
     assert [outcome for outcome, _text in told] == ["done", "failed", "done"]
-    assert "Deadlock" not in done.text
+    assert "Deadlock" not in admin.get(done["Location"]).text
     assert len(live(kapso_sandbox)) == 1
     assert_all_is_accounted_for(kapso_sandbox)
 
@@ -646,3 +689,156 @@ def test_an_embed_revoked_after_it_expired_gets_another_expiry_and_then_a_link(
     _sent, done = confirmed(admin, "rotate", embed)
     assert results(done)[0][0] == "done"
     assert len(live(kapso_sandbox)) == 1
+
+
+# What a verb is answered with
+
+
+FILTERS = "state=works&q=inbox"
+
+
+def links(page: Any) -> dict[str, str]:
+    """Return the address of each link of a page, by its text."""
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>([^<]+)</a>', page.text)
+    return {unescape(text): unescape(address) for address, text in found}
+
+
+@pytest.mark.parametrize(
+    ("verb", "condition", "tag"),
+    [
+        ("rotate", "works", "success"),
+        ("rotate", "expired", "warning"),
+        ("refresh", "works", "error"),
+    ],
+)
+def test_what_became_of_one_embed_is_a_message_on_its_page_that_a_reload_does_not_repeat(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, condition: str, tag: str
+) -> None:
+    embed = make(condition, kapso_sandbox)
+    if tag == "error":
+        kapso_sandbox.fail_next(answer=Answer(403, {}), times=9)
+    sent = {"confirmed": "yes", "target": f"{embed.pk}:{newest_link(embed)}"}
+    page = admin.post(url("verb", verb), sent, follow=True)
+    assert page.redirect_chain == [(url("change", embed.pk), 302)]
+    assert f'<li class="{tag}">“The sales inbox”: ' in page.text
+    kapso_sandbox.requests.clear()
+    assert "messagelist" not in admin.get(page.request["PATH_INFO"]).text
+    assert kapso_sandbox.requests == []
+
+
+def test_a_verb_of_the_preview_leads_back_to_the_preview(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    asked = admin.get(links(admin.get(url("preview", embed.pk)))["Refresh from Kapso"])
+    assert links(asked)["No, take me back"] == url("preview", embed.pk)
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    assert admin.post(asked.context["action_url"], sent)["Location"] == url("preview", embed.pk)
+
+
+class HidesTheRevoked(AccessPolicy):
+    """Lets nobody see an embed whose link is over."""
+
+    def visible(self, user: Any, embeds: Any) -> Any:
+        over = AccessLink.OVER
+        return super().visible(user, embeds).exclude(current_link__state__in=over)
+
+
+def test_an_embed_that_may_not_be_seen_afterwards_leads_to_the_list(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    policy = f"{__name__}.HidesTheRevoked"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ACCESS_POLICY": policy}
+    embed = make("works", kapso_sandbox)
+    _sent, done = confirmed(admin, "revoke", embed)
+    assert done["Location"] == url("changelist")
+    assert "“The sales inbox”: It is revoked." in admin.get(done["Location"]).text
+
+
+def test_what_became_of_several_has_an_address_that_can_be_reloaded_and_gone_back_to(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    addresses = []
+    for _time in range(4):
+        _sent, done = confirmed(admin, "refresh", *embeds)
+        addresses.append(done["Location"])
+        kapso_sandbox.requests.clear()
+        pages = [admin.get(done["Location"]).text for _reload in range(2)]
+        assert all(page.count("It is up to date.") == 2 for page in pages)
+        assert all(url("change", embed.pk) in pages[0] for embed in embeds)
+        assert kapso_sandbox.requests == []
+    # The last three are kept.
+    for address in addresses[1:]:
+        assert "It is up to date." in admin.get(address).text
+    for address in (addresses[0], url("results", "unknown")):
+        for page in (admin.get(address, follow=True), admin.post(address, follow=True)):
+            assert page.redirect_chain == [(url("changelist"), 302)]
+            assert "These results are not kept any more." in page.text
+    # An embed that is gone since is only named.
+    revoke_embed(embeds[0])
+    delete_embed(embeds[0])
+    page = admin.get(addresses[-1]).text
+    assert "The a inbox" in page
+    assert url("change", embeds[0].pk) not in page
+
+
+def test_the_filters_of_the_list_are_kept_all_the_way(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    filtered = f"{url('changelist')}?{FILTERS}"
+    for chosen in (embeds, embeds[:1]):
+        data = {"action": "refresh", "_selected_action": [embed.pk for embed in chosen]}
+        asked = admin.post(filtered, data, follow=True)
+        assert links(asked)["No, take me back"] == filtered
+        sent = {"confirmed": "yes", "target": targets(asked)}
+        done = admin.post(asked.context["action_url"], sent)
+        if len(chosen) > 1:
+            assert links(admin.get(done["Location"]))["Back to the list"] == filtered
+        else:
+            kept = urlencode({"_changelist_filters": FILTERS})
+            assert done["Location"] == f"{url('change', chosen[0].pk)}?{kept}"
+    # From an embed's page, to which the list leads.
+    [change] = [a for t, a in links(admin.get(filtered)).items() if t == embeds[0].name]
+    assert "_changelist_filters" in change
+    page = admin.get(change)
+    assert change.partition("?")[2] in links(page)["Preview"]
+    asked = admin.get(links(page)["Refresh from Kapso"])
+    assert links(asked)["No, take me back"] == change
+    sent = {"confirmed": "yes", "target": targets(asked)}
+    assert admin.post(asked.context["action_url"], sent)["Location"] == change
+
+
+def test_a_form_that_is_shown_again_keeps_its_way_back(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    data = {"action": "extend", "_selected_action": embed.pk}
+    asked = admin.post(f"{url('changelist')}?{FILTERS}", data, follow=True)
+    sent = {"confirmed": "yes", "target": targets(asked), "expiry": "date"}
+    again = admin.post(asked.context["action_url"], sent)
+    assert "Enter the date." in again.text
+    assert links(again)["No, take me back"] == f"{url('changelist')}?{FILTERS}"
+    # Its address is that of the confirmation by GET, too, such as after signing in again.
+    assert targets(admin.get(again.context["action_url"])) == sent["target"]
+
+
+def test_the_health_page_is_where_its_buttons_lead_back_to(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("revoked", kapso_sandbox)
+    asked = admin.get(links(admin.get(url("health")))["Rotate the link"])
+    assert links(asked)["No, take me back"] == url("health")
+
+
+def test_the_forms_of_a_verb_say_that_kapso_is_asked(
+    admin: Client, kapso_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb_views, "TIME_LIMIT", -1)
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    asked = admin.get(url("verb", "rotate"), {"id": [embed.pk for embed in embeds]})
+    _sent, done = confirmed(admin, "rotate", *embeds)
+    for page in (asked, admin.get(done["Location"])):
+        assert 'data-kapso-busy="Working… Kapso is being asked."' in page.text
+        assert "data-kapso-slow=" in page.text

@@ -14,7 +14,7 @@ from .axe import violations
 from .conftest import Demo, enter, expect, running_demo
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
     SignIn = Callable[..., Page]
     NewPage = Callable[..., Page]
@@ -125,18 +125,18 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     assert first["scope_type"] == "phone_number"
     preview = page.url
 
-    # Rotate it: neither a reload nor the back button creates a second link.
+    # Rotate it: a reload does nothing, and the back button creates no second link.
     page.get_by_role("link", name="Rotate the link").click()
     page.get_by_role("button", name="Rotate the link").click()
     expect(page.get_by_text("It has a new link, and the old one is revoked.")).to_be_visible()
     [second] = alive(own_demo)
     assert second["id"] != first["id"]
+    assert page.url == preview
     page.reload()
-    expect(page.get_by_text("Another link was created for it in the meantime")).to_be_visible()
+    expect(page.get_by_text("It has a new link")).to_have_count(0)
     page.go_back()
     page.get_by_role("button", name="Rotate the link").dblclick()
-    expect(page.get_by_role("heading", name="Rotate the link")).to_be_visible()
-    page.wait_for_load_state()
+    expect(page.get_by_text("Another link was created for it in the meantime")).to_be_visible()
     made = len(own_demo.embeds())
     assert len(alive(own_demo)) == 1
     page.goto(preview)
@@ -146,7 +146,7 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     # Revoke it: the frame, the list, the health page and the audit trail say so.
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
-    expect(page.get_by_text("It is revoked.")).to_be_visible()
+    expect(page.get_by_text("“Front desk”: It is revoked.")).to_be_visible()
     assert alive(own_demo) == []
     page.goto(preview)
     expect(inbox.get_by_role("heading", name="This inbox was closed")).to_be_visible()
@@ -166,6 +166,138 @@ def test_from_an_empty_list_to_an_embed_that_is_rotated_and_revoked(
     for path in (LIST, f"{LIST}health/", "/admin/kapso_inbox/inboxchange/"):
         page.goto(f"{own_demo.url}{path}")
         assert not any(token in page.content() for token in tokens)
+
+
+def test_what_became_of_several_can_be_reloaded_and_gone_back_to(
+    demo: Demo, sign_in: SignIn
+) -> None:
+    page = sign_in("admin")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    filtered = f"{demo.url}{LIST}?q=inbox&scope_type__exact=phone_number"
+    page.goto(filtered)
+    assert page.locator("#result_list tbody tr").count() >= 2
+    page.locator("#action-toggle").check()
+    page.get_by_label("Action:").select_option(label="Refresh from Kapso")
+    page.locator("button[name=index]").click()
+    page.get_by_role("button", name="Refresh from Kapso").click()
+    done = page.get_by_role("cell", name="It is up to date.")
+    expect(done.first).to_be_visible()
+    count = done.count()
+    results = page.url
+    assert "/results/" in results
+    # Reloading it sends no form, and neither does coming back to it.
+    asked.clear()
+    page.reload()
+    expect(done).to_have_count(count)
+    page.locator(".kapso-results a").first.click()
+    expect(page.locator(".kapso-panel")).to_be_visible()
+    page.go_back()
+    expect(done).to_have_count(count)
+    assert page.url == results
+    page.get_by_role("link", name="Back to the list").click()
+    assert page.url == filtered
+    assert "POST" not in asked
+
+
+def test_the_filters_of_the_list_are_kept_on_every_way_back(demo: Demo, sign_in: SignIn) -> None:
+    page = sign_in("admin")
+    filtered = f"{demo.url}{LIST}?q=support"
+    page.goto(filtered)
+    page.get_by_role("link", name="Support inbox").click()
+    changed = page.url
+    page.get_by_role("link", name="Preview").click()
+    preview = page.url
+    page.get_by_role("link", name="Refresh from Kapso").click()
+    page.get_by_role("link", name="No, take me back").click()
+    assert page.url == preview
+    page.get_by_role("link", name="Settings").click()
+    assert page.url == changed
+    page.get_by_role("link", name="Refresh from Kapso").click()
+    page.get_by_role("button", name="Refresh from Kapso").click()
+    expect(page.get_by_text("“Support inbox”: It is up to date.")).to_be_visible()
+    assert page.url == changed
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
+    assert page.url == filtered
+
+
+def primary(page: Page) -> Locator:
+    """Return the one button of the panel that stands out. Check that the panel is accessible."""
+    button = page.locator(".kapso-panel").locator(".kapso-button--primary, .kapso-button--danger")
+    expect(button).to_have_count(1)
+    page.locator(".kapso-panel details").evaluate("details => { details.open = true }")
+    assert violations(page) == []
+    return button
+
+
+def mend(page: Page, label: str) -> None:
+    """Press the primary button of the panel, and confirm it."""
+    expect(primary(page)).to_have_text(label)
+    primary(page).click()
+    page.get_by_role("button", name=label).click()
+    expect(page.locator(".messagelist")).to_be_visible()
+
+
+@pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark")])
+def test_one_button_stands_out_in_each_state_and_mends_it(
+    own_demo: Demo, new_page: NewPage, size: str, theme: str
+) -> None:
+    page = new_page(viewport=SIZES[size], color_scheme=theme)
+    enter(page, own_demo, "admin")
+    page.goto(f"{own_demo.url}{LIST}1/change/")
+    tag = page.locator("#kapso-tag")
+
+    def fail_once(method: str) -> None:
+        fault = {"method": method, "answer": {"status": 500, "body": {"error": "Oops"}}}
+        own_demo.at_kapso("POST", "/_sandbox/faults", json=fault)
+
+    expect(primary(page)).to_have_text("Preview")
+    expect(tag).to_be_visible()
+    # It works, and an older link waits to be revoked.
+    fail_once("DELETE")
+    page.get_by_role("link", name="Rotate the link").click()
+    page.get_by_role("button", name="Rotate the link").click()
+    expect(page.locator(".messagelist .error")).to_contain_text("The old one is not revoked yet")
+    expect(tag).to_be_visible()
+    mend(page, "Find out what became of it")
+    expect(primary(page)).to_have_text("Preview")
+    # It expires soon.
+    page.get_by_role("link", name="Change the expiry").click()
+    page.get_by_label("Expires:").select_option(label="in 7 days")
+    page.get_by_role("button", name="Change the expiry").click()
+    expect(page.get_by_text("After that nobody can open it.")).to_be_visible()
+    mend(page, "Change the expiry")
+    # It waits to be revoked, and then it is revoked: its tag would show nothing.
+    fail_once("DELETE")
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("Kapso has not confirmed yet that it is revoked.")).to_be_visible()
+    expect(tag).to_have_count(0)
+    mend(page, "Find out what became of it")
+    expect(page.get_by_text("It was revoked, so nobody can open it.")).to_be_visible()
+    fail_once("POST")
+    mend(page, "Rotate the link")
+    expect(page.locator(".messagelist .error")).to_contain_text("Kapso may have done it")
+    page.get_by_role("link", name="Find out what became of it").click()
+    page.get_by_role("button", name="Find out what became of it").click()
+    # Whatever Kapso says of the lost one, the embed gets a link again.
+    page.goto(f"{own_demo.url}{LIST}1/change/")
+    page.get_by_role("link", name="Rotate the link").click()
+    page.get_by_role("button", name="Rotate the link").click()
+    expect(page.get_by_text("It has a new link, and opens again.")).to_be_visible()
+    expect(tag).to_be_visible()
+
+    # The one way to delete an inbox offers to revoke it only.
+    page.goto(f"{own_demo.url}{LIST}2/change/")
+    page.get_by_role("link", name="Delete", exact=True).click()
+    expect(page.get_by_role("link", name="Only revoke it")).to_be_visible()
+    assert violations(page) == []
+    page.get_by_role("button", name="Revoke it and delete the record").click()
+    expect(page.get_by_text("was deleted successfully.")).to_be_visible()
+    page.goto(f"{own_demo.url}{LIST}2/preview/")
+    expect(page.get_by_text("Perhaps it was deleted?")).to_be_visible()
+    assert page.url == f"{own_demo.url}/admin/"
 
 
 def test_a_save_button_that_is_pressed_twice_creates_one_embed(
