@@ -23,11 +23,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from kapso_inbox import lifecycle
+from kapso_inbox.admin.advice import ADVICE
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import delete_embed, rotate_embed
 from kapso_inbox.models import (
     AccessLink,
+    Condition,
     InboxChange,
     InboxEmbed,
     InboxPreference,
@@ -131,6 +133,10 @@ def test_the_panel_says_what_is_the_matter_and_has_one_button_that_mends_it(
         assert ("data-kapso-copy" in response.text) is shows
         if button:
             assert admin.get(shown["primary"]["url"]).context["possible"] == 1
+
+
+def test_there_is_advice_for_every_condition() -> None:
+    assert ADVICE.keys() == set(Condition)
 
 
 @pytest.mark.table

@@ -477,6 +477,17 @@ def test_a_form_that_waits_for_kapso_says_so(demo: Demo, sign_in: SignIn) -> Non
     assert violations(page) == []
 
 
+def test_a_verb_that_waits_for_kapso_says_so(demo: Demo, sign_in: SignIn) -> None:
+    page = sign_in("admin")
+    page.goto(f"{demo.url}{LIST}verbs/refresh/?id=1")
+    page.locator("form[data-kapso-once]").evaluate("form => { form.target = 'elsewhere' }")
+    with page.context.expect_page():
+        page.get_by_role("button", name="Refresh from Kapso").click()
+    expect(page.locator(".kapso-busy")).to_have_text("Working… Kapso is being asked.")
+    expect(page.get_by_role("button", name="Refresh from Kapso")).to_be_disabled()
+    assert violations(page) == []
+
+
 def test_a_button_comes_back_where_no_answer_does(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("admin")
     page.clock.install()
