@@ -30,11 +30,9 @@ class KapsoConversationsConfig(AppConfig):
     def sync_kapso_project(self, run: Run) -> None:
         """Take part in the sync of a project that has a secret for its webhooks."""
         # Here and below: only commands need these, and they load the client for Kapso.
-        from .secrets import webhook_secrets
         from .sync import sync_conversations
 
-        if webhook_secrets(run.report.project):
-            sync_conversations(run)
+        sync_conversations(run)
 
     def diagnose_kapso_project(
         self, project: str, *, network: bool, remembered_for: int

@@ -23,6 +23,7 @@ from .models import (
     WebhookDelivery,
     WhatsAppNumber,
 )
+from .secrets import webhook_secrets
 from .waiting import note_change
 
 #: How far the first reading goes back.
@@ -37,8 +38,11 @@ def sync_conversations(run: Run) -> None:
     """Read the conversations of a project that changed since the last time, and forget old ones.
 
     Args:
-        run: the sync of the project. What goes wrong becomes one of its problems.
+        run: the sync of the project. What goes wrong becomes one of its problems. A project without
+            a secret for its webhooks is left out: it has not been set up for conversations.
     """
+    if not webhook_secrets(run.report.project):
+        return
     try:
         _read(run)
     except KapsoError as error:
