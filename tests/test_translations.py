@@ -631,7 +631,7 @@ def test_the_admin_is_in_the_sites_language(
             admin.get(url("inboxembed_preview", embeds[0].pk)),
             admin.get(url("inboxembed_health")),
             *(admin.get(url("inboxembed_verb", verb), ids) for verb in verbs),
-            *(confirmed(admin, verb, *embeds)[1] for verb in verbs),
+            *(admin.get(confirmed(admin, verb, *embeds)[1]["Location"]) for verb in verbs),
             admin.get(url("launchattempt_changelist")),
             admin.get(url("inboxchange_changelist")),
         ]

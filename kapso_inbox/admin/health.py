@@ -75,7 +75,7 @@ FIXED_BY_BUTTON = frozenset(
 MENTIONS = frozenset({"api-key-accepted"})
 
 #: What a finding names: an embed by its slug or its name, or anything else.
-_MENTION = re.compile("“([^”]*)”")
+_MENTION = re.compile("“([^“”]*)”")
 
 #: The levels of findings, in the order of the page.
 LEVELS = ("error", "warning", "info")

@@ -30,9 +30,13 @@ if TYPE_CHECKING:
 HANDOFF_LASTS = timedelta(days=1)
 
 
-#: What a number begins with, the digit that it may have or lack, and what it ends with: Brazil,
-#: Mexico and Argentina.
-_EXTRA_DIGITS = ((r"55\d\d", "9", r"\d{8}"), ("52", "1", r"\d{10}"), ("54", "9", r"\d{10}"))
+#: What a number begins and ends with, and the digit that may stand between: Brazil, Mexico and
+#: Argentina.
+_EXTRA_DIGITS = (
+    (re.compile(r"(55\d\d)9?(\d{8})"), "9"),
+    (re.compile(r"(52)1?(\d{10})"), "1"),
+    (re.compile(r"(54)9?(\d{10})"), "9"),
+)
 
 
 class ConversationQuerySet(InboxQuerySet["Conversation"]):
@@ -94,9 +98,9 @@ def forms_of(phone: str) -> list[str]:
     """
     digits = digits_of(phone)
     forms = {digits} - {""}
-    for start, extra, end in _EXTRA_DIGITS:
-        if match := re.fullmatch(f"({start})({extra})?({end})", digits):
-            forms |= {match[1] + match[3], match[1] + extra + match[3]}
+    for pattern, extra in _EXTRA_DIGITS:
+        if match := pattern.fullmatch(digits):
+            forms |= {match[1] + match[2], match[1] + extra + match[2]}
     return sorted(forms)
 
 
