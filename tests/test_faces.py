@@ -14,7 +14,7 @@ from django.core.cache import cache
 from django.db.models import QuerySet
 from django.template import Context, Template
 from django.test import Client, RequestFactory, override_settings
-from django.urls import get_resolver, reverse
+from django.urls import URLResolver, get_resolver, reverse
 
 from kapso_inbox.access import NARROWING, AccessPolicy
 from kapso_inbox.admin.verbs import VERBS
@@ -274,6 +274,8 @@ def calls_to_open(slug: str) -> Iterator[Call]:
     yield "get", api("preferences", slug), {}
     yield "put", api("preferences", slug), {"mode": "dark"}
     yield "patch", api("preferences", slug), {"mode": "dark"}
+    for waiting in (reverse("kapso_inbox:waiting"), api("waiting"), api("conversations")):
+        yield "get", waiting, {"slug": slug}
 
 
 def calls_for_a_project() -> Iterator[Call]:
@@ -310,7 +312,14 @@ def test_every_address_is_asked(hidden: InboxEmbed) -> None:
     pages, endpoints = (
         get_resolver(f"kapso_inbox.{name}").url_patterns for name in ("urls", "api.urls")
     )
-    known = {one.name for one in (*in_admin, *pages, *endpoints) if one.name}
+    patterns = [
+        pattern
+        for one in (*in_admin, *pages, *endpoints)
+        for pattern in (one.url_patterns if isinstance(one, URLResolver) else [one])
+    ]
+    known = {pattern.name for pattern in patterns if pattern.name}
+    # A webhook comes from Kapso, and not from a user.
+    known -= {"webhook"}
     # Nobody adds records, and a user's own inbox is nobody else's.
     others = {f"kapso_inbox_{model}_add" for model in RECORDS}
     others |= {"my_inbox", "my_launch", "my_settings"}

@@ -110,6 +110,8 @@ class WaitingQuery(serializers.Serializer[Any]):
     slug = serializers.ListField(
         child=serializers.CharField(max_length=50),
         max_length=MAX_SLUGS,
+        required=False,
+        default=list,
         help_text="The slug of an inbox, or `mine`. Repeat it for several.",
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 from django.db import router, transaction
 from django.db.models import Min, Q
@@ -14,7 +15,7 @@ from kapso_inbox.clock import as_stored
 from kapso_inbox.kapso import KapsoError, ListedConversation
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sync.notes import NoteCode
-from kapso_inbox.sync.run import Run
+from kapso_inbox.sync.run import Run, until_done
 
 from .models import (
     Conversation,
@@ -67,9 +68,10 @@ def _read(run: Run) -> None:
     run.report.further["conversations read"] = read
     run.report.further["conversations mended"] = mended
     if not run.dry_run:
-        ConversationRead.objects.for_write().update_or_create(
-            project=project, defaults={"read_until": as_stored(now)}
-        )
+        reads = ConversationRead.objects.for_write()
+        state = ConversationRead(project=project, read_until=as_stored(now))
+        until_done(partial(reads.bulk_create, [state], ignore_conflicts=True))
+        until_done(partial(reads.filter(project=project).update, read_until=as_stored(now)))
 
 
 def _conversations(run: Run) -> ConversationQuerySet:
@@ -88,22 +90,32 @@ def _learn(run: Run, page: Sequence[ListedConversation]) -> int:
         rows = [known.get(one) or _new(run, one) for one in listed]
         return sum(_changes(row, listed[row.kapso_id], read_at) for row in rows)
     mended = 0
-    with transaction.atomic(using=router.db_for_write(Conversation)):
-        # Another process may create the same ones at the same time.
-        new = [_new(run, one) for one in sorted(listed)]
-        known_ids = set(
-            _conversations(run).filter(kapso_id__in=listed).values_list("kapso_id", flat=True)
-        )
-        Conversation.objects.for_write().bulk_create(
-            [row for row in new if row.kapso_id not in known_ids], ignore_conflicts=True
-        )
-        stored = _conversations(run).filter(kapso_id__in=listed).order_by("kapso_id")
-        for row in stored.select_for_update():
-            before = dict(row.__dict__)
-            is_new = row.kapso_id not in known_ids
-            mended += _changes(row, listed[row.kapso_id], read_at) or is_new
-            if is_new or before != row.__dict__:
-                row.save()
+
+    def write() -> None:
+        nonlocal mended
+        with transaction.atomic(using=router.db_for_write(Conversation)):
+            mended = _write(run, listed, read_at)
+
+    until_done(write)
+    return mended
+
+
+def _write(run: Run, listed: Mapping[str, ListedConversation], read_at: datetime) -> int:
+    """Store what a page says, inside a transaction; return how many conversations it changed."""
+    before = _conversations(run).filter(kapso_id__in=listed).values_list("kapso_id", flat=True)
+    known = set(before)
+    # A webhook may create the same ones at the same time.
+    Conversation.objects.for_write().bulk_create(
+        [_new(run, one) for one in sorted(listed) if one not in known], ignore_conflicts=True
+    )
+    stored = _conversations(run).filter(kapso_id__in=listed).order_by("kapso_id")
+    mended = 0
+    for row in stored.select_for_update():
+        was = dict(row.__dict__)
+        is_new = row.kapso_id not in known
+        mended += _changes(row, listed[row.kapso_id], read_at) or is_new
+        if is_new or was != row.__dict__:
+            row.save()
     return mended
 
 
@@ -181,7 +193,8 @@ def _assign(run: Run, kapso_ids: Iterable[str], member: str) -> None:
     ids = sorted(kapso_ids)
     for start in range(0, len(ids), 500):
         rows = _conversations(run).filter(kapso_id__in=ids[start : start + 500])
-        rows.update(assigned_user_id=member, updated_at=django_timezone.now())
+        changed_at = django_timezone.now()
+        until_done(partial(rows.update, assigned_user_id=member, updated_at=changed_at))
 
 
 def _mirror_numbers(run: Run) -> None:
@@ -190,17 +203,20 @@ def _mirror_numbers(run: Run) -> None:
     if run.dry_run:
         return
     numbers = WhatsAppNumber.objects.for_write().filter(project=run.report.project)
-    numbers.exclude(phone_number_id__in=listed).delete()
+    known = {row.phone_number_id: row for row in numbers}
+    until_done(numbers.exclude(phone_number_id__in=listed).delete)
     for phone_number_id, one in listed.items():
-        numbers.update_or_create(
-            project=run.report.project,
-            phone_number_id=phone_number_id,
-            defaults={
-                "customer_id": one.customer_id[:64],
-                "name": one.name[:255],
-                "display_phone_number": one.display_phone_number[:64],
-            },
+        row = known.get(phone_number_id) or WhatsAppNumber(
+            project=run.report.project, phone_number_id=phone_number_id
         )
+        was = dict(row.__dict__)
+        row.customer_id, row.name = one.customer_id[:64], one.name[:255]
+        row.display_phone_number = one.display_phone_number[:64]
+        if row.pk is None:
+            # Another sync may store it at the same time.
+            until_done(partial(numbers.bulk_create, [row], ignore_conflicts=True))
+        elif was != row.__dict__:
+            until_done(row.save)
 
 
 def _prune(run: Run, now: datetime) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.db.models import QuerySet
 from django.test import override_settings
-from django.urls import get_resolver
+from django.urls import URLResolver, get_resolver
 from rest_framework.test import APIClient
 
 from kapso_inbox.access import AccessPolicy
@@ -47,6 +47,8 @@ WALK: dict[tuple[str, str, str], tuple[tuple[str, ...], int]] = {
     ("get", f"{API}customers/", ""): (("add", "change"), 403),
     ("get", f"{API}team-members/", ""): (("add", "change"), 403),
     ("get", f"{API}openings/", ""): ((AUDIT,), 403),
+    ("get", f"{API}conversations/", ""): ((OPEN,), 403),
+    ("get", f"{API}waiting/", ""): ((OPEN,), 403),
 }
 
 
@@ -78,7 +80,8 @@ def test_every_endpoint_is_in_the_table() -> None:
     walked = {(method, resolver.resolve(url).url_name) for method, url, _ in WALK}
     known = {
         (method, pattern.name)
-        for pattern in resolver.url_patterns[0].url_patterns
+        for one in resolver.url_patterns[0].url_patterns
+        for pattern in (one.url_patterns if isinstance(one, URLResolver) else [one])
         for method in ("get", "post", "put", "patch", "delete")
         if hasattr(pattern.callback.view_class, method)
     }
