@@ -79,6 +79,7 @@ def test_secrets_are_readable_by_their_owner_only(demo: Demo) -> None:
     assert {line.split("=")[0] for line in file.read_text().splitlines()} == {
         "SECRET_KEY",
         "KAPSO_INBOX_ENCRYPTION_KEYS",
+        "KAPSO_WEBHOOK_SECRET",
     }
 
 

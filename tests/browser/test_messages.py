@@ -271,7 +271,7 @@ def test_preferences_are_set_in_the_frame_by_keyboard_and_lead_back_into_the_inb
     assert is_dark(frame) == (theme == "dark")
     assert axe(page) == []
     assert fits(page)
-    frame.get_by_label("Conversations").select_option("Ended")
+    frame.get_by_label("Conversations", exact=True).select_option("Ended")
     frame.get_by_label("Only unread").check()
     frame.get_by_role("button", name="Save").press("Enter")
     page.wait_for_timeout(200)
@@ -283,7 +283,7 @@ def test_preferences_are_set_in_the_frame_by_keyboard_and_lead_back_into_the_inb
     load(page, "/kapso-inbox/sales/settings/")
     expect(frame.get_by_label("Only unread")).to_be_checked()
     frame.get_by_label("Only unread").uncheck()
-    frame.get_by_label("Conversations").select_option("Default")
+    frame.get_by_label("Conversations", exact=True).select_option("Default")
     frame.get_by_role("button", name="Save").click()
     [inbox] = wait_for_inbox(page, crm)
     assert "unread" not in inbox
