@@ -32,6 +32,13 @@ def own_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def emptied_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """Run a demo whose embeds these tests delete."""
+    with running_demo(tmp_path_factory.mktemp("emptied")) as running:
+        yield running
+
+
 def store(demo: Demo, *statements: str) -> None:
     """Change what the demo has stored."""
     [path] = demo.data_dir.glob("*.sqlite3")
@@ -92,18 +99,18 @@ def test_name_and_state_are_in_sight_however_long_a_name_is(
 
 @pytest.mark.parametrize(("size", "theme"), [("390", "dark"), ("768", "light"), ("1440", "light")])
 def test_an_empty_list_leads_to_what_lives_at_kapso(
-    own_demo: Demo, new_page: NewPage, size: str, theme: str
+    emptied_demo: Demo, new_page: NewPage, size: str, theme: str
 ) -> None:
     page = new_page(viewport={"width": int(size), "height": 900}, color_scheme=theme)
-    enter(page, own_demo, "admin")
+    enter(page, emptied_demo, "admin")
     for place in ("", "health/"):
         store(
-            own_demo,
+            emptied_demo,
             "DELETE FROM kapso_inbox_inboxembed_groups",
             "DELETE FROM kapso_inbox_accesslink",
             "DELETE FROM kapso_inbox_inboxembed",
         )
-        page.goto(f"{own_demo.url}{LIST}{place}")
+        page.goto(f"{emptied_demo.url}{LIST}{place}")
         expect(page.get_by_text("Inboxes may live at Kapso")).to_be_visible()
         expect(page.get_by_text("Nothing is wrong")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= int(size)
@@ -111,11 +118,11 @@ def test_an_empty_list_leads_to_what_lives_at_kapso(
         pictures.keep(page, f"list-empty-{place[:-1]}-{theme}-{size}", full_page=True)
         page.get_by_role("button", name="Look for inboxes at Kapso").click()
         expect(page.get_by_text("Found 2 inboxes at Kapso")).to_be_visible()
-        assert page.url == f"{own_demo.url}{LIST}{place}"
+        assert page.url == f"{emptied_demo.url}{LIST}{place}"
         assert violations(page) == [], place
         pictures.keep(page, f"list-found-{place[:-1]}-{theme}-{size}", full_page=True)
         page.get_by_role("button", name="Look for inboxes at Kapso").click()
         expect(page.get_by_text("Found no inbox at Kapso that is not listed")).to_be_visible()
     page.get_by_role("heading", name="Several inboxes").wait_for()
-    page.goto(f"{own_demo.url}{LIST}")
+    page.goto(f"{emptied_demo.url}{LIST}")
     expect(page.locator("#result_list .kapso-state")).to_have_text(["Unmanaged", "Unmanaged"])
