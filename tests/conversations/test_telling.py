@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from threading import Event
 from typing import Any
 
 import django
 import pytest
+import requests
 from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
@@ -56,6 +58,29 @@ def json_of(body: Any) -> bytes:
     import json
 
     return json.dumps(body).encode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_kapso_is_answered_however_long_a_receiver_takes(live_server: Any) -> None:
+    answered, ended = Event(), Event()
+
+    def receive(**kwargs: Any) -> None:
+        assert answered.wait(20), "the receiver runs before Kapso is answered"
+        ended.set()
+
+    message_received.connect(receive)
+    try:
+        body = json_of(about(1))
+        headers = {"X-Webhook-Event": RECEIVED, "X-Webhook-Signature": sign(body)}
+        address = f"{live_server.url}/kapso-inbox/webhooks/default/"
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(address, data=body, headers=headers, timeout=15)
+        assert answer.status_code == 200
+        answered.set()
+        assert ended.wait(20)
+    finally:
+        message_received.disconnect(receive)
 
 
 def test_a_body_that_a_middleware_has_read_is_still_known() -> None:
