@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.request import split_domain_port, validate_host
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
@@ -19,7 +22,13 @@ from kapso_inbox.access import get_policy, has_permission
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.models import InboxEmbed
 
-from .models import Conversation, ConversationQuerySet, WebhookDelivery, WhatsAppNumber
+from .models import (
+    Conversation,
+    ConversationQuerySet,
+    WebhookDelivery,
+    WhatsAppNumber,
+    of_same_people,
+)
 from .webhooks import Registered, read_webhooks, remove_webhooks, set_webhooks, test_webhooks
 
 if TYPE_CHECKING:
@@ -103,10 +112,10 @@ class ConversationAdmin(ConversationModelAdmin):
         return super().get_search_results(request, queryset, search_term)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out the text where none is stored."""
+        """Leave out the text where none is stored, and for those who may not read it."""
         fields = super().get_fields(request, obj)
-        hides = not conf.value("STORE_TEXT")
-        return [name for name in fields if not (hides and name == "last_text")]
+        shows = conf.value("STORE_TEXT") and obj is not None and _may_read(request, obj)
+        return [name for name in fields if shows or name != "last_text"]
 
     @admin.display(description=gettext_lazy("person"), ordering="name")
     def person(self, conversation: Conversation) -> str:
@@ -144,24 +153,28 @@ class ConversationAdmin(ConversationModelAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Show all conversations of these people, since all of them are deleted."""
-        return super().get_deleted_objects(_of_same_people(objs), request)
+        return super().get_deleted_objects(self._people(objs, request), request)
 
     def delete_model(self, request: HttpRequest, obj: Conversation) -> None:
         """Delete all conversations of a person."""
-        _of_same_people([obj]).delete()
+        self._people([obj], request).delete()
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         """Delete all conversations of the people."""
-        _of_same_people(queryset).delete()
+        self._people(queryset, request).delete()
+
+    def _people(self, conversations: Any, request: HttpRequest) -> ConversationQuerySet:
+        """Return all conversations of these people that the user may know of."""
+        same = of_same_people(conversations)
+        if get_policy().sees_everything(request.user):
+            return same
+        return same.filter(pk__in=self.get_queryset(request).order_by().values("pk"))
 
 
-def _of_same_people(conversations: Any) -> ConversationQuerySet:
-    """Return these conversations and all others of the same people, in every project."""
-    same = Q(pk__in=[one.pk for one in conversations])
-    phones = {one.phone for one in conversations} - {""}
-    ids = {one.business_scoped_user_id for one in conversations} - {""}
-    same |= Q(phone__in=phones) | Q(business_scoped_user_id__in=ids)
-    return Conversation.objects.for_write().filter(same)
+def _may_read(request: HttpRequest, conversation: Conversation) -> bool:
+    """Return whether the user may open an inbox that shows the conversation."""
+    openable = get_policy().openable(request.user, InboxEmbed.objects.all())
+    return Conversation.objects.within(*openable).filter(pk=conversation.pk).exists()
 
 
 @admin.register(WebhookDelivery)
@@ -171,6 +184,11 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
     list_display = ("received_at", "event", "outcome", "project", "keys")
     list_filter = ("outcome", "event")
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return all rows, or none to whom the policy holds something back: nobody knows whose."""
+        rows = super().get_queryset(request)
+        return rows if get_policy().sees_everything(request.user) else rows.none()
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: only webhooks add rows."""
@@ -216,6 +234,7 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
         verb = _VERBS.get(request.POST.get("verb", ""))
         if verb is not None and project in conf.project_aliases():
             try:
+                _check_is_this_site(site)
                 done = verb(project, site)
             except ValidationError as error:
                 self.message_user(request, " ".join(error.messages), messages.ERROR)
@@ -234,6 +253,18 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
                 self.message_user(request, said, messages.SUCCESS)
         if not done:
             self.message_user(request, _("This site has no webhooks at Kapso."), messages.WARNING)
+
+
+def _check_is_this_site(site: str) -> None:
+    """Check that Kapso is told to send only to this site: what it sends are people's messages.
+
+    Raises:
+        ValidationError: the site does not serve that host.
+    """
+    host = split_domain_port(urlsplit(site).netloc)[0]
+    if not validate_host(host, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]):
+        text = _("“%(host)s” is not in ALLOWED_HOSTS, so it is not this site.")
+        raise ValidationError(text % {"host": host or site})
 
 
 _VERBS: dict[str, Callable[[str, str], list[Registered]]] = {

@@ -19,6 +19,7 @@ from kapso_inbox.api.base import ApiView
 from kapso_inbox.api.filters import validated_query
 from kapso_inbox.api.schema import operation
 from kapso_inbox.api.serializers import MomentField
+from kapso_inbox.audit import is_impersonated
 from kapso_inbox.clock import as_stored
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.transactions import outside_transactions
@@ -169,6 +170,8 @@ class ConversationsView(ListModelMixin, ApiView):
         slugs = validated_query(ConversationQuery, self.request).get("slug")
         openable = get_policy().openable(self.request.user, InboxEmbed.objects.all())
         embeds = openable.filter(slug__in=slugs) if slugs else openable
+        if is_impersonated(self.request):
+            embeds = embeds.filter(personal_to="")
         shown = [embed for embed in embeds.select_related("current_link") if not embed.obstacle()]
         return Conversation.objects.within(*shown)
 
@@ -207,7 +210,8 @@ class WaitingView(ApiView):
     def get(self, request: Request, **kwargs: Any) -> Response:
         """Count the conversations that are unanswered or wait for a human."""
         query = validated_query(WaitingQuery, request)
-        counted = count_waiting(request.user, query["slug"])  # type: ignore[arg-type]
+        with_own = not is_impersonated(request)
+        counted = count_waiting(request.user, query["slug"], with_own=with_own)  # type: ignore[arg-type]
         return Response({slug: counts._asdict() for slug, counts in counted.items()})
 
 

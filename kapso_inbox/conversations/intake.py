@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
-from django.core.cache import cache
 from django.db import IntegrityError, OperationalError, router, transaction
 from django.utils import timezone
 
@@ -24,9 +24,9 @@ from .waiting import note_change
 
 _Outcome = WebhookDelivery.Outcome
 _TRIES = 5
-#: At most one row for refused signatures is written in this many seconds, by each process: nobody
-#: may fill the table without a secret.
-_REFUSALS_EVERY = 60
+#: At most one row for refused signatures is written in this time: nobody may fill the table without
+#: a secret.
+_REFUSALS_EVERY = timedelta(minutes=1)
 
 
 def take_in(project: str, idempotency_key: str, found: list[Read]) -> list[Event]:
@@ -70,9 +70,10 @@ def record_refused(project: str) -> None:
     Args:
         project: the alias of a project.
     """
-    if cache.add(f"kapso_inbox:webhook-refused:{project}", 1, _REFUSALS_EVERY):
-        now = timezone.now()
-        WebhookDelivery.objects.for_write().create(
+    now = timezone.now()
+    rows = WebhookDelivery.objects.for_write().filter(project=project, outcome=_Outcome.REFUSED)
+    if not rows.filter(received_at__gt=now - _REFUSALS_EVERY).exists():
+        rows.create(
             project=project,
             event_key=digest("refused", now.isoformat()),
             outcome=_Outcome.REFUSED,
@@ -135,7 +136,7 @@ def _learn(row: Conversation, event: Event) -> None:
         inbound_at=event.at if isinstance(event, MessageReceived) else None,
         outbound_at=event.at if isinstance(event, MessageSent) else None,
         handoff_at=event.at if isinstance(event, HandoffRequested) else None,
-        text=event.text if isinstance(event, (MessageReceived, MessageSent)) else "",
+        text=event.text if isinstance(event, (MessageReceived, MessageSent)) else None,
     )
 
 

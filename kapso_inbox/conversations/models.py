@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,9 @@ class ConversationQuerySet(InboxQuerySet["Conversation"]):
 
 
 def digits_of(phone: str) -> str:
-    """Return the digits of a phone number, which is how conversations keep it."""
-    return "".join(str(int(letter)) for letter in phone if letter.isdecimal())
+    """Return the digits of a phone number with its country code, as conversations keep it."""
+    written = phone.replace("(0)", "")
+    return "".join(str(int(letter)) for letter in written if letter.isdecimal()).lstrip("0")
 
 
 def forms_of(phone: str) -> list[str]:
@@ -215,7 +217,7 @@ class Conversation(models.Model):
         inbound_at: datetime | None = None,
         outbound_at: datetime | None = None,
         handoff_at: datetime | None = None,
-        text: str = "",
+        text: str | None = None,
     ) -> None:
         """Add what was learned of this conversation, without saving it.
 
@@ -235,7 +237,7 @@ class Conversation(models.Model):
             inbound_at: when the person wrote.
             outbound_at: when somebody wrote to the person.
             handoff_at: when a workflow asked for a human.
-            text: the text of the message of `inbound_at` or `outbound_at`.
+            text: the text of the message of `inbound_at` or `outbound_at`; None = not told.
         """
         at, status_at, inbound_at, outbound_at, handoff_at = (
             moment and as_stored(moment)
@@ -244,21 +246,27 @@ class Conversation(models.Model):
         message_at = _later(inbound_at, outbound_at)
         if (
             message_at
+            and text is not None
             and conf.value("STORE_TEXT")
             and not _is_before(message_at, self.last_message_at)
         ):
             self.last_text = text
         is_news = not _is_before(at, self.last_active_at)
         for field, value in {
-            "phone_number_id": phone_number_id,
-            "phone": phone,
-            "business_scoped_user_id": business_scoped_user_id,
-            "username": username,
-            "name": name,
+            # Cut to what the columns hold: one long name must not stop a whole sync.
+            "phone_number_id": phone_number_id[:64],
+            "phone": phone[:32],
+            "business_scoped_user_id": business_scoped_user_id[:140],
+            "username": username.lstrip("@")[:128],
+            "name": name[:255],
         }.items():
             if value and (is_news or not getattr(self, field)):
                 setattr(self, field, value)
-        if status and not _is_before(status_at, self.status_at):
+        if status == self.Status.ENDED and not _is_before(status_at, self.last_message_at):
+            # Whether `updated_at` tells when a conversation ended is not documented. So only a
+            # later message outweighs an end.
+            self.status, self.status_at = status, _later(self.status_at, status_at)
+        elif status and not _is_before(status_at, self.status_at):
             # Of two statuses of the same time, the end is the later one.
             if status_at != self.status_at or self.status != self.Status.ENDED:
                 self.status = status[:20]
@@ -395,7 +403,22 @@ def erase_person(*, phone: str = "", business_scoped_user_id: str = "") -> int:
     """
     if not digits_of(phone) and not business_scoped_user_id:
         raise ValueError("Give a phone number or a business-scoped user ID.")
-    person = Q(phone__in=forms_of(phone))
+    people = Conversation.objects.for_write()
+    found = people.filter(phone__in=forms_of(phone))
     if business_scoped_user_id:
-        person |= Q(business_scoped_user_id=business_scoped_user_id)
-    return Conversation.objects.for_write().filter(person).delete()[0]
+        found |= people.filter(business_scoped_user_id=business_scoped_user_id)
+    return of_same_people(found).delete()[0]
+
+
+def of_same_people(conversations: Iterable[Conversation]) -> ConversationQuerySet:
+    """Return these conversations and all others of the same people, in every project.
+
+    Args:
+        conversations: some conversations of each person.
+    """
+    known = list(conversations)
+    phones = {form for one in known for form in forms_of(one.phone)}
+    ids = {one.business_scoped_user_id for one in known} - {""}
+    same = Q(pk__in=[one.pk for one in known])
+    same |= Q(phone__in=phones) | Q(business_scoped_user_id__in=ids)
+    return Conversation.objects.for_write().filter(same)

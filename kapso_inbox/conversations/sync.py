@@ -40,14 +40,13 @@ def sync_conversations(run: Run) -> None:
 
     Args:
         run: the sync of the project. What goes wrong becomes one of its problems. A project without
-            a secret for its webhooks is left out: it has not been set up for conversations.
+            a secret for its webhooks is not read: it has not been set up for conversations.
     """
-    if not webhook_secrets(run.report.project):
-        return
-    try:
-        _read(run)
-    except KapsoError as error:
-        run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
+    if webhook_secrets(run.report.project):
+        try:
+            _read(run)
+        except KapsoError as error:
+            run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
     if (now := run.confirmed_time()) and not run.dry_run:
         _prune(run, now)
 
@@ -83,7 +82,8 @@ def _learn(run: Run, page: Sequence[ListedConversation]) -> int:
 
     A change counts if somebody would notice it: the conversation is new, or waits or waits no more.
     """
-    listed = {one.id: one for one in page if one.id}
+    # A longer ID is none of Kapso's, and the database would refuse it.
+    listed = {one.id: one for one in page if 0 < len(one.id) <= 64}
     read_at = _time_at_kapso(run)
     if run.dry_run:
         known = {row.kapso_id: row for row in _conversations(run).filter(kapso_id__in=listed)}
@@ -130,10 +130,7 @@ def _changes(row: Conversation, listed: ListedConversation, read_at: datetime) -
     the time of the answer: whether `updated_at` tells when a conversation ended is not documented.
     """
     before = _state(row)
-    is_reaction = (
-        listed.last_message_type == "reaction"
-        and listed.last_message_timestamp == listed.last_inbound_at
-    )
+    reacted_at = listed.last_message_timestamp if listed.last_message_type == "reaction" else None
     row.learn(
         at=listed.last_active_at,
         phone_number_id=listed.phone_number_id,
@@ -143,10 +140,17 @@ def _changes(row: Conversation, listed: ListedConversation, read_at: datetime) -
         name=listed.contact_name,
         status=listed.status,
         status_at=max(read_at, listed.updated_at or read_at),
-        inbound_at=None if is_reaction else listed.last_inbound_at,
-        outbound_at=listed.last_outbound_at,
+        inbound_at=_unless(reacted_at, listed.last_inbound_at),
+        outbound_at=_unless(reacted_at, listed.last_outbound_at),
     )
     return _state(row) != before
+
+
+def _unless(reacted_at: datetime | None, moment: datetime | None) -> datetime | None:
+    """Return a time, or None if it is the one of a reaction, which may be told in whole seconds."""
+    if reacted_at and moment and reacted_at in (moment, moment.replace(microsecond=0)):
+        return None
+    return moment
 
 
 def _state(row: Conversation) -> tuple[object, ...]:
@@ -161,12 +165,19 @@ def _find_ends(run: Run, since: datetime) -> int:
     A conversation that ends is not active at that time, so the reading by activity misses it.
     """
     waiting = _conversations(run).waiting().filter(last_active_at__lt=as_stored(since))
+    # Kapso ends a conversation after a day without a message. What still waits after a week is one
+    # that Kapso does not list any more, such as a deleted one.
+    forgotten = waiting.filter(last_active_at__lt=as_stored(_time_at_kapso(run) - FIRST_READING))
+    count = forgotten.count()
+    if not run.dry_run:
+        ended = {"status": "ended", "handoff_at": None, "updated_at": django_timezone.now()}
+        until_done(partial(forgotten.update, **ended))
     oldest = waiting.aggregate(oldest=Min("last_active_at"))["oldest"]
     if oldest is None:
-        return 0
+        return count
     start = _aware(oldest) - timedelta(seconds=1)
     pages = run.client.conversations.pages(status="ended", last_active_after=start)
-    return sum(_learn(run, page) for page in pages)
+    return count + sum(_learn(run, page) for page in pages)
 
 
 def _mirror_assignments(run: Run) -> None:
@@ -225,6 +236,8 @@ def _prune(run: Run, now: datetime) -> None:
         end = now - retention
         is_old = Q(last_active_at__lt=end) | Q(last_active_at=None, created_at__lt=end)
         run.report.pruned += _conversations(run).filter(is_old).delete()[0]
+    if not conf.value("STORE_TEXT"):
+        _conversations(run).exclude(last_text="").update(last_text="")
     deliveries = WebhookDelivery.objects.for_write().filter(project=run.report.project)
     deliveries.filter(received_at__lt=now - DELIVERIES_KEPT).delete()
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import RequestDataTooBig
-from django.db import DatabaseError
+from django.db import Error as DatabaseFailure
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import RawPostDataException
 from django.utils.cache import get_conditional_response
@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_POST
 
 from kapso_inbox.access import get_policy
+from kapso_inbox.audit import is_impersonated
 
 from .events import Event, read_events
 from .intake import record_refused, take_in
@@ -46,7 +47,8 @@ def waiting_view(request: HttpRequest) -> HttpResponse:
     if not user.is_authenticated or not get_policy().admits(request):
         answer: HttpResponse = JsonResponse({}, status=403)
     else:
-        counted = count_waiting(user, request.GET.getlist("slug"))
+        slugs = request.GET.getlist("slug")
+        counted = count_waiting(user, slugs, with_own=not is_impersonated(request))
         names = ("unanswered", "handoff", *(["both"] if request.GET.get("both") else []))
         found = {
             slug: {name: getattr(counts, name) for name in names}
@@ -113,7 +115,7 @@ def webhook_view(request: HttpRequest, project: str) -> HttpResponse:
     answer.events = []
     try:
         answer.events = take_in(project, request.headers.get("X-Idempotency-Key", ""), found)
-    except DatabaseError as error:
+    except DatabaseFailure as error:
         logger.error("A webhook of Kapso's was not stored: %s", type(error).__name__)
         return HttpResponse(status=503)
     return answer
@@ -139,6 +141,6 @@ def _refused(project: str, *, is_known: bool) -> HttpResponse:
     if is_known:
         try:
             record_refused(project)
-        except DatabaseError as error:
+        except DatabaseFailure as error:
             logger.warning("A refused webhook was not recorded: %s", type(error).__name__)
     return HttpResponse(status=401)

@@ -79,6 +79,10 @@ def test_a_person_is_erased_by_number_or_id() -> None:
     make("c-3", phone="14155550999")
     assert erase_person(phone="+1 (415) 555-0123") == 1
     assert erase_person(business_scoped_user_id="US.1") == 1
+    make("c-5", phone="5511912345678", business_scoped_user_id="BR.5")
+    make("c-6", phone="551112345678")
+    make("c-7", business_scoped_user_id="BR.5")
+    assert erase_person(phone="0055 11 91234-5678") == 3
     assert Conversation.objects.get().kapso_id == "c-3"
     with pytest.raises(ValueError, match="phone number"):
         erase_person(phone="none")
@@ -104,6 +108,12 @@ def test_staff_with_a_policy_that_narrows_see_their_own(
     page = client.get(LIST).content.decode()
     assert "Seen" in page
     assert "Hidden" not in page
+    Conversation.objects.update(phone="14155550123")
+    staff.user_permissions.add(Permission.objects.get(codename="delete_conversation"))
+    seen = Conversation.objects.get(name="Seen")
+    data = {"action": "delete_selected", "_selected_action": [str(seen.pk)], "post": "yes"}
+    client.post(LIST, data)
+    assert [row.name for row in Conversation.objects.all()] == ["Hidden"]
 
 
 def test_deliveries_are_listed_without_content(boss: Client, post: Post) -> None:

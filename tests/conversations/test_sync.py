@@ -164,3 +164,44 @@ def test_the_command_says_what_was_mended(sandbox: Sandbox, capsys: Any) -> None
     sandbox.project().customer_writes("+34 600 555 777", "Hello?")
     call_command("kapso_sync")
     assert "1 conversations mended" in capsys.readouterr().out
+
+
+def test_a_stored_text_survives_a_sync_until_the_setting_is_switched_off(
+    sandbox: Sandbox, settings: Any
+) -> None:
+    one = sorted(unanswered())[0]
+    rows = Conversation.objects.filter(kapso_id=one)
+    rows.update(last_text="A text")
+    configured = settings.KAPSO_INBOX
+    settings.KAPSO_INBOX = {**configured, "STORE_TEXT": True}
+    sync_project()
+    assert rows.get().last_text == "A text"
+    settings.KAPSO_INBOX = configured
+    sync_project()
+    assert rows.get().last_text == ""
+
+
+def test_a_conversation_that_kapso_no_longer_lists_waits_for_a_week_at_most(
+    sandbox: Sandbox,
+) -> None:
+    long_ago = timezone.now() - timedelta(days=8)
+    Conversation.objects.create(
+        kapso_id="gone", project="default", last_active_at=long_ago, last_inbound_at=long_ago
+    )
+    asked = len(sandbox.requests)
+    sync_project()
+    assert "gone" not in unanswered()
+    assert len(sandbox.requests) - asked < 12
+
+
+def test_one_long_name_does_not_stop_the_sync(sandbox: Sandbox) -> None:
+    row = sandbox.project().customer_writes("+34 600 555 777", "Hello?", name="N" * 999)
+    assert sync_project().problems == []
+    assert row["id"] in unanswered()
+
+
+def test_a_reaction_of_an_agent_is_no_answer(sandbox: Sandbox) -> None:
+    row = sandbox.project().customer_writes("+34 600 555 777", "Hello?")
+    sandbox.project().reacts(row["id"], "👍", direction="outbound")
+    sync_project()
+    assert row["id"] in unanswered()

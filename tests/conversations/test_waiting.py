@@ -152,6 +152,14 @@ def test_mine_is_the_users_own_inbox(
     make("c-1", assigned_user_id=member)
     make("c-2")
     assert count_waiting(bruno, ["mine"])["mine"].both == 1
+    both_names = count_waiting(bruno, ["mine", f"mine-{bruno.pk}"])
+    assert [one.both for one in both_names.values()] == [1, 1]
+    assert count_waiting(bruno, ["mine"], with_own=False) == {}
+
+
+def test_a_slug_in_other_letters_is_another_one(browser: Client) -> None:
+    answer = browser.get(WAITING, {"slug": ["SALES", "sales"]})
+    assert list(answer.json()) == ["sales"]
 
 
 def test_at_most_fifty_inboxes_are_counted(browser: Client) -> None:

@@ -87,6 +87,18 @@ def test_a_new_secret_is_given_to_kapso_while_the_old_one_is_still_accepted(
         assert post("whatsapp.message.received", about(1), secret=secret).status_code == 200
 
 
+def test_a_test_event_makes_no_conversation(
+    kapso_sandbox: Sandbox, client: Client, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    run("--set", "https://testserver")
+    assert run("--test", "https://testserver")[0] == 0
+    responses = kapso_sandbox.deliver(client)
+    assert [one.status_code for one in responses] == [200] * 4
+    assert not Conversation.objects.exists()
+    assert {one.outcome for one in WebhookDelivery.objects.all()} == {"ignored"}
+
+
 @pytest.mark.parametrize("site", ["crm.example.com", "http://crm.example.com", "https://a.b/c"])
 def test_an_address_that_is_not_one_is_an_error(kapso_sandbox: Sandbox, site: str) -> None:
     status, output = run("--set", site)
@@ -192,8 +204,9 @@ PAGE = "/admin/kapso_conversations/webhookdelivery/webhooks/"
 
 
 def test_an_administrator_sees_and_changes_the_webhooks(
-    kapso_sandbox: Sandbox, admin_client: Client
+    kapso_sandbox: Sandbox, admin_client: Client, settings: Any
 ) -> None:
+    settings.ALLOWED_HOSTS = ["testserver", "crm.example.com"]
     page = admin_client.get(PAGE).content.decode()
     assert page.count("Missing") == 4
     data = {"project": "default", "site": SITE, "verb": "set"}
@@ -205,7 +218,10 @@ def test_an_administrator_sees_and_changes_the_webhooks(
     assert SECRET not in page
     assert ADDRESS in page
     wrong = admin_client.post(PAGE, {**data, "site": "crm"}, follow=True).content.decode()
-    assert "is not an address" in wrong
+    assert "is not this site" in wrong
+    elsewhere = {**data, "site": "https://evil.example.net"}
+    assert "is not this site" in admin_client.post(PAGE, elsewhere, follow=True).content.decode()
+    assert len(webhooks(kapso_sandbox)) == 4
     gone = admin_client.post(PAGE, {**data, "verb": "remove"}, follow=True).content.decode()
     assert "4 webhooks were removed." in gone
 

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from kapso_inbox.access import get_policy
+from kapso_inbox.audit import is_impersonated
 from kapso_inbox.conversations.badges import KINDS, render_badge
 from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.inbox import component
@@ -145,13 +146,18 @@ def kapso_latest_conversation(
     """
     request = component.request_of(context)
     user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated:
+    if request is None or user is None or not user.is_authenticated:
+        return None
+    policy = get_policy()
+    if not policy.admits(request):
         return None
     try:
         digits = search_text(phone)
     except NotANumberError:
         digits = ""
-    openable = get_policy().openable(user, InboxEmbed.objects.all())
+    openable = policy.openable(user, InboxEmbed.objects.all())
+    if is_impersonated(request):
+        openable = openable.filter(personal_to="")
     embeds = [one for one in openable.select_related("current_link") if one.obstacle() is None]
     return (
         Conversation.objects.within(*embeds)
