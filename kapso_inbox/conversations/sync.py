@@ -40,15 +40,18 @@ def sync_conversations(run: Run) -> None:
 
     Args:
         run: the sync of the project. What goes wrong becomes one of its problems. A project without
-            a secret for its webhooks is not read: it has not been set up for conversations.
+            a secret for its webhooks is left out: it has not been set up for conversations.
     """
-    if webhook_secrets(run.report.project):
-        try:
-            _read(run)
-        except KapsoError as error:
-            run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
-    if (now := run.confirmed_time()) and not run.dry_run:
-        _prune(run, now)
+    if not webhook_secrets(run.report.project):
+        return
+    try:
+        _read(run)
+    except KapsoError as error:
+        run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
+    received = run.client.received
+    # With a wrong clock, of which the sync has told, nothing is known to be old.
+    if received and abs(received.skew or timedelta(0)) < timedelta(hours=1) and not run.dry_run:
+        _prune(run, as_stored(received.at))
 
 
 def _read(run: Run) -> None:

@@ -21,16 +21,6 @@ from .tracing import TracingHandler
 
 #: What pages with an inbox load, and the pages in the frame.
 FILES = (STYLESHEET, "kapso_inbox/kapso_inbox.js", "kapso_inbox/reach.js", "kapso_inbox/pages.css")
-#: What badges and notifications load.
-FILES_OF_CONVERSATIONS = tuple(
-    f"kapso_inbox/{name}" for name in ("waiting.css", "waiting.js", "notifications.js")
-)
-
-
-def static_names() -> tuple[str, ...]:
-    """Return the names of the static files that the installed apps need in pages."""
-    has_badges = apps.is_installed("kapso_inbox.conversations")
-    return (*FILES, *(FILES_OF_CONVERSATIONS if has_badges else ()))
 
 
 def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Finding]:
@@ -41,7 +31,7 @@ def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Findi
         host: the host to ask it as.
     """
     try:
-        addresses = [static(name) for name in static_names()]
+        addresses = [static(name) for name in FILES]
     except (ValueError, ImproperlyConfigured) as failure:
         # A manifest lacks the file, or STATIC_URL is missing.
         yield error(
@@ -65,7 +55,7 @@ def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Findi
         )
         return
     try:
-        missing = [name for name in static_names() if not _is_found(name)]
+        missing = [name for name in FILES if not _is_found(name)]
     except ImproperlyConfigured:
         yield warning(
             "static-files-missing",

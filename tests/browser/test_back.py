@@ -130,6 +130,8 @@ def go(page: Page, steps: int) -> None:
 @contextmanager
 def away(page: Page, crm: Demo, bfcache: bool, how: str = "Back") -> Iterator[None]:
     """Leave the page; do what the caller does; come back through the browser's history."""
+    # A browser keeps a page that waits for nothing. An inbox asks its host, in a hidden frame.
+    expect(page.locator("iframe:not([name])")).to_have_count(0)
     page.evaluate("window.kept = true")
     if how == "Back":
         page.evaluate("address => { location.href = address }", address(crm, "Elsewhere"))

@@ -679,6 +679,8 @@ def test_a_service_worker_that_leaves_frames_alone_does_no_harm(show: Show) -> N
     page = with_service_worker(show, LEAVE_FRAMES_ALONE)
     expect_conversations(page)
     expect_state(page, "ready")
+    # The question to the inbox's host is over: the worker would complain that it is cut off.
+    expect(page.locator("iframe")).to_have_count(1)
 
 
 @pytest.mark.pictures

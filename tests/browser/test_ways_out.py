@@ -122,8 +122,8 @@ def test_an_inbox_whose_host_does_not_answer_says_so_and_can_be_reloaded(
         assert [one.url for one in agent.frames[1:]] == ["chrome-error://chromewebdata/"]
         pictures.keep(agent, f"component-unreachable-{variant}")
         assert violations(agent, "kapso-inbox") == []
-        agent.get_by_role("link", name="Unread").click()
-        expect_state(agent, "loading")
+        with agent.expect_request("**/launch/?*unread=1*"):
+            agent.get_by_role("link", name="Unread").click()
         expect_state(agent, "unreachable")
     notice.get_by_role("link", name="Reload").click()
     expect_conversations(agent)

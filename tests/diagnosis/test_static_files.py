@@ -23,15 +23,6 @@ MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 OURS = path("kapso-inbox/", include("kapso_inbox.urls"))
 
 
-CONVERSATIONS = "kapso_inbox.conversations"
-
-
-@pytest.fixture(autouse=True)
-def without_conversations(settings: Any) -> None:
-    """Let the host have the app alone: the files of the other one are in another folder."""
-    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != CONVERSATIONS]
-
-
 def found(*, sends_launch: bool = False) -> list[Finding]:
     every = diagnose(network=False, sends_launch=sends_launch)
     return [one for one in every if one.code.startswith("static")]
@@ -112,10 +103,6 @@ def test_in_development_the_finders_have_to_know_the_files(settings: Any) -> Non
     [missing] = found()
     assert (missing.code, missing.level) == ("static-files-missing", "warning")
     assert "AppDirectoriesFinder" in missing.hint
-    assert "waiting.js" not in missing.what
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, CONVERSATIONS]
-    [missing] = found()
-    assert "kapso_inbox/waiting.js" in missing.what
 
 
 def test_whitenoise_may_serve_from_the_finders(settings: Any, tmp_path: Path) -> None:

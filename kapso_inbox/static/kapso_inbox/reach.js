@@ -2,6 +2,8 @@
    An inbox that works must never be called away. So this speaks only where the host has answered
    lately, which shows that neither its headers nor an extension forbid the question. */
 (async () => {
+  // A service worker of the site would answer instead of the host.
+  if (navigator.serviceWorker?.controller) return;
   const TRIES = 3;
   const PAUSE = 1000; // ms
   const LATELY = 24 * 60 * 60 * 1000; // ms
