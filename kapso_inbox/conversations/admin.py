@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -143,12 +144,19 @@ class ConversationAdmin(ConversationModelAdmin):
         """Return False: nobody can change one here."""
         return False
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """Name Django's deletion after what it does here."""
-        actions: dict[str, Any] = super().get_actions(request)
-        if "delete_selected" in actions:
-            function, name, _description = actions["delete_selected"]
-            actions["delete_selected"] = (function, name, _("Delete all data of these people"))
+        # Since 6.1, Django passes where the actions are shown, to a parameter of this name.
+        where = {} if action_location is None else {"action_location": action_location}
+        actions: Any = super().get_actions(request, **where)
+        text = _("Delete all data of these people")
+        if (found := actions.get("delete_selected")) is not None:
+            # A tuple until 6.0.
+            actions["delete_selected"] = (
+                replace(found, description=text, plural_description=text)
+                if is_dataclass(found) and not isinstance(found, type)
+                else (*found[:2], text)
+            )
         return actions
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:

@@ -40,6 +40,7 @@ def test_the_list_says_who_waits_for_what(boss: Client, django_assert_max_num_qu
     assert "Support line" in page
     assert "For an answer" in page
     assert "&lt;b&gt;Bold" in page
+    assert "Delete all data of these people" in page
     waiting = boss.get(LIST, {"waiting": "unanswered"}).content.decode()
     assert "Bold" not in waiting
     assert "Person 7" in boss.get(LIST, {"q": "+1 (415) 555-0007"}).content.decode()
