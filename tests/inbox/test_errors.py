@@ -20,6 +20,7 @@ from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, LaunchAttempt
 from tests.conftest import FRAME
 from tests.hosts.database import connection
 from tests.hosts.people import User
+from tests.settings import ADMINS
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +108,7 @@ def test_an_exception_is_logged_and_signalled_as_that_of_any_view(
     assert record.exc_info[0] is LookupError
 
 
-@override_settings(ADMINS=[("Root", "root@crm.example.com")], DEBUG=False)
+@override_settings(ADMINS=ADMINS, DEBUG=False)
 def test_the_administrators_of_a_site_are_mailed(agent: Client) -> None:
     with with_policy("BrokenPolicy"):
         agent.get("/kapso-inbox/sales/launch/", **FRAME)  # type: ignore[arg-type]
