@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.http.request import split_domain_port, validate_host
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
@@ -30,7 +27,14 @@ from .models import (
     WhatsAppNumber,
     of_same_people,
 )
-from .webhooks import Registered, read_webhooks, remove_webhooks, set_webhooks, test_webhooks
+from .webhooks import (
+    Registered,
+    is_served_here,
+    read_webhooks,
+    remove_webhooks,
+    set_webhooks,
+    test_webhooks,
+)
 
 if TYPE_CHECKING:
     ConversationModelAdmin = admin.ModelAdmin[Conversation]
@@ -269,10 +273,9 @@ def _check_is_this_site(site: str) -> None:
     Raises:
         ValidationError: the site does not serve that host.
     """
-    host = split_domain_port(urlsplit(site).netloc)[0]
-    if not validate_host(host, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]):
+    if not is_served_here(site):
         text = _("“%(host)s” is not in ALLOWED_HOSTS, so it is not this site.")
-        raise ValidationError(text % {"host": host or site})
+        raise ValidationError(text % {"host": site})
 
 
 _VERBS: dict[str, Callable[[str, str], list[Registered]]] = {

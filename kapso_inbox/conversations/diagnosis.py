@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import timedelta
-from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Max, Q
-from django.http.request import split_domain_port, validate_host
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
@@ -23,7 +20,7 @@ from kapso_inbox.reasons import format_time
 
 from .models import Conversation, WebhookDelivery
 from .secrets import webhook_secrets
-from .webhooks import Registered, path_of, read_webhooks
+from .webhooks import Registered, is_served_here, path_of, read_webhooks
 
 _Outcome = WebhookDelivery.Outcome
 
@@ -125,8 +122,7 @@ def _registered_findings(project: str, registered: list[Registered]) -> Iterator
         if one.webhook is None:
             continue
         said = {"name": one.place.name, "address": one.webhook.url}
-        host = split_domain_port(urlsplit(one.webhook.url).netloc)[0]
-        if not validate_host(host, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"]):
+        if not is_served_here(one.webhook.url):
             text = _("The webhook of %(name)s leads to %(address)s, which is not this site.")
             hint = _("If that is another deployment's, there is nothing to do.")
             yield info("webhook-elsewhere", text % said, hint)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
 
 from kapso_inbox import conf
@@ -97,6 +99,12 @@ def address_of(project: str, site: str) -> str:
     return site + path_of(project)
 
 
+def is_served_here(address: str) -> bool:
+    """Return whether this site serves the host of an address, by `ALLOWED_HOSTS`."""
+    host = split_domain_port(urlsplit(address).netloc)[0]
+    return validate_host(host, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
+
+
 def read_webhooks(project: str, client: KapsoClient) -> Iterator[Registered]:
     """Yield every webhook at Kapso that leads to this app, on any host; None where there is none.
 
@@ -181,11 +189,9 @@ def remove_webhooks(project: str, site: str) -> list[Registered]:
     url = address_of(project, site)
     client = conf.project(project).client()
     done = []
-    for place in _places(client):
-        for webhook in client.webhooks.list(place.phone_number_id):
-            if webhook.url == url:
-                client.webhooks.delete(webhook.id, place.phone_number_id)
-                done.append(Registered(place, webhook, "removed"))
+    for place, webhook in _webhooks_at(url, client):
+        client.webhooks.delete(webhook.id, place.phone_number_id)
+        done.append(Registered(place, webhook, "removed"))
     return done
 
 
@@ -204,12 +210,18 @@ def test_webhooks(project: str, site: str) -> list[Registered]:
     url = address_of(project, site)
     client = conf.project(project).client()
     done = []
-    for place in _places(client):
-        for webhook in client.webhooks.list(place.phone_number_id):
-            if webhook.url == url:
-                client.webhooks.test(webhook.id, place.test_event, place.phone_number_id)
-                done.append(Registered(place, webhook, "tested"))
+    for place, webhook in _webhooks_at(url, client):
+        client.webhooks.test(webhook.id, place.test_event, place.phone_number_id)
+        done.append(Registered(place, webhook, "tested"))
     return done
+
+
+def _webhooks_at(url: str, client: KapsoClient) -> Iterator[tuple[Place, Webhook]]:
+    for place in _places(client):
+        # All of them first: the caller may delete them.
+        for webhook in list(client.webhooks.list(place.phone_number_id)):
+            if webhook.url == url:
+                yield place, webhook
 
 
 def _places(client: KapsoClient) -> Iterator[Place]:
