@@ -94,8 +94,8 @@ def search(page: Page) -> None:
 
 
 def confirm(page: Page) -> None:
-    page.locator("form:has([name=confirmed]) [type=submit]").first.click()
-    page.locator("form:has([name=confirmed])").wait_for(state="detached")
+    with page.expect_navigation():
+        page.locator("form:has([name=confirmed]) [type=submit]").first.click()
 
 
 def refused(slug: str, query: str = "") -> Callable[[Page], None]:

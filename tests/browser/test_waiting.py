@@ -554,11 +554,11 @@ def test_a_switch_in_the_frame_asks_for_the_permission_on_a_click_alone(
     [frame] = [one for one in page.frames if one.url.endswith("/settings/")]
     assert frame.evaluate("requests") == 0
     box.check()
-    expect(box).to_be_checked()
+    # It is kept when the browser has shown what they look like.
+    page.wait_for_function("localStorage.getItem('kapso-inbox-notifications') === '1'")
     assert frame.evaluate("requests") == 1
-    # The browser shows what they look like.
     assert frame.evaluate("shown.length") == 1
-    assert page.evaluate("localStorage.getItem('kapso-inbox-notifications')") == "1"
+    expect(box).to_be_checked()
     assert violations(frame) == []
     pictures.keep(page, "waiting-settings")
     page.get_by_role("link", name="Reload").click()
