@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from django.dispatch import Signal
@@ -101,6 +102,11 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
         *(f"kapso_inbox.{name}_inboxembed" for name in InboxEmbed._meta.default_permissions),
         "kapso_inbox.view_launchattempt",
         "kapso_inbox.view_inboxchange",
+    ],
+    ("reference.md", "permission of conversations"): lambda: [
+        f"kapso_conversations.{action}_{model._meta.model_name}"
+        for model in apps.get_app_config("kapso_conversations").get_models()
+        for action in model._meta.default_permissions
     ],
     ("reference.md", "name"): addresses,
     ("reference.md", "method of `AccessPolicy`"): lambda: [
