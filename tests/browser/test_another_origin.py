@@ -1,7 +1,8 @@
-"""The scripts of docs/another-origin.md show an inbox in a front end on another origin."""
+"""The scripts and the policy of docs/another-origin.md, in a front end on another origin."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,7 @@ class FrontEnd(ThreadingHTTPServer):
     """A server of two pages: one with the scripts of the document, and one that says goodbye."""
 
     script = ""
+    policy = ""
 
     @property
     def origin(self) -> str:
@@ -41,6 +43,7 @@ class FrontEndHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Security-Policy", self.server.policy)
         self.end_headers()
         page = "<p>Goodbye"
         if self.path == "/":
@@ -78,29 +81,33 @@ def crm(tmp_path_factory: pytest.TempPathFactory, front_end: FrontEnd) -> Iterat
 
 
 @pytest.fixture
-def scripts(crm: Demo, front_end: FrontEnd) -> str:
-    """Return the document's scripts for this demo, with the token of an agent."""
+def front_end_of_the_document(crm: Demo, front_end: FrontEnd) -> FrontEnd:
+    """Return the front end with the document's scripts and policy, and an agent's token."""
     with requests.Session() as session:
         session.trust_env = False
         credentials = {"username": "ana", "password": PASSWORD}
         token = session.post(f"{crm.url}/api/token/", json=credentials, timeout=10).json()["token"]
-    shown = [block.code for block in blocks(DOCS / "another-origin.md") if block.language == "js"]
-    script = "\n".join([f'const token = "{token}";', *shown])
-    for name, here in {
-        "https://crm.example.com": crm.url,
-        "https://inbox.kapso.ai": crm.inbox_origin,
-        "/embeds/support/": "/embeds/sales/",
-    }.items():
-        assert name in script
-        script = script.replace(name, here)
-    front_end.script = script
-    return script
+    document = DOCS / "another-origin.md"
+    shown = [block.code for block in blocks(document) if block.language == "js"]
+    sources = re.findall(r"`((?:connect|frame)-src [^`]+)`", document.read_text())
+    assert (len(shown), len(sources)) == (2, 2)
+
+    def here(text: str) -> str:
+        text = text.replace("https://crm.example.com", crm.url)
+        return text.replace("https://inbox.kapso.ai", crm.inbox_origin)
+
+    script = here("\n".join([f'const token = "{token}";', *shown]))
+    front_end.script = script.replace("/embeds/support/", "/embeds/sales/")
+    front_end.policy = here(
+        "; ".join(["default-src 'none'", "script-src 'unsafe-inline'", *sources])
+    )
+    return front_end
 
 
 def test_a_front_end_on_another_origin_shows_the_inbox_and_again_after_back(
-    crm: Demo, front_end: FrontEnd, scripts: str, new_page: NewPage
+    crm: Demo, front_end_of_the_document: FrontEnd, new_page: NewPage
 ) -> None:
-    page = new_page()
+    front_end, page = front_end_of_the_document, new_page()
     launches: list[str] = []
     page.on("request", lambda one: launches.append(one.url) if "ticket=" in one.url else None)
     page.goto(front_end.origin)
@@ -115,10 +122,10 @@ def test_a_front_end_on_another_origin_shows_the_inbox_and_again_after_back(
 
 
 def test_an_origin_that_the_api_does_not_name_gets_no_ticket(
-    crm: Demo, front_end: FrontEnd, scripts: str, new_page: NewPage
+    front_end_of_the_document: FrontEnd, new_page: NewPage
 ) -> None:
     page = new_page()
     with page.expect_event("pageerror") as error:
-        page.goto(front_end.origin.replace("127.0.0.1", "localhost"))
+        page.goto(front_end_of_the_document.origin.replace("127.0.0.1", "localhost"))
     assert "Failed to fetch" in error.value.message
     assert page.locator("iframe").count() == 0
