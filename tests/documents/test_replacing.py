@@ -13,6 +13,7 @@ from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
+from kapso_inbox.lifecycle import delete_embed
 from kapso_inbox.models import InboxEmbed, Outcome
 from kapso_inbox.sandbox.engine import Sandbox
 from kapso_inbox.sync import sync_project
@@ -100,8 +101,11 @@ def test_the_new_inbox_opens_beside_the_old_one_which_is_then_revoked(
     assert shows(new)
     # What the table does not name is left to the reader.
     assert shows(forgotten["embed_url"])
-    [left] = names["elsewhere"]
+    [left] = names["elsewhere"].all()
     assert (left.name, left.current_link.kapso_id) == ("Support", forgotten["id"])
+
+    delete_embed(InboxEmbed.objects.get(slug=f"kapso-{old['id']}"))
+    assert sync_project().unmanaged == 0
 
 
 def test_an_adopted_inbox_keeps_its_settings_and_ends_the_old_address(
