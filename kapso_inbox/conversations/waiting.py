@@ -172,7 +172,7 @@ def _count_groups(projects: set[str]) -> dict[_Group, Waiting]:
     handoffs = (
         conversations.waiting_for_human()
         .values_list(*fields)
-        .annotate(all=Count("*"), only=Count("*", filter=Q(unanswered=False)))
+        .annotate(all=Count("*"), only=Count("pk", filter=Q(unanswered=False)))
     )
     for row in handoffs:
         group, handoff, only_handoff = _Group(*row[:3]), row[3], row[4]
