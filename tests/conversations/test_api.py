@@ -13,6 +13,7 @@ from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.clock import as_stored
 
 from .conftest import NUMBER, Post, about, at, handoff
 
@@ -30,9 +31,10 @@ def api(embed: InboxEmbed, ana: Any) -> Client:
 
 
 def make(kapso_id: str, minutes: float, **fields: Any) -> Conversation:
-    values = {"phone_number_id": NUMBER, "last_inbound_at": at(minutes), "project": "default"}
+    moment = as_stored(at(minutes))
+    values = {"phone_number_id": NUMBER, "last_inbound_at": moment, "project": "default"}
     return Conversation.objects.create(
-        kapso_id=kapso_id, last_active_at=at(minutes), **{**values, **fields}
+        kapso_id=kapso_id, last_active_at=moment, **{**values, **fields}
     )
 
 
