@@ -238,7 +238,7 @@ def _read_permissions_at_once(user: Any) -> None:
     names = ("content_type__app_label", "codename")
     own = user.user_permissions.order_by().values_list(*names)
     of_groups = Permission.objects.filter(**{str(members): user.pk}).order_by().values_list(*names)
-    user._perm_cache = {f"{app}.{codename}" for app, codename in own.union(of_groups)}
+    user._perm_cache = {f"{app}.{codename}" for app, codename in own.union(of_groups).order_by()}
 
 
 def _has_only_djangos_backends() -> bool:
