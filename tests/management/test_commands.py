@@ -89,7 +89,7 @@ def test_json_is_valid_and_has_the_error_if_the_command_fails(name: str) -> None
 
 
 # From Django 6.1 on, the checks of Django itself ask each database what it can do.
-@pytest.mark.django_db(databases=["default", "replica"])
+@pytest.mark.django_db(databases="__all__")
 @pytest.mark.parametrize("name", OF_THE_DATABASE)
 def test_json_has_the_errors_of_the_system_checks(name: str) -> None:
     out = io.StringIO()
@@ -210,7 +210,7 @@ def warning() -> Iterator[str]:
 
 
 # From Django 6.1 on, the checks of Django itself ask each database what it can do.
-@pytest.mark.django_db(databases=["default", "replica"])
+@pytest.mark.django_db(databases="__all__")
 def test_at_verbosity_0_a_sync_without_problems_says_nothing_at_all(
     kapso_sandbox: Sandbox, warning: str
 ) -> None:
