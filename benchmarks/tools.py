@@ -74,7 +74,8 @@ def queries(do: Callable[[], Any]) -> int:
 
     def counted(execute: Any, sql: str, *rest: Any) -> Any:
         nonlocal count
-        count += sql.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+        # A union begins with a parenthesis on some databases.
+        count += sql.lstrip("(").startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
         return execute(sql, *rest)
 
     with connection.execute_wrapper(counted):

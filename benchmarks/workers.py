@@ -3,7 +3,8 @@
 With one, two and four workers, launches are compared with the bare view that looks up an address
 and redirects to it, in turns on the same server. It requires benchmarks/requirements.txt. Eight
 threads of this process send requests, each on a new connection. Server, load and database share the
-machine, so more workers than cores bring nothing here.
+machine, so more workers than cores bring nothing here. A second table therefore says how much of a
+processor's time each of them takes (`/proc/<pid>/stat`, on Linux), as cores for 1,000 a second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -31,6 +34,20 @@ WORKERS = (1, 2, 4)
 PATHS = {"a query and a redirect": "/redirect/sales/", "a launch": "/kapso-inbox/sales/launch/"}
 CLIENTS = 8
 ROUNDS = 3
+PARTS = ("gunicorn's workers", "PostgreSQL's backends", "the load")
+
+
+@dataclass
+class _Server:
+    port: int
+    pid: int
+
+
+@dataclass
+class _Turn:
+    rate: float
+    #: Part -> milliseconds of a processor for each request.
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -48,16 +65,22 @@ def main() -> None:
         parser.error("--seconds must be more than 0 and at most 30.")
     with sandbox() as kapso, own_database(kapso):
         session = _fill()
-        rows = []
+        rows, cores = [], []
         for workers in WORKERS:
-            with _gunicorn(kapso, workers) as port:
-                rates: dict[str, list[float]] = {name: [] for name in PATHS}
+            with _gunicorn(kapso, workers) as server:
+                turns: dict[str, list[_Turn]] = {name: [] for name in PATHS}
                 for _ in range(ROUNDS):
                     for name, path in PATHS.items():
-                        rates[name].append(_rate(port, path, session, options.seconds))
-            bare, launch = (median(one) for one in rates.values())
+                        turns[name].append(_turn(server, path, session, options.seconds))
+            bare, launch = (median(turn.rate for turn in own) for own in turns.values())
             rows.append((workers, f"{bare:.0f}", f"{launch:.0f}", f"{bare / launch:.2f}"))
+            for name, own in turns.items():
+                spent = [median(turn.spent[part] for turn in own) for part in PARTS]
+                cores.append((workers, name, *(f"{ms:.2f}" for ms in spent)))
     table(["workers", *(f"{name}, a second" for name in PATHS), "ratio"], rows)
+    print()
+    # A thousand times so many milliseconds in a second are as many cores.
+    table(["workers", "cores for 1,000 a second", *PARTS], cores)
 
 
 def _fill() -> str:
@@ -73,8 +96,8 @@ def _fill() -> str:
 
 
 @contextmanager
-def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[int]:
-    """Serve the host with this many workers, and yield the port on loopback."""
+def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[_Server]:
+    """Serve the host with this many workers, and yield the server."""
     from django.db import connection
 
     with socket.socket() as probe:
@@ -99,14 +122,45 @@ def _gunicorn(kapso: dict[str, Any], workers: int) -> Iterator[int]:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit("gunicorn did not start")
             time.sleep(0.1)
-        yield port
+        yield _Server(port, server.pid)
     finally:
         server.terminate()
         server.wait(30)
 
 
-def _rate(port: int, path: str, session: str, seconds: float) -> float:
-    """Return how many redirects the server sends in a second."""
+def _turn(server: _Server, path: str, session: str, seconds: float) -> _Turn:
+    """Return how many redirects the server sends in a second, and what they take."""
+    _send(server.port, path, session, 0.5)  # so that every worker is connected to the database
+    before = _spent(server)
+    done, took = _send(server.port, path, session, seconds)
+    after = _spent(server)
+    spent = {part: (after[part] - before[part]) * 1000 / done for part in PARTS}
+    return _Turn(done / took, spent)
+
+
+def _spent(server: _Server) -> dict[str, float]:
+    """Return the seconds of a processor that each part has taken so far."""
+    from django.db import connection
+
+    workers = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid()"
+        )
+        backends = [row[0] for row in cursor.fetchall()]
+    seconds = (sum(map(_seconds, workers)), sum(map(_seconds, backends)), time.process_time())
+    return dict(zip(PARTS, seconds, strict=True))
+
+
+def _seconds(pid: object) -> float:
+    """Return the seconds of a processor that a process has taken so far."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _send(port: int, path: str, session: str, seconds: float) -> tuple[int, float]:
+    """Ask for redirects for so long; return how many were sent, and in what time."""
     until = time.monotonic() + seconds
 
     def ask() -> int:
@@ -126,7 +180,7 @@ def _rate(port: int, path: str, session: str, seconds: float) -> float:
     started = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as pool:
         total = sum(pool.map(lambda _: ask(), range(CLIENTS)))
-    return total / (time.monotonic() - started)
+    return total, time.monotonic() - started
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth import get_backends, get_user_model
+from django.contrib.auth.backends import BaseBackend, ModelBackend
+from django.contrib.auth.models import Group, Permission, PermissionsMixin
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.module_loading import import_string
@@ -158,6 +159,14 @@ _GROUPS = InboxEmbed.groups.through.objects.filter(inboxembed=OuterRef("pk"))
 _FOR_ALL = Q(restricted=False) & ~Exists(_GROUPS)
 
 
+#: What Django's own backends say of permissions, by the name of the method.
+_DJANGOS = {
+    name: (getattr(ModelBackend, name), getattr(BaseBackend, name, None), None)
+    for name in dir(ModelBackend)
+    if name.endswith(("_perm", "_permissions"))
+}
+
+
 def get_policy() -> AccessPolicy:
     """Return an instance of the class that the setting `ACCESS_POLICY` names.
 
@@ -208,7 +217,37 @@ def has_permission(user: User, permission: str) -> bool:
         permission: the permission, with the label of its app.
     """
     knows = getattr(user, "has_perm", None)
-    return bool(user.is_active and knows is not None and knows(permission))
+    if not user.is_active or knows is None:
+        return False
+    _read_permissions_at_once(user)
+    return bool(knows(permission))
+
+
+def _read_permissions_at_once(user: Any) -> None:
+    """Read a user's permissions in one query, where Django's `ModelBackend` would take two.
+
+    They are kept where that backend keeps them: on the user, so for this request alone. Users and
+    backends that decide otherwise than Django's own read them by themselves.
+    """
+    members = members_lookup()
+    is_djangos = isinstance(user, PermissionsMixin) and members is not None
+    if not is_djangos or user.is_superuser or hasattr(user, "_perm_cache"):
+        return
+    if not _has_only_djangos_backends():
+        return
+    names = ("content_type__app_label", "codename")
+    own = user.user_permissions.order_by().values_list(*names)
+    of_groups = Permission.objects.filter(**{str(members): user.pk}).order_by().values_list(*names)
+    user._perm_cache = {f"{app}.{codename}" for app, codename in own.union(of_groups)}
+
+
+def _has_only_djangos_backends() -> bool:
+    """Return whether every backend leaves permissions to Django's own classes."""
+    return all(
+        getattr(type(backend), name, None) in own
+        for backend in get_backends()
+        for name, own in _DJANGOS.items()
+    )
 
 
 def members_lookup() -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,18 @@ def age_cache(seconds: float) -> None:
             kept_at = datetime.fromisoformat(value[0]) - timedelta(seconds=seconds)
             cache.set(name, (kept_at.isoformat(), *value[1:]))
         expiries[key] = at and at - seconds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def urls_of_every_app() -> None:
+    """Load our addresses while every app is installed, as a site does when it starts.
+
+    They are made once for a process. Otherwise a test that leaves an app out could be the first to
+    load them, and those after it would miss the addresses of that app.
+    """
+    import_module("kapso_inbox.urls")
+    if find_spec(EXTRAS["api"]) is not None:
+        import_module("kapso_inbox.api.urls")
 
 
 class _SkippedModule(pytest.Module):

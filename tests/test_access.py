@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db.models import QuerySet
 from django.test import override_settings
 
-from kapso_inbox.access import AccessPolicy, get_policy
+from kapso_inbox.access import OPEN, AccessPolicy, get_policy, has_permission
 from kapso_inbox.lifecycle import update_embed
 from kapso_inbox.models import InboxEmbed
 from tests.hosts.people import User
@@ -31,6 +32,20 @@ class Tenants(AccessPolicy):
 
     def within_reach(self, user: User, embeds: QuerySet[InboxEmbed]) -> QuerySet[InboxEmbed]:  # type: ignore[override]
         return embeds.filter(slug__startswith=user.last_name)
+
+
+class OnlyForSales(ModelBackend):
+    """Groups grant nothing but to a user whose last name is theirs."""
+
+    def _get_group_permissions(self, user_obj: Any) -> QuerySet[Permission]:
+        return Permission.objects.filter(group__name=user_obj.last_name)
+
+
+class Generous(ModelBackend):
+    """Everybody has every permission."""
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -155,6 +170,37 @@ def test_a_hosts_policy_restricts_both_opening_and_managing(
         assert openable(agent) == ["sales"]
         manageable = get_policy().manageable(agent, InboxEmbed.objects.all(), "change")
         assert slugs(manageable) == ["sales"]
+
+
+def test_djangos_permissions_are_read_in_one_query_from_the_user_and_the_groups(
+    embeds: list[InboxEmbed],
+    make_agent: Callable[..., User],
+    sales: Group,
+    django_assert_num_queries: Any,
+) -> None:
+    manager = Permission.objects.get(
+        codename="view_inboxembed", content_type__app_label="kapso_inbox"
+    )
+    sales.permissions.add(manager)
+    make_agent("bo", sales)
+    user = User.objects.get()
+    with django_assert_num_queries(1):
+        assert has_permission(user, OPEN)
+        assert has_permission(user, "kapso_inbox.view_inboxembed")
+        assert not has_permission(user, "kapso_inbox.add_inboxembed")
+    assert user.get_all_permissions() == {OPEN, "kapso_inbox.view_inboxembed"}
+
+
+def test_a_host_with_its_own_backend_decides_about_permissions(
+    embeds: list[InboxEmbed], make_agent: Callable[..., User], sales: Group
+) -> None:
+    sales.permissions.add(Permission.objects.get(codename="open_inboxembed"))
+    make_agent("bo", sales, may_open=False, last_name="Support")
+    backends = {"OnlyForSales": [], "Generous": ["all", "both", "sales"]}
+    for name, opens in backends.items():
+        with override_settings(AUTHENTICATION_BACKENDS=[f"tests.test_access.{name}"]):
+            assert openable(User.objects.get()) == opens
+    assert openable(User.objects.get()) == ["all", "both", "sales"]
 
 
 # Hosts whose users are not in Django's groups

@@ -68,15 +68,34 @@ class WaitingFilter(admin.SimpleListFilter):
         return method() if method else queryset
 
 
+class StatusFilter(admin.SimpleListFilter):
+    """Filters conversations by the statuses that are known, in the reader's words."""
+
+    title = gettext_lazy("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the statuses."""
+        return Conversation.Status.choices
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the conversations with the status."""
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
 @admin.register(Conversation)
 class ConversationAdmin(ConversationModelAdmin):
     """The list of conversations. To delete one is to delete all that is known of its person."""
 
-    list_display = ("person", "waits", "number", "status", "last_active_at")
-    list_filter = (WaitingFilter, "status")
+    list_display = ("person", "waits", "number", "status_in_words", "last_active_at")
+    list_filter = (WaitingFilter, StatusFilter)
     search_fields = ("name", "phone", "username", "business_scoped_user_id", "kapso_id")
     # Counting all rows takes longer the more there are.
     show_full_result_count = False
+
+    class Media:
+        css = {"all": ["kapso_inbox/admin.css"]}
+
     fields = (
         "person",
         "waits",
@@ -84,7 +103,7 @@ class ConversationAdmin(ConversationModelAdmin):
         "phone",
         "business_scoped_user_id",
         "username",
-        "status",
+        "status_in_words",
         "last_inbound_at",
         "last_outbound_at",
         "handoff_at",
@@ -133,6 +152,12 @@ class ConversationAdmin(ConversationModelAdmin):
         if conversation.waits_for_human:
             return _("For a human")
         return _("For an answer") if conversation.unanswered else "-"
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def status_in_words(self, conversation: Conversation) -> str:
+        """Return the status in the reader's words, or as Kapso has it if there are none."""
+        words: dict[str, Any] = dict(Conversation.Status.choices)
+        return str(words.get(conversation.status, conversation.status))
 
     @admin.display(description=gettext_lazy("number"), ordering="phone_number_id")
     def number(self, conversation: Conversation) -> str:

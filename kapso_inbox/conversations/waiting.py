@@ -167,12 +167,12 @@ def _count_groups(projects: set[str]) -> dict[_Group, Waiting]:
         return {}
     fields = _Group._fields
     conversations = Conversation.objects.filter(project__in=projects).order_by()
-    unanswered = conversations.unanswered().values_list(*fields).annotate(all=Count("pk"))
+    unanswered = conversations.unanswered().values_list(*fields).annotate(all=Count("*"))
     found = {_Group(*row[:3]): Waiting(row[3], 0, row[3]) for row in unanswered}
     handoffs = (
         conversations.waiting_for_human()
         .values_list(*fields)
-        .annotate(all=Count("pk"), only=Count("pk", filter=Q(unanswered=False)))
+        .annotate(all=Count("*"), only=Count("pk", filter=Q(unanswered=False)))
     )
     for row in handoffs:
         group, handoff, only_handoff = _Group(*row[:3]), row[3], row[4]

@@ -21,6 +21,12 @@ from .tracing import TracingHandler
 
 #: What pages with an inbox load, and the pages in the frame.
 FILES = (STYLESHEET, "kapso_inbox/kapso_inbox.js", "kapso_inbox/reach.js", "kapso_inbox/pages.css")
+#: What badges and the switch for notifications load, with `kapso_inbox.conversations`.
+CONVERSATION_FILES = (
+    "kapso_inbox/waiting.css",
+    "kapso_inbox/waiting.js",
+    "kapso_inbox/notifications.js",
+)
 
 
 def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Finding]:
@@ -30,8 +36,11 @@ def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Findi
         handler: asked for a file as well, if it is given.
         host: the host to ask it as.
     """
+    files: tuple[str, ...] = FILES
+    if apps.is_installed("kapso_inbox.conversations"):
+        files += CONVERSATION_FILES
     try:
-        addresses = [static(name) for name in FILES]
+        addresses = [static(name) for name in files]
     except (ValueError, ImproperlyConfigured) as failure:
         # A manifest lacks the file, or STATIC_URL is missing.
         yield error(
@@ -55,7 +64,7 @@ def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Findi
         )
         return
     try:
-        missing = [name for name in FILES if not _is_found(name)]
+        missing = [name for name in files if not _is_found(name)]
     except ImproperlyConfigured:
         yield warning(
             "static-files-missing",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import OuterRef, Subquery
+from django.db.models import F, FilteredRelation, Q
 from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
@@ -17,15 +17,9 @@ from kapso_inbox.encryption import UnreadableSecretError
 from kapso_inbox.exceptions import ConfigurationError, KapsoInboxError
 from kapso_inbox.lifecycle import refresh
 from kapso_inbox.lifecycle.links import lose_secret
-from kapso_inbox.models import (
-    AccessLink,
-    InboxEmbed,
-    InboxEmbedQuerySet,
-    InboxPreference,
-    Language,
-    Outcome,
-)
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, Language, Outcome
 from kapso_inbox.origins import Origin, covers
+from kapso_inbox.secret import Hidden
 
 from . import tickets
 from .params import merge_params, valid_params, with_params
@@ -135,10 +129,10 @@ def open_inbox(
     Raises:
         LaunchRefusedError: the inbox does not open.
     """
-    preferences = InboxPreference.objects.filter(embed=OuterRef("pk"), user=request.user.pk)
+    own = FilteredRelation("preferences", condition=Q(preferences__user=request.user.pk))
     found = (
         openable(request)
-        .annotate(preference=Subquery(preferences.values("params")[:1]))
+        .annotate(saved=own, preference=F("saved__params"))  # at most one: they are unique
         .filter(slug=slug)
         .order_by()  # slugs are unique, so there is nothing to sort
     )
@@ -150,7 +144,7 @@ def open_inbox(
             raise LaunchRefusedError(Outcome.IMPERSONATED)
         if verify and embed.obstacle() is None:
             _verify_at_kapso(embed, page)
-        link = _link_that_opens(embed)
+        secret_url = _secret_url(embed)
     except LaunchRefusedError as refusal:
         refusal.embed = embed
         _try_to_record(request, slug, refusal.outcome, embed)
@@ -164,8 +158,7 @@ def open_inbox(
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
         raise LaunchRefusedError(Outcome.NOT_RECORDED)
     signals.send_after_commit(signals.inbox_opened, embed=embed, user=request.user, request=request)
-    # Only now, so that no frame above holds the address if the host's own code fails.
-    return with_params(link.reveal_url(), merged)
+    return with_params(secret_url(), merged)
 
 
 def record_refusal(
@@ -204,8 +197,8 @@ def _verify_at_kapso(embed: InboxEmbed, page: Origin | None) -> None:
         raise LaunchRefusedError(Outcome.WRONG_ORIGIN)
 
 
-def _link_that_opens(embed: InboxEmbed) -> AccessLink:
-    """Return an embed's current link after decrypting its secret; recover a lost one if possible.
+def _secret_url(embed: InboxEmbed) -> Hidden:
+    """Return the secret address of an embed's current link; recover a lost one if possible.
 
     Raises:
         LaunchRefusedError: the embed opens for nobody, or its secret cannot be decrypted.
@@ -218,11 +211,11 @@ def _link_that_opens(embed: InboxEmbed) -> AccessLink:
         if link is None or obstacle is not None:
             raise LaunchRefusedError(obstacle or Outcome.NOT_READY)
         try:
-            link.reveal_url()
+            # Hidden, since the host's own code runs before it is used, and may fail.
+            return Hidden(link.reveal_url())
         except UnreadableSecretError as error:
             lose_secret(link, error)
             raise LaunchRefusedError(Outcome.SECRET_LOST) from None
-        return link
     except ConfigurationError as error:
         # Nothing is recorded of the link: other processes may have the key that this one lacks.
         logger.error("This process cannot decrypt the secret of access link %s: %s", link, error)

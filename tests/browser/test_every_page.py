@@ -79,6 +79,14 @@ def press(selector: str) -> Callable[[Page], None]:
     return lambda page: page.locator(selector).first.click()
 
 
+def follow(selector: str) -> Callable[[Page], None]:
+    def act(page: Page) -> None:
+        with page.expect_navigation():
+            page.locator(selector).first.click()
+
+    return act
+
+
 def send_nothing(page: Page) -> None:
     """Send a form whose first field is empty, as a browser would not by itself."""
     form = page.locator("form").filter(has=page.locator("#id_name"))
@@ -91,11 +99,6 @@ def send_nothing(page: Page) -> None:
 def search(page: Page) -> None:
     page.locator("#id_scope_id").fill("s")
     page.locator("#id_scope_id_list [role=option]").first.wait_for()
-
-
-def confirm(page: Page) -> None:
-    with page.expect_navigation():
-        page.locator("form:has([name=confirmed]) [type=submit]").first.click()
 
 
 def refused(slug: str, query: str = "") -> Callable[[Page], None]:
@@ -162,12 +165,22 @@ VISITS = {
     **{f"verb: {verb}": Visit(f"{LIST}verbs/{verb}/?{ALL}&id={{unmanaged}}") for verb in VERBS},
     "verb for one": Visit(f"{LIST}verbs/extend/?id={{works}}"),
     "verb for one that it cannot be applied to": Visit(f"{LIST}verbs/delete/?id={{works}}"),
-    "result": Visit(f"{LIST}verbs/refresh/?id={{works}}", confirm),
-    "results": Visit(f"{LIST}verbs/refresh/?{ALL}", confirm),
+    "result": Visit(
+        f"{LIST}verbs/refresh/?id={{works}}", follow("form:has([name=confirmed]) [type=submit]")
+    ),
+    "results": Visit(
+        f"{LIST}verbs/refresh/?{ALL}", follow("form:has([name=confirmed]) [type=submit]")
+    ),
     "health": Visit(f"{LIST}health/"),
     "history": Visit(f"{LIST}{{works}}/history/"),
     "launches": Visit("/admin/kapso_inbox/launchattempt/"),
     "changes": Visit("/admin/kapso_inbox/inboxchange/"),
+    "conversations": Visit("/admin/kapso_conversations/conversation/"),
+    "a conversation": Visit(
+        "/admin/kapso_conversations/conversation/", follow("#result_list th.field-person a")
+    ),
+    "webhook deliveries": Visit("/admin/kapso_conversations/webhookdelivery/"),
+    "webhooks": Visit("/admin/kapso_conversations/webhookdelivery/webhooks/"),
 }
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 from kapso_inbox.conversations.models import Conversation, WhatsAppNumber, erase_person
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.clock import as_stored
 
 from .conftest import NUMBER, Post, about, at
 
@@ -26,7 +27,7 @@ def boss(admin_client: Client) -> Client:
 
 
 def make(kapso_id: str, **fields: Any) -> Conversation:
-    values = {"phone_number_id": NUMBER, "last_inbound_at": at(1), "project": "default"}
+    values = {"phone_number_id": NUMBER, "last_inbound_at": as_stored(at(1)), "project": "default"}
     return Conversation.objects.create(kapso_id=kapso_id, **{**values, **fields})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.lifecycle import create_embed
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.clock import as_stored
 
 from .conftest import NUMBER, Post, about, at, handoff
 
@@ -30,9 +32,11 @@ def api(embed: InboxEmbed, ana: Any) -> Client:
 
 
 def make(kapso_id: str, minutes: float, **fields: Any) -> Conversation:
-    values = {"phone_number_id": NUMBER, "last_inbound_at": at(minutes), "project": "default"}
+    fields = {k: as_stored(v) if isinstance(v, datetime) else v for k, v in fields.items()}
+    moment = as_stored(at(minutes))
+    values = {"phone_number_id": NUMBER, "last_inbound_at": moment, "project": "default"}
     return Conversation.objects.create(
-        kapso_id=kapso_id, last_active_at=at(minutes), **{**values, **fields}
+        kapso_id=kapso_id, last_active_at=moment, **{**values, **fields}
     )
 
 
@@ -103,7 +107,7 @@ def test_pages_are_followed_by_cursor_and_lose_nothing_while_rows_move(api: Clie
     for number in range(5):
         make(f"c-{number}", number)
     first = api.get(LIST, {"page_size": "2"}).json()
-    Conversation.objects.filter(kapso_id="c-0").update(last_active_at=at(50))
+    Conversation.objects.filter(kapso_id="c-0").update(last_active_at=as_stored(at(50)))
     seen = [row["id"] for row in first["results"]]
     following = first["next"]
     while following:

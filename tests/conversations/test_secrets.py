@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.serializers import serialize
-from django.db import connection
 from django.test import Client
 from django.views.debug import ExceptionReporter
 
@@ -17,6 +16,7 @@ from kapso_inbox.conversations.secrets import webhook_secrets
 from kapso_inbox.conversations.webhooks import set_webhooks
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.database import connection
 
 from .conftest import SECRET, Post, about
 

@@ -9,7 +9,6 @@ from typing import Any
 import django
 import pytest
 import requests
-from django.db import connection
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 
@@ -17,6 +16,7 @@ from kapso_inbox.conversations.events import as_json, from_json
 from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.conversations.signals import message_received
 from kapso_inbox.conversations.views import webhook_view
+from tests.hosts.database import connection
 
 from .conftest import Post, about, ended, handoff, sign
 

@@ -17,6 +17,7 @@ from kapso_inbox.conversations.waiting import MAX_SLUGS, count_waiting, last_cou
 from kapso_inbox.lifecycle import create_embed, revoke_embed
 from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
+from tests.hosts.clock import as_stored
 
 from .conftest import NUMBER, Post, about, at, ended, handoff
 
@@ -33,7 +34,7 @@ def browser(embed: InboxEmbed, ana: Any) -> Client:
 
 
 def make(kapso_id: str, **fields: Any) -> Conversation:
-    values = {"phone_number_id": NUMBER, "last_inbound_at": at(1), "project": "default"}
+    values = {"phone_number_id": NUMBER, "last_inbound_at": as_stored(at(1)), "project": "default"}
     return Conversation.objects.create(kapso_id=kapso_id, **{**values, **fields})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from .helpers import SITE, ChangeSettings, put_into_production, settings_changer
 
 
 @pytest.fixture(autouse=True)
-def site_in_production(settings: Any) -> None:
-    put_into_production(settings)
+def site_in_production(settings: Any, tmp_path: Path) -> None:
+    put_into_production(settings, tmp_path / "static")
 
 
 @pytest.fixture

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.utils import timezone
 
-import kapso_inbox
 from kapso_inbox import diagnosis
 from kapso_inbox.diagnosis import Finding
 from kapso_inbox.models import AccessLink, InboxEmbed
@@ -26,12 +27,19 @@ State = AccessLink.State
 ChangeSettings = Callable[..., None]
 
 
-def put_into_production(settings: Any) -> None:
-    """Give the site settings as in production."""
+def put_into_production(settings: Any, static_root: Path) -> None:
+    """Give the site settings as in production.
+
+    Args:
+        settings: pytest-django's fixture, which restores them.
+        static_root: a folder for static files, which are copied there as `collectstatic` does.
+    """
     settings.ALLOWED_HOSTS = ["crm.example.com", "localhost"]
     settings.SECURE_SSL_REDIRECT = True
-    # As after `collectstatic`.
-    settings.STATIC_ROOT = Path(kapso_inbox.__file__).parent / "static"
+    settings.STATIC_ROOT = static_root
+    for app in ("kapso_inbox", "kapso_conversations"):
+        static = Path(apps.get_app_config(app).path) / "static"
+        copytree(static, static_root, dirs_exist_ok=True)
 
 
 def settings_changer(settings: Any) -> ChangeSettings:

@@ -7,18 +7,17 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.staticfiles.views import serve
 from django.core.management import call_command
 from django.urls import include, path, re_path
-from django.views.static import serve
 
-import kapso_inbox
 from kapso_inbox.diagnosis import Finding
+from kapso_inbox.diagnosis.static_files import CONVERSATION_FILES, FILES
 
 from .helpers import diagnose
 
 pytestmark = pytest.mark.django_db
 
-STATIC = Path(kapso_inbox.__file__).parent / "static"
 MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 OURS = path("kapso-inbox/", include("kapso_inbox.urls"))
 
@@ -41,7 +40,7 @@ def test_files_in_their_folder_that_only_a_web_server_can_serve_are_an_informati
 
 class _Serves:
     urlpatterns = [
-        re_path(r"^static/(?P<path>.*)$", serve, {"document_root": STATIC}),
+        re_path(r"^static/(?P<path>.*)$", serve, {"insecure": True}),
         OURS,
     ]
 
@@ -60,6 +59,27 @@ def test_files_that_were_not_collected_are_missing(settings: Any, tmp_path: Path
     assert "collectstatic" in missing.hint
     call_command("collectstatic", interactive=False, verbosity=0)
     assert found() == []
+
+
+def test_the_files_of_badges_are_missed_only_where_the_site_has_badges(
+    settings: Any, tmp_path: Path
+) -> None:
+    settings.STATIC_ROOT = tmp_path
+    [missing] = found()
+    assert "kapso_inbox/waiting.js" in missing.what
+    assert "kapso_inbox/notifications.js" in missing.what
+    settings.INSTALLED_APPS = [
+        app for app in settings.INSTALLED_APPS if app != "kapso_inbox.conversations"
+    ]
+    [missing] = found()
+    assert "kapso_inbox/kapso_inbox.js" in missing.what
+    assert "waiting" not in missing.what
+
+
+def test_every_file_that_agents_load_is_looked_for(settings: Any) -> None:
+    every = {f"kapso_inbox/{one.name}" for one in settings.STATIC_ROOT.glob("kapso_inbox/*")}
+    agents = {name for name in every if not name.startswith("kapso_inbox/admin.")}
+    assert {*FILES, *CONVERSATION_FILES} == agents
 
 
 def test_a_site_without_a_folder_for_static_files_is_found(settings: Any) -> None:

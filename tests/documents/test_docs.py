@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 from django.dispatch import Signal
@@ -101,6 +102,11 @@ NAMES: dict[tuple[str, str], Callable[[], Iterable[Any]]] = {
         *(f"kapso_inbox.{name}_inboxembed" for name in InboxEmbed._meta.default_permissions),
         "kapso_inbox.view_launchattempt",
         "kapso_inbox.view_inboxchange",
+    ],
+    ("reference.md", "permission of conversations"): lambda: [
+        f"kapso_conversations.{action}_{model._meta.model_name}"
+        for model in apps.get_app_config("kapso_conversations").get_models()
+        for action in model._meta.default_permissions
     ],
     ("reference.md", "name"): addresses,
     ("reference.md", "method of `AccessPolicy`"): lambda: [
@@ -204,9 +210,9 @@ def arguments_of(function: Any) -> list[str]:
 
 def test_a_function_in_the_reference_takes_the_arguments_that_its_row_names() -> None:
     table = rows("reference.md", "function")
-    for path, (arguments,) in table.items():
+    for path, (arguments, _) in table.items():
         assert words(arguments) == arguments_of(import_string(f"kapso_inbox.{path}")), path
-    for name, (arguments,) in rows("reference.md", "method of `AccessPolicy`").items():
+    for name, (arguments, _) in rows("reference.md", "method of `AccessPolicy`").items():
         assert words(arguments) == arguments_of(getattr(access.AccessPolicy, name)), name
     functions = [name for name in lifecycle.__all__ if name[0].islower()]
     assert [name for name in functions if f"lifecycle.{name}" not in table] == []

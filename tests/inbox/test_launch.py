@@ -909,14 +909,29 @@ def own_queries(queries: list[dict[str, str]]) -> list[str]:
     ]
 
 
-def test_a_launch_makes_four_queries_permissions_included(
+def test_a_launch_makes_three_queries_permissions_included(
     agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
 ) -> None:
     sent = len(kapso_sandbox.requests)
     with django_assert_max_num_queries(100) as captured:
         assert launch(agent).status_code == 302
-    assert len(own_queries(captured.captured_queries)) == 4
+    assert len(own_queries(captured.captured_queries)) == 3
     assert len(kapso_sandbox.requests) == sent
+
+
+def test_a_launch_makes_five_queries_with_those_of_the_session_and_the_user(
+    agent: Client, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(100) as captured:
+        assert launch(agent).status_code == 302
+    counted = [q["sql"] for q in captured.captured_queries if "SAVEPOINT" not in q["sql"]]
+    assert len(counted) == 5
+
+
+def test_a_permission_that_was_taken_away_ends_launches_at_once(agent: Client) -> None:
+    assert launch(agent).status_code == 302
+    User.objects.get().user_permissions.clear()
+    assert launch(agent).status_code == 404
 
 
 def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_language(
@@ -925,7 +940,7 @@ def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_langua
     allow(kapso_sandbox, CRM)
     with with_locale, django_assert_max_num_queries(100) as captured:
         assert launch_from(agent, CRM, HTTP_ACCEPT_LANGUAGE="es").status_code == 302
-    assert len(own_queries(captured.captured_queries)) == 4
+    assert len(own_queries(captured.captured_queries)) == 3
 
 
 def test_a_launch_that_asks_kapso_makes_five_queries_on_our_own_tables(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def site_in_production(settings: Any) -> None:
-    put_into_production(settings)
+def site_in_production(settings: Any, tmp_path: Path) -> None:
+    put_into_production(settings, tmp_path / "static")
 
 
 @pytest.fixture

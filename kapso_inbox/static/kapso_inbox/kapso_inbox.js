@@ -1,7 +1,7 @@
 /* What HTML alone cannot do. */
 (() => {
   // A fragment brings it again.
-  if (customElements.get("kapso-inbox")) return;
+  if (self.KapsoInbox) return;
 
   const SLOW = 8000; // ms
   const SETTLED = 100;
@@ -15,13 +15,13 @@
     return url.href;
   }
 
-  class KapsoInbox extends HTMLElement {
+  self.KapsoInbox = class extends HTMLElement {
     connectedCallback() {
       this.frame = this.querySelector("iframe");
       if (!this.frame) return;
       this.place = this.frame.parentNode;
       this.panel = this.querySelector(".kapso-inbox__panel");
-      // A later fragment may have brought the same id.
+      // A fragment may bring the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
@@ -34,9 +34,9 @@
       this.listen(window, "online", () => this.comeBack());
       // Ask again in a page that the browser kept for Back.
       this.listen(window, "pagehide", () => this.frame.remove());
-      this.listen(window, "pageshow", (event) => event.persisted && this.load());
+      this.listen(window, "pageshow", ({ persisted }) => persisted && this.load());
       this.watchPanel();
-      // With direct delivery, a page of the history holds an old address.
+      // With direct delivery, history holds an old address.
       const [visit] = performance.getEntriesByType("navigation");
       if (isOwn) this.start();
       else this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
@@ -69,8 +69,7 @@
       if (state === "saved") this.timer = setTimeout(() => this.tell((this.asked = "ready")), SLOW);
     }
 
-    /* Browsers give a frame of the same name its last, secret address back, and record each further
-       one in the history. */
+    /* Browsers give a frame of the same name its last, secret address back, and record further ones. */
     load(address = this.shown) {
       const hadFocus = document.activeElement === this.frame;
       const frame = this.frame.cloneNode();
@@ -105,7 +104,7 @@
       this.timer = setTimeout(() => this.tell(navigator.onLine ? "slow" : "offline"), SLOW);
     }
 
-    /* Only a page of this site can be read. */
+    /* Only our page can be read. */
     read() {
       const page = this.frame.contentDocument;
       if (page?.URL === "about:blank" || /blocked|isolated/.test(this.dataset.state)) return;
@@ -162,7 +161,7 @@
         if (link.pathname === `${location.pathname}launch/`)
           history.replaceState(history.state, "", link.search);
       }
-      // The link will be hidden.
+      // The link hides.
       if (link.matches("[data-retry]")) this.frame.focus();
       this.load(link.href);
     }
@@ -216,7 +215,7 @@
     watchPanel() {
       const { panel } = this;
       if (panel.popover !== "manual") return;
-      // Its button, if it is open already.
+      // If it is open already.
       let before = this.querySelector(".kapso-inbox__button");
       this.listen(panel, "keydown", ({ key }) => key === "Escape" && panel.hidePopover());
       this.listen(panel, "beforetoggle", ({ newState }) => {
@@ -231,9 +230,11 @@
       if (address !== this.shown) this.load(this.mark(address));
       this.panel.togglePopover({ force: true, source: link });
     }
-  }
+  };
 
-  customElements.define("kapso-inbox", KapsoInbox);
+  // Paint the page before its frames load.
+  const painted = document.hidden ? setTimeout : requestAnimationFrame;
+  painted(() => setTimeout(() => customElements.define("kapso-inbox", self.KapsoInbox)));
 
   function judge(state, { disposition, blockedURI, blockedURL = blockedURI }) {
     if (disposition !== "enforce") return;
@@ -245,7 +246,7 @@
   document.addEventListener("securitypolicyviolation", (event) => {
     if (event.effectiveDirective === "frame-src") judge("blocked", event);
   });
-  // Chromium alone tells what an embedder policy blocks.
+  // Chromium alone tells this.
   if (self.ReportingObserver) {
     new ReportingObserver(
       (reports) => reports.forEach(({ body }) => judge("isolated", body.toJSON())),
