@@ -1,25 +1,25 @@
-"""`python -m benchmarks.sync`: what mirroring Kapso's list costs, compared with a naive loop.
+"""`python -m benchmarks.sync`: what mirroring Kapso's list costs, by how many embeds there are.
 
-A sandbox with many embeds answers over real HTTP. Each measurement has its own process and its own
-SQLite file. The list is mirrored twice: first all of it is new, then all of it has changed. The
-naive loop is what a developer would write first: `update_or_create` for each embed of `list()`.
+A sandbox in a process of its own answers over real HTTP. Each measurement has a new process, whose
+peak memory is given, and a new database. The list is mirrored three times: all of it is new, then
+unchanged, then changed. The naive loop is what a developer would write first: `update_or_create`
+for each embed of `list()`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import resource
 import subprocess
 import sys
-import tempfile
 import time
-import tracemalloc
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-from .host import ENCRYPTION_KEYS, KEY
-from .tools import table
+from .host import database_name, own_database
+from .kapso import FilledSandbox
+from .tools import environment, table
 
 WAYS = {"sync": "`kapso_sync`", "naive": "naive loop"}
 
@@ -27,100 +27,55 @@ WAYS = {"sync": "`kapso_sync`", "naive": "naive loop"}
 def main() -> None:
     """Measure both ways for each number of embeds, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--embeds", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--embeds", type=int, nargs="+", default=[1000, 10_000, 30_000, 100_000])
     parser.add_argument("--naive", type=int, default=1000, help="the most for the naive loop")
-    parser.add_argument("--worker", choices=["sync", "naive"], help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        print(json.dumps(_measure(options.worker)))
+        print(json.dumps(_measure(options.worker, *options.embeds)))
         return
-    rows = []
+    rows, name = [], ""
     for number in options.embeds:
-        ways = ("sync", "naive") if number <= options.naive else ("sync",)
-        measured = {way: _run(way, number) for way in ways}
-        for way, rounds in measured.items():
-            for name, row in rounds.items():
-                peak = f"{row['peak'] / 1e6:.1f}" if row["peak"] else ""
-                ratio = row["seconds"] / measured["sync"][name]["seconds"]
+        for way in WAYS if number <= options.naive else ("sync",):
+            measured = _run(way, number)
+            name = measured["database"]
+            for what, row in measured["rounds"].items():
                 rows.append(
                     (
-                        f"{WAYS[way]}, all {name}",
-                        *(f"{one:,}" for one in (number, row["requests"], row["queries"])),
-                        f"{row['queries'] / row['requests']:.1f}",
+                        f"{WAYS[way]}, all {what}",
+                        f"{number:,}",
                         f"{row['seconds']:.2f}",
-                        f"{ratio:.1f}",
-                        peak,
+                        f"{row['seconds'] / number * 1000:.2f}",
+                        f"{row['requests']:,}",
+                        f"{row['queries'] / row['requests']:.1f}",
+                        f"{row['peak']:.1f}",
                     )
                 )
-    headings = ["embeds", "requests", "queries", "a page", "seconds", "times ours", "peak, MB"]
-    table(["SQLite", *headings], rows)
+    headings = ["embeds", "seconds", "a thousand", "requests", "queries a page", "peak, MB"]
+    table([name, *headings], rows)
 
 
 def _run(way: str, number: int) -> dict[str, Any]:
-    """Mirror that many embeds in a new process, and change them all between its two rounds."""
-    from kapso_inbox.sandbox.engine import Sandbox
-    from kapso_inbox.sandbox.server import SandboxServer
-
-    sandbox = Sandbox(rate_limit=10**9)
-    project = sandbox.add_project(KEY)
-    for place in range(number):
-        project.create({"name": f"Customer {place}", "scope_type": "project"})
-    with tempfile.TemporaryDirectory() as directory, SandboxServer(sandbox) as server:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.sync", "--worker", way],
-            env={
-                **os.environ,
-                "BASE_URL": server.base_url,
-                "DATABASE": str(Path(directory) / "crm.sqlite3"),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert worker.stdin is not None and worker.stdout is not None
-        worker.stdout.readline()  # the first round is over
-        for record in project.links():
-            record["name"] += " renamed"
-        out, _ = worker.communicate("go on\n")
-    rounds: dict[str, Any] = json.loads(out)
-    return rounds
+    """Mirror that many embeds in a new process."""
+    command = [sys.executable, "-m", "benchmarks.sync", f"--worker={way}", "--embeds", str(number)]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=True)
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
 
 
-def _measure(way: str) -> dict[str, Any]:
-    from django.conf import settings
+def _measure(way: str, number: int) -> dict[str, Any]:
+    with FilledSandbox(number) as kapso, own_database(kapso.settings):
+        from kapso_inbox.sync import sync_project
 
-    settings.configure(
-        SECRET_KEY="benchmark",
-        USE_TZ=True,
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "kapso_inbox"],
-        DATABASES={
-            "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"]}
-        },
-        KAPSO_INBOX={
-            "API_KEY": KEY,
-            "BASE_URL": os.environ["BASE_URL"],
-            "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
-        },
-    )
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    from kapso_inbox.sync import sync_project
-
-    call_command("migrate", verbosity=0)
-    mirror = sync_project if way == "sync" else _naive
-    traced = way == "sync"
-    rounds = {"new": _timed(mirror, traced)}
-    print("one", flush=True)
-    sys.stdin.readline()
-    rounds["changed"] = _timed(mirror, traced)
-    return rounds
+        mirror = sync_project if way == "sync" else _naive
+        rounds = {"new": _timed(mirror), "unchanged": _timed(mirror)}
+        kapso.rename_all()
+        rounds["changed"] = _timed(mirror)
+        return {"database": database_name(), "rounds": rounds}
 
 
-def _timed(mirror: Any, traced: bool) -> dict[str, Any]:
-    """Return seconds, queries and requests, and from a second run Python's peak memory in bytes."""
+def _timed(mirror: Callable[[], Any]) -> dict[str, Any]:
+    """Return seconds, queries and requests, and the most that the process has held so far in MB."""
     from django.db import connection
 
     from kapso_inbox.kapso.transport import Transport
@@ -145,12 +100,7 @@ def _timed(mirror: Any, traced: bool) -> dict[str, Any]:
             seconds = time.perf_counter() - started
     finally:
         Transport.request = send  # type: ignore[method-assign]
-    peak = 0
-    if traced:  # in a second run, because tracing slows it down
-        tracemalloc.start()
-        mirror()
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     return {**counts, "seconds": seconds, "peak": peak}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -46,22 +46,6 @@ class AccessLinkQuerySet(InboxQuerySet["AccessLink"]):
     def unsettled(self) -> AccessLinkQuerySet:
         """Return the links for which Kapso's answer is missing: to their creation or their end."""
         return self.filter(state__in=AccessLink.UNSETTLED)
-
-    def in_batches(self, size: int = 100) -> Iterator[AccessLink]:
-        """Iterate over the links in the order of their primary keys, some at a time.
-
-        Each batch begins after the last key and not at an offset, so that no row is skipped when
-        others leave the queryset meanwhile. No cursor stays open: on SQLite, nobody can write
-        while one does.
-
-        Args:
-            size: how many links are in memory at a time.
-        """
-        links = self.order_by("pk")
-        batch = list(links[:size])
-        while batch:
-            yield from batch
-            batch = list(links.filter(pk__gt=batch[-1].pk)[:size])
 
 
 class AccessLink(models.Model):

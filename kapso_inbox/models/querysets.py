@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db import models, router
@@ -22,3 +23,20 @@ class InboxQuerySet(models.QuerySet[Row]):
         changed, and what a change depends on.
         """
         return self.using(router.db_for_write(self.model))
+
+    def in_batches(self, size: int = 100) -> Iterator[Row]:
+        """Iterate over the rows in the order of their primary keys, some at a time.
+
+        Each batch begins after the last key and not at an offset, so that no row is skipped when
+        others leave the queryset meanwhile, and so that a late batch costs no more than the first.
+        No cursor stays open: on SQLite, nobody can write while one does, and MySQL's client reads
+        all rows of one at once.
+
+        Args:
+            size: how many rows are in memory at a time.
+        """
+        rows = self.order_by("pk")
+        batch = list(rows[:size])
+        while batch:
+            yield from batch
+            batch = list(rows.filter(pk__gt=batch[-1].pk)[:size])

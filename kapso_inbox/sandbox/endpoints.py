@@ -33,12 +33,10 @@ def calls_at(path: str) -> dict[str, Call]:
 
 def _list_embeds(project: SandboxProject, request: Request, most: int) -> Answer:
     wanted = {name: request.query[name] for name in _FILTERS if request.query.get(name)}
-    rows = [
-        rules.public(embed)
-        for embed in project.links()
-        if all(embed[name] == value for name, value in wanted.items())
-    ]
-    return numbered(rows, request, most)
+    ids = project.ids()
+    for name, value in wanted.items():
+        ids = [one for one in ids if project.find(one)[name] == value]
+    return numbered(ids, request, most, lambda one: rules.public(project.find(one)))
 
 
 def _create(project: SandboxProject, request: Request, most: int) -> Answer:

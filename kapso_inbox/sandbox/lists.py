@@ -6,20 +6,29 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from .wire import Answer, JsonDict, RefusedRequestError, Request
 
 #: Where a list that has cursors ends if it is asked for numbered pages.
 _LAST_PAGE = 50
 
+Row = TypeVar("Row")
 
-def numbered(rows: Sequence[JsonDict], request: Request, most: int) -> Answer:
+
+def numbered(
+    rows: Sequence[Row],
+    request: Request,
+    most: int,
+    show: Callable[[Row], object] = lambda row: row,
+) -> Answer:
     """Return the page that a request asks for with `page` and `per_page`.
 
     Args:
         rows: the whole list.
         request: the request.
         most: the most rows on one page.
+        show: returns a row as the answer shows it. Only the rows of the page are shown.
     """
     page = _positive(request.query.get("page"), 1)
     per_page = min(_positive(request.query.get("per_page"), 20), most)
@@ -30,7 +39,8 @@ def numbered(rows: Sequence[JsonDict], request: Request, most: int) -> Answer:
         "total_pages": -(-len(rows) // per_page),
         "total_count": len(rows),
     }
-    return Answer(200, {"data": rows[start : start + per_page], "meta": meta})
+    shown = [show(row) for row in rows[start : start + per_page]]
+    return Answer(200, {"data": shown, "meta": meta})
 
 
 def by_cursor(
@@ -57,7 +67,7 @@ def by_cursor(
     if "page" in query:
         if _positive(query["page"], 1) > _LAST_PAGE:
             raise bad_request(f"page must not exceed {_LAST_PAGE}: use a cursor")
-        return numbered([show(row) for row in rows], request, most)
+        return numbered(rows, request, most, show)
     limit = min(_positive(query.get("limit"), 20), most)
     if query.get("after"):
         place = _opened(query["after"])

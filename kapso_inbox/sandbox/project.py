@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from . import embeds as rules
@@ -41,6 +41,7 @@ class SandboxProject(ConversationEvents):
     ) -> None:
         self.inbox_origin = inbox_origin
         self.embeds: dict[str, JsonDict] = {}
+        self._ids: list[str] = []
         self.version = 0
         self.webhooks = SandboxWebhooks(clock, lock, save)
         self._seed, self._clock, self._lock, self._save = seed, clock, lock, save
@@ -73,8 +74,20 @@ class SandboxProject(ConversationEvents):
     def links(self, *, active_only: bool = False) -> list[JsonDict]:
         """Return the embeds' records, the most recent first."""
         with self._lock:
-            newest_first = reversed(self.embeds.values())
+            newest_first = (self.embeds[one] for one in self.ids())
             return [one for one in newest_first if not active_only or one["status"] == "active"]
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of the embeds, the most recent first.
+
+        Any page of a long list costs the same: they are put in order anew only if there are others.
+        """
+        with self._lock:
+            # No id is used twice, so as many embeds with the same newest one are the same embeds.
+            newest = next(reversed(self.embeds), None)
+            if len(self._ids) != len(self.embeds) or newest not in self._ids[:1]:
+                self._ids = list(reversed(self.embeds))
+            return self._ids
 
     def active_embeds(self) -> list[JsonDict]:
         """Return the records that are not revoked, the most recent first.

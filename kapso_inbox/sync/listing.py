@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
 from uuid import UUID, uuid5
 
 from django.db import transaction
@@ -33,6 +34,8 @@ from .run import ACTOR, Run, until_done
 State = AccessLink.State
 
 _MAX_ID = 64
+#: How many of the links that a dry run has seen are looked up at a time.
+_AT_A_TIME = 500
 #: How many of the newest links, and of the oldest, are asked about to recognise a project.
 _ASKED = 5
 _UNMANAGED = UUID("6f0f5a0e-52a5-5c59-9a6c-52b1c3f6a6d1")
@@ -95,26 +98,37 @@ def conclude_from_absence(run: Run) -> bool:
         Whether the list can be believed.
     """
     # A link that came into its state while the list was read may have missed its page.
-    known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID)
-    known = known.exclude(state_changed_at__range=since(run.started))
-    known = missing = known.exclude(kapso_id="").select_related("embed")
-    if run.dry_run:
-        missing = missing.exclude(pk__in=run.seen_in_dry_run)
-    else:
-        missing = missing.exclude(seen_at__range=since(run.started))
-    if missing.exists() and not _may_be_gone(run, missing, known):
-        return False
-    _end_what_is_gone(run, missing.filter(key_fingerprint__in=run.recognised))
+    known = run.links().filter(state__in=AccessLink.KNOWN_BY_ID).select_related("embed")
+    known = known.exclude(state_changed_at__range=since(run.started)).exclude(kapso_id="")
+    of_this_project = Q(key_fingerprint__in=run.recognised)
+    if unproven := _count_missing(run, known.exclude(of_this_project)):
+        run.problem(NoteCode.OF_OTHER_KEYS, count=unproven)
+    known = known.filter(of_this_project)
+    if lacks := _count_missing(run, known):
+        if not _may_be_gone(run, lacks, known.count()):
+            return False
+        _end_what_is_gone(run, known)
     _settle_what_is_absent(run)
     return True
 
 
-def _may_be_gone(run: Run, missing: AccessLinkQuerySet, known: AccessLinkQuerySet) -> bool:
-    """Return whether the list can be believed that links are gone. What it cannot be is told."""
-    of_this_project = Q(key_fingerprint__in=run.recognised)
-    if unproven := missing.exclude(of_this_project).count():
-        run.problem(NoteCode.OF_OTHER_KEYS, count=unproven)
-    lacks, holds = (links.filter(of_this_project).count() for links in (missing, known))
+def _missing(run: Run, known: AccessLinkQuerySet) -> Iterator[AccessLinkQuerySet]:
+    """Yield those of some links that the list lacks, in one queryset or several."""
+    if not run.dry_run:
+        yield known.exclude(seen_at__range=since(run.started))
+        return
+    links = known.select_related(None).only("pk").in_batches(_AT_A_TIME)
+    while keys := [str(link.pk) for link in islice(links, _AT_A_TIME)]:
+        if missing := run.seen_in_dry_run.missing(keys):
+            yield known.filter(pk__in=missing)
+
+
+def _count_missing(run: Run, known: AccessLinkQuerySet) -> int:
+    return sum(links.count() for links in _missing(run, known))
+
+
+def _may_be_gone(run: Run, lacks: int, holds: int) -> bool:
+    """Return whether a list that lacks so many of our links can be believed. If not, say so."""
     if 2 * lacks > holds and not run.accept_missing:
         command = run.accept_command
         run.problem(NoteCode.MANY_MISSING, lacks=lacks, holds=holds, command=command)
@@ -122,8 +136,8 @@ def _may_be_gone(run: Run, missing: AccessLinkQuerySet, known: AccessLinkQuerySe
     return True
 
 
-def _end_what_is_gone(run: Run, missing: AccessLinkQuerySet) -> None:
-    for link in missing.in_batches():
+def _end_what_is_gone(run: Run, known: AccessLinkQuerySet) -> None:
+    for link in chain.from_iterable(links.in_batches() for links in _missing(run, known)):
         try:
             why = _why_over(run, link)
         except KapsoError as error:
@@ -154,7 +168,7 @@ def _settle_what_is_absent(run: Run) -> None:
     )
     # A read-only deployment has seen some of them in the list, and left them.
     uncertain = uncertain.exclude(seen_at__range=since(run.started))
-    for link in uncertain.select_related("embed"):
+    for link in uncertain.select_related("embed").in_batches():
         _settle(run, link, None)
 
 
@@ -220,7 +234,7 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
 
 def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
     if run.dry_run:
-        run.seen_in_dry_run.update(seen)
+        run.seen_in_dry_run.add(map(str, seen))
     elif seen:
         # Seen under this key: from now on its word counts for them. Never set the time back, since
         # another sync, begun later, draws conclusions from it. And no join here: a process that has

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import OperationalError
 from django.utils import timezone, translation
@@ -24,6 +23,7 @@ from kapso_inbox.models import (
 )
 
 from .notes import Note, NoteCode, error_value
+from .seen import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +87,6 @@ class SyncReport:
 class Run:
     """One sync of one project. It holds no more than a page of Kapso's list.
 
-    Only a dry run, which cannot mark what it has seen in the database, also holds the primary keys
-    of the links that it has seen.
-
     Args:
         project: the alias of the project.
         client: a client for that project.
@@ -104,7 +101,8 @@ class Run:
         recognised: the fingerprints of the keys whose links the list would show. Only the list of
             the project that a link was created in can prove that the link is gone, or that it never
             existed.
-        seen_in_dry_run: the primary keys of the links seen by a dry run.
+        seen_in_dry_run: the primary keys of the links seen by a dry run, which cannot note them in
+            the database.
         elsewhere: how many embeds of the list are on record under other aliases.
         left_alive: how many links work at Kapso, should not, and are left so by a read-only
             deployment.
@@ -120,7 +118,7 @@ class Run:
         self.started = timezone.now()
         self.fingerprint = conf.project(project).key_fingerprint
         self.recognised = {self.fingerprint}
-        self.seen_in_dry_run: set[UUID] = set()
+        self.seen_in_dry_run = Seen()
         self.elsewhere: Counter[str] = Counter()
         self.left_alive = 0
 

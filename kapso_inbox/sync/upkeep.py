@@ -30,6 +30,9 @@ from .run import ACTOR, Run
 
 State = AccessLink.State
 
+#: How many rows are deleted at a time.
+_AT_A_TIME = 500
+
 
 def resume_revocations(run: Run) -> None:
     """Have Kapso revoke the links that wait for it."""
@@ -38,7 +41,7 @@ def resume_revocations(run: Run) -> None:
         run.leave_undone(NoteCode.LEFT_WAITING, waiting.count())
         run.leave_undone(NoteCode.LEFT_ALIVE, run.left_alive)
         return
-    for link in waiting:
+    for link in waiting.in_batches():
         if not run.dry_run:
             try:
                 revoke_link(link, run.client, keeps=link.reason)
@@ -62,11 +65,11 @@ def forget_foreign(run: Run) -> None:
     foreign = run.embeds().filter(
         ~Exists(ours), project=run.report.project, current_link__state=State.UNMANAGED
     )
-    with transaction.atomic(using=database()):
-        keys = list(foreign.values_list("pk", flat=True))
-        # A row in a live state cannot be deleted. Nobody sees this one: it is deleted with it.
-        run.links().filter(embed__in=keys).update(state=State.REVOKED)
-        run.embeds().filter(pk__in=keys).delete()
+    while keys := list(foreign.order_by("pk").values_list("pk", flat=True)[:_AT_A_TIME]):
+        with transaction.atomic(using=database()):
+            # A row in a live state cannot be deleted. Nobody sees this one: it is deleted with it.
+            run.links().filter(embed__in=keys).update(state=State.REVOKED)
+            run.embeds().filter(pk__in=keys).delete()
 
 
 def renew_links(run: Run, now: datetime) -> None:
@@ -89,9 +92,9 @@ def renew_links(run: Run, now: datetime) -> None:
         expires_at__gt=now,
         expires_at__lte=now + before,
     )
-    for pk in list(due.values_list("pk", flat=True)):
+    for found in due.only("pk").in_batches():
         # Read again: each takes a while, and somebody may have revoked or renewed the next one.
-        embed = due.select_related("current_link").filter(pk=pk).first()
+        embed = due.select_related("current_link").filter(pk=found.pk).first()
         link = embed.current_link if embed else None
         if embed is None or link is None or embed.expires_at is None:
             continue

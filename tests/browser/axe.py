@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Frame, Page
+
+LIBRARY = "axe_playwright_python"
+MISSING = "axe-playwright-python is not installed: pip install -r tests/requirements.txt"
+
+
+def is_installed() -> bool:
+    """Return whether there is an axe-core to check with."""
+    return find_spec(LIBRARY) is not None
 
 
 def violations(page: Page | Frame, within: str | None = None) -> list[str]:
@@ -30,7 +39,7 @@ def violations(page: Page | Frame, within: str | None = None) -> list[str]:
 
 def _violations(frame: Frame, within: str | None) -> list[str]:
     if not frame.evaluate("'axe' in window"):
-        frame.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+        frame.evaluate((files(LIBRARY) / "axe.min.js").read_text())
     # One document at a time: axe waits half a second for every frame without axe in it. Without
     # loading media and stylesheets first, which takes half of the time and no rule here needs.
     options = "{resultTypes: ['violations'], iframes: false, preload: false}"

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from . import chromium
+from . import axe, chromium
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -204,7 +204,9 @@ def browser(browser_options: list[str]) -> Iterator[Browser]:
 def running_chromium(*options: str, is_whole: bool = False) -> Iterator[Browser]:
     """Start Chromium, as `launch_options` describes it."""
     if sync_playwright is None:
-        without_browser("playwright is not installed")
+        without_browser("playwright is not installed: pip install -r tests/requirements.txt")
+    if not axe.is_installed():
+        without_browser(axe.MISSING)
     expect.set_options(timeout=PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
         launch = launch_options(playwright.chromium, *options, is_whole=is_whole)

@@ -5,22 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import chain
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ROOT = Path(__file__).parents[2]
+from .distribution import project
 
 
 def lowest() -> list[str]:
     """Return each dependency, including those of the extras, pinned to its lower bound."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = chain(project["dependencies"], *project["optional-dependencies"].values())
+    table = project()
+    texts = chain(table["dependencies"], *table["optional-dependencies"].values())
     pins = []
     for requirement in map(Requirement, texts):
         (bound,) = (one.version for one in requirement.specifier if one.operator in (">=", "~="))

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polib
+from packaging.version import Version
 from readme_renderer import markdown
 
 import kapso_inbox
 
-from .distribution import ROOT, BuildError, build
+from .distribution import ROOT, BuildError, build, description, repository
 
 #: Yields a sentence about each problem in the checkout.
 Check = Callable[[Path], Iterator[str]]
@@ -30,14 +31,37 @@ Check = Callable[[Path], Iterator[str]]
 SCHEMA = ("spectacular", "--urlconf", "tests.api.urls", "--validate", "--fail-on-warn")
 
 
+def address(root: Path) -> Iterator[str]:
+    """Check that pyproject.toml has the address of the repository."""
+    if not (repository(root) or "").startswith("https://"):
+        yield (
+            "pyproject.toml has no “Repository” in [project.urls]: write the address of the "
+            "repository there. The links and pictures of the README on PyPI need it."
+        )
+
+
+def contact(root: Path) -> Iterator[str]:
+    """Check that SECURITY.md has an address to which vulnerabilities can be reported."""
+    if not re.search(r"[\w.+-]+@[\w-]+\.\w+|https://", (root / "SECURITY.md").read_text()):
+        yield (
+            "SECURITY.md names no address to report a vulnerability to: write an e-mail address, "
+            "or the address of a form, under “How to report a vulnerability”."
+        )
+
+
 def changelog(root: Path, version: str = kapso_inbox.__version__) -> Iterator[str]:
-    """Check that the changelog has a section for the version, with a date and a text."""
+    """Check that the changelog has a section for the version, with a date and a text.
+
+    A pre-release such as 0.1.0rc1 has the section of its release, which needs no date yet.
+    """
+    parsed = Version(version)
+    dates = r"\d{4}-\d\d-\d\d|unreleased" if parsed.is_prerelease else r"\d{4}-\d\d-\d\d"
     text = (root / "CHANGELOG.md").read_text()
-    section = rf"^## {re.escape(version)}([^\n]*)\n(.*?)(?=^## |\Z)"
+    section = rf"^## {re.escape(parsed.base_version)}([^\n]*)\n(.*?)(?=^## |\Z)"
     found = re.search(section, text, re.MULTILINE | re.DOTALL)
     if found is None:
-        yield f"CHANGELOG.md has no section “## {version} (…)”: write what changed."
-    elif not re.fullmatch(r" \(\d{4}-\d\d-\d\d\)", found[1]):
+        yield f"CHANGELOG.md has no section “## {parsed.base_version} (…)”: write what changed."
+    elif not re.fullmatch(rf" \(({dates})\)", found[1]):
         yield (
             f"CHANGELOG.md has “{found[1].strip()}” where the date of {version} belongs: write the "
             "date, such as “(2026-01-31)”."
@@ -48,9 +72,7 @@ def changelog(root: Path, version: str = kapso_inbox.__version__) -> Iterator[st
 
 def uncommitted(root: Path) -> Iterator[str]:
     """Check that everything is committed."""
-    command = ["git", "-C", str(root), "status", "--porcelain"]
-    status = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if files := [line[3:] for line in status.splitlines()]:
+    if files := [line[3:] for line in _git(root, "status", "--porcelain").splitlines()]:
         yield f"Not committed: {', '.join(files)}. Commit or delete these files."
 
 
@@ -94,7 +116,7 @@ def schema(root: Path) -> Iterator[str]:
 
 def readme(root: Path) -> Iterator[str]:
     """Check that PyPI can render the README."""
-    if markdown.render((root / "README.md").read_text()) is None:
+    if markdown.render(description()) is None:
         yield "PyPI cannot render README.md: fix its Markdown."
 
 
@@ -107,16 +129,29 @@ def distributions(root: Path) -> Iterator[str]:
         except BuildError as error:
             yield f"The wheel and the source distribution cannot be built:\n{error}"
             return
-        files = (str(built.sdist), str(built.wheel))
-        command = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            yield f"PyPI would reject the distributions:\n{done.stdout.strip()}"
+        if refusal := built.refusal():
+            yield f"PyPI would reject the distributions:\n{refusal}"
             return
         shutil.copytree(built.wheel.parent, root / "dist")
 
 
+def tag(root: Path, version: str = kapso_inbox.__version__) -> Iterator[str]:
+    """Check that the commit has the tag of the version."""
+    name = f"v{version}"
+    if name in _git(root, "tag", "--points-at", "HEAD").split():
+        return
+    if name in _git(root, "tag").split():
+        yield (
+            f"The tag {name} is on another commit. If {version} was published, raise __version__ "
+            f"in kapso_inbox/__init__.py; otherwise run “git tag --force {name}”."
+        )
+    else:
+        yield f"The tag {name} is missing: once nothing else is, run “git tag {name}”."
+
+
 CHECKS: Sequence[Check] = (
+    address,
+    contact,
     changelog,
     uncommitted,
     translations,
@@ -124,19 +159,34 @@ CHECKS: Sequence[Check] = (
     schema,
     readme,
     distributions,
+    tag,
 )
 
 
-def main(root: Path = ROOT, checks: Sequence[Check] = CHECKS) -> int:
+def main(
+    root: Path = ROOT,
+    checks: Sequence[Check] = CHECKS,
+    version: str = kapso_inbox.__version__,
+) -> int:
     """Run the checks and print what they find; return the exit status."""
     found = [finding for check in checks for finding in check(root)]
     for finding in found:
         print(f"- {finding}")
     if found:
-        print(f"{kapso_inbox.__version__} cannot be released yet. Problems to fix: {len(found)}.")
+        print(f"{version} cannot be released yet. Problems to fix: {len(found)}.")
     else:
-        print(f"{kapso_inbox.__version__} can be released.")
+        print(f"{version} can be released.")
+    if Version(version).is_prerelease:
+        print(
+            f"It is a pre-release, which pip installs only if asked to. For the release, set "
+            f"__version__ to {Version(version).base_version} and write the date into CHANGELOG.md."
+        )
     return 1 if found else 0
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _compiled(read: Callable[[], bytes]) -> dict[object, str]:

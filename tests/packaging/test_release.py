@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import polib
 import pytest
 
+from . import distribution
 from .distribution import ROOT
 from .host import unavailable
 
@@ -49,10 +52,80 @@ def test_the_changelog_must_have_a_dated_section(
         assert words in finding
 
 
-def test_an_uncommitted_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("date", ["2026-11-24", "unreleased"])
+def test_a_pre_release_has_the_section_of_its_release_which_needs_no_date(
+    tmp_path: Path, date: str
+) -> None:
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changes\n\n## 1.2.0 ({date})\n\n{SECTION}")
+    assert list(release.changelog(tmp_path, "1.2.0rc1")) == []
+    (finding,) = release.changelog(tmp_path, "1.3.0rc1")
+    assert "no section “## 1.3.0" in finding
+
+
+@pytest.mark.parametrize(
+    ("urls", "is_missing"),
+    [
+        ("", True),
+        ('[project.urls]\nHomepage = "https://example.com/"\n', True),
+        ('[project.urls]\nRepository = "to be decided"\n', True),
+        ('[project.urls]\nRepository = "https://example.com/inbox"\n', False),
+    ],
+)
+def test_a_missing_address_of_the_repository_is_named(
+    tmp_path: Path, urls: str, is_missing: bool
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "inbox"\n{urls}')
+    assert ["[project.urls]" in finding for finding in release.address(tmp_path)] == (
+        [True] if is_missing else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "is_missing"),
+    [
+        ("Write to us. The address is not decided yet.", True),
+        ("Write to security@example.com.", False),
+        ("Use <https://example.com/inbox/security/advisories/new>.", False),
+    ],
+)
+def test_a_missing_address_for_vulnerabilities_is_named(
+    tmp_path: Path, text: str, is_missing: bool
+) -> None:
+    (tmp_path / "SECURITY.md").write_text(f"# Security\n\n{text}\n")
+    assert ["SECURITY.md" in finding for finding in release.contact(tmp_path)] == (
+        [True] if is_missing else []
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Callable[..., None]:
+    """Create an empty repository; return a function that runs git in it."""
     if shutil.which("git") is None:
         unavailable("git is not installed.")
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=mona", "-c", "user.email=mona@example.com"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True)
+
+    git("init", "--quiet")
+    return git
+
+
+def test_a_tag_that_is_missing_or_on_another_commit_is_named(
+    tmp_path: Path, checkout: Callable[..., None]
+) -> None:
+    commit = ("commit", "--quiet", "--allow-empty", "--message=A change")
+    checkout(*commit)
+    (finding,) = release.tag(tmp_path, "1.2.0rc1")
+    assert "run “git tag v1.2.0rc1”" in finding
+    checkout("tag", "v1.2.0rc1")
+    assert list(release.tag(tmp_path, "1.2.0rc1")) == []
+    checkout(*commit)
+    (finding,) = release.tag(tmp_path, "1.2.0rc1")
+    assert "on another commit" in finding
+
+
+def test_an_uncommitted_file_is_named(tmp_path: Path, checkout: Callable[..., None]) -> None:
     assert list(release.uncommitted(tmp_path)) == []
     (tmp_path / "notes.txt").write_text("not yet")
     (finding,) = release.uncommitted(tmp_path)
@@ -125,11 +198,58 @@ def test_the_readme_renders() -> None:
     assert list(release.readme(ROOT)) == []
 
 
+REPOSITORY = "https://example.com/inbox"
+
+
+@pytest.mark.parametrize(
+    ("relative", "absolute"),
+    [
+        (
+            "[Access](docs/access.md#groups)",
+            f"[Access]({REPOSITORY}/blob/v1/docs/access.md#groups)",
+        ),
+        ("[`api`](docs/api.md)", f"[`api`]({REPOSITORY}/blob/v1/docs/api.md)"),
+        ("[above](#licence)", "[above](#licence)"),
+        ("![The admin](docs/a.png)", f"![The admin]({REPOSITORY}/raw/v1/docs/a.png)"),
+        (
+            "[![The admin](docs/a.png)](docs/admin.md)",
+            f"[![The admin]({REPOSITORY}/raw/v1/docs/a.png)]({REPOSITORY}/blob/v1/docs/admin.md)",
+        ),
+        ('<img src="docs/a.png">', f'<img src="{REPOSITORY}/raw/v1/docs/a.png">'),
+        ("[Kapso](https://kapso.ai/)", "[Kapso](https://kapso.ai/)"),
+        ("[write](mailto:mona@example.com)", "[write](mailto:mona@example.com)"),
+        ('`<a href="next/">`', '`<a href="next/">`'),
+        ("```python\nhandlers[0](request)\n```", "```python\nhandlers[0](request)\n```"),
+    ],
+)
+def test_a_relative_link_of_the_readme_leads_to_the_tag_in_the_repository(
+    relative: str, absolute: str
+) -> None:
+    assert distribution.absolute(relative, REPOSITORY, "v1") == absolute
+
+
+def test_the_published_readme_has_no_relative_link() -> None:
+    published = distribution.absolute((ROOT / "README.md").read_text(), REPOSITORY)
+    rendered = release.markdown.render(published)
+    targets = re.findall(r'(?:href|src)="([^"]*)"', rendered)
+    assert len(targets) > 20
+    assert [one for one in targets if not one.startswith(("https://", "#"))] == []
+
+
 def test_each_finding_is_printed_and_the_exit_status_says_whether_there_is_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checks = [lambda root: iter(["One: fix it."]), lambda root: iter([])]
     assert release.main(tmp_path, checks) == 1
     assert capsys.readouterr().out.startswith("- One: fix it.\n")
-    assert release.main(tmp_path, checks[1:]) == 0
-    assert "can be released" in capsys.readouterr().out
+    assert release.main(tmp_path, checks[1:], "1.2.0") == 0
+    assert capsys.readouterr().out == "1.2.0 can be released.\n"
+
+
+def test_after_a_pre_release_the_check_says_what_the_release_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release.main(tmp_path, [], "1.2.0rc1") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("1.2.0rc1 can be released.\n")
+    assert "set __version__ to 1.2.0 " in said

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 import kapso_inbox
 
-from .distribution import ROOT, Distributions, build, tracked
+from .distribution import ROOT, Distributions, build, description, project, tracked
 from .host import (
     README,
     Browser,
@@ -94,9 +95,50 @@ def test_the_sdist_holds_the_package_and_documents_but_no_tests_and_no_pictures(
         "MANIFEST.in",
         "PKG-INFO",
         "README.md",
+        "SECURITY.md",
         "pyproject.toml",
         "setup.cfg",
     }
+
+
+def test_pypi_would_accept_the_distributions(built: Distributions) -> None:
+    if find_spec("twine") is None:
+        unavailable("The package twine is not installed.")
+    assert built.refusal() == ""
+
+
+def test_pypi_shows_the_readme_with_links_that_work_there(built: Distributions) -> None:
+    shown = built.metadata().get_payload(decode=True)
+    assert isinstance(shown, bytes)
+    assert shown.decode() == description()
+
+
+def test_another_folder_user_and_time_make_the_same_bytes(
+    built: Distributions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "mona")
+    before = os.umask(0o077)
+    try:
+        again = build(tmp_path / "another folder", isolated=False)
+    finally:
+        os.umask(before)
+    assert again.wheel.read_bytes() == built.wheel.read_bytes()
+    assert again.sdist.read_bytes() == built.sdist.read_bytes()
+
+
+def test_the_versions_that_are_claimed_are_those_that_tox_runs() -> None:
+    claimed = "\n".join(project()["classifiers"])
+    environments = (ROOT / "tox.ini").read_text().split("env_list =")[1].split("\n\n")[0]
+    pythons, djangos = (
+        {
+            f"{one[0]}.{one[1:]}"
+            for group in re.findall(pattern, environments)
+            for one in group.split(",")
+        }
+        for pattern in (r"py\{?([\d,]+)", r"django\{?([\d,]+)")
+    )
+    assert {*re.findall(r"Python :: (\d\.\d+)", claimed)} == pythons
+    assert {*re.findall(r"Django :: (\d\.\d+)", claimed)} == djangos
 
 
 # The README's quickstart
@@ -124,6 +166,8 @@ def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iter
     environment.install(str(built.wheel))
     host.run("django-admin", "startproject", "crm", ".")
     assert "No module named" in host.run("python", "-c", "import tests", status=1)
+    imported = host.run("python", "-c", "import kapso_inbox; print(kapso_inbox.__file__)")
+    assert environment.packages in Path(imported.strip()).parents
 
     api, inbox = free_port(), free_port()
     sandbox = block("python", "BASE_URL").replace("8801", str(api)).replace("8802", str(inbox))
