@@ -118,8 +118,8 @@ def _missing(run: Run, known: AccessLinkQuerySet) -> Iterator[AccessLinkQuerySet
         yield known.exclude(seen_at__range=since(run.started))
         return
     links = known.select_related(None).only("pk").in_batches(_AT_A_TIME)
-    while keys := [str(link.pk) for link in islice(links, _AT_A_TIME)]:
-        if missing := run.seen_in_dry_run.missing(keys):
+    while keys := {link.pk for link in islice(links, _AT_A_TIME)}:
+        if missing := keys - run.seen_in_dry_run:
             yield known.filter(pk__in=missing)
 
 
@@ -234,7 +234,7 @@ def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
 
 def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
     if run.dry_run:
-        run.seen_in_dry_run.add(map(str, seen))
+        run.seen_in_dry_run.update(seen)
     elif seen:
         # Seen under this key: from now on its word counts for them. Never set the time back, since
         # another sync, begun later, draws conclusions from it. And no join here: a process that has

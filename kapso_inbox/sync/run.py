@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import OperationalError
 from django.utils import timezone, translation
@@ -23,7 +24,6 @@ from kapso_inbox.models import (
 )
 
 from .notes import Note, NoteCode, error_value
-from .seen import Seen
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Run:
             the project that a link was created in can prove that the link is gone, or that it never
             existed.
         seen_in_dry_run: the primary keys of the links seen by a dry run, which cannot note them in
-            the database.
+            the database, and so holds them in memory.
         elsewhere: how many embeds of the list are on record under other aliases.
         left_alive: how many links work at Kapso, should not, and are left so by a read-only
             deployment.
@@ -118,7 +118,7 @@ class Run:
         self.started = timezone.now()
         self.fingerprint = conf.project(project).key_fingerprint
         self.recognised = {self.fingerprint}
-        self.seen_in_dry_run = Seen()
+        self.seen_in_dry_run: set[UUID] = set()
         self.elsewhere: Counter[str] = Counter()
         self.left_alive = 0
 

@@ -39,7 +39,7 @@ def rename_all(sandbox: Sandbox) -> None:
 
 @pytest.fixture
 def three_sizes(kapso_sandbox: Sandbox) -> list[tuple[Work, ...]]:
-    """The work for three, six and nine pages: all looked at, all new, all unchanged, all changed."""
+    """Return the work for three, six and nine pages: all new, all unchanged, all changed."""
     kapso_sandbox.max_per_page = PAGE
     sync_project()  # Some queries run once for a process.
     sizes = []
