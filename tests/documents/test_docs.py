@@ -176,7 +176,6 @@ def test_an_argument_is_explained_with_the_tags_that_take_it() -> None:
     for name, (takers, *_) in table.items():
         own = [] if name in component.OPTIONS else [tag for tag in taken if name in taken[tag]]
         assert sorted(words(takers)) == sorted(own), name
-    assert [name for name in (*PARAMETERS, *component.OPTIONS) if f"{name}=" not in README] == []
 
 
 def test_a_value_that_a_table_names_is_one_that_the_tag_takes() -> None:
@@ -216,7 +215,6 @@ def test_a_function_in_the_reference_takes_the_arguments_that_its_row_names() ->
         assert words(arguments) == arguments_of(getattr(access.AccessPolicy, name)), name
     functions = [name for name in lifecycle.__all__ if name[0].islower()]
     assert [name for name in functions if f"lifecycle.{name}" not in table] == []
-    assert [name for name in functions if f"`{name}`" not in README] == []
 
 
 def test_every_exception_is_explained_with_what_it_is_one_of() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ import requests
 from .distribution import ROOT
 
 README = (ROOT / "README.md").read_text()
-QUICKSTART = README[README.index("## Into your own CRM") : README.index("## What it does")]
+QUICKSTART = README[README.index("## Add it to your project") : README.index("## What it does")]
 
 #: What pip prints if it reaches no package registry.
 _NO_REGISTRY = re.compile(r"No matching distribution found for|connection broken|Max retries")
@@ -40,9 +41,14 @@ def unavailable(what: str) -> None:
 
 def block(language: str, mark: str) -> str:
     """Return the only code block of the quickstart in that language that contains the mark."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", QUICKSTART, re.DOTALL | re.MULTILINE)
-    (found,) = (one for one in blocks if mark in one)
-    return str(found)
+    found = [one for one in blocks(language) if mark in one]
+    assert len(found) == 1, f"The README has not one {language} block with {mark!r}, but {found}."
+    return found[0]
+
+
+def blocks(language: str, text: str = QUICKSTART) -> list[str]:
+    """Return the code blocks of a text in that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 class Environment:
@@ -51,10 +57,16 @@ class Environment:
     Args:
         folder: where to create it.
         below: an environment whose packages can also be imported here, and do not change.
+        python: another Python than that of the tests. `packages` is then not known.
     """
 
-    def __init__(self, folder: Path, below: Environment | None = None) -> None:
-        venv.create(folder, with_pip=False, symlinks=True)
+    def __init__(
+        self, folder: Path, below: Environment | None = None, python: str | None = None
+    ) -> None:
+        if python is None:
+            venv.create(folder, with_pip=False, symlinks=True)
+        else:
+            subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
         paths = {"base": str(folder), "platbase": str(folder)}
         # Python 3.10 has no scheme "venv".
         scheme = "venv" if "venv" in sysconfig.get_scheme_names() else "posix_prefix"
@@ -144,7 +156,9 @@ class Host:
     def serving(self) -> Iterator[Browser]:
         """Serve the site; yield a browser for it."""
         site = f"http://127.0.0.1:{free_port()}"
-        command = ("python", "manage.py", "runserver", "--noreload", site.rpartition("/")[2])
+        command = (*shlex.split(block("sh", "runserver")), "--noreload", site.rpartition("/")[2])
+        # The README's origins are those of the default port.
+        self.append(self.settings, f'KAPSO_INBOX["ALLOWED_ORIGINS"] = ["{site}"]\n')
         with self.running(*command, until=f"{site}/admin/login/"):
             yield Browser(site)
 
@@ -157,6 +171,71 @@ class Host:
         }
         path = f"{self.environment.scripts}{os.pathsep}{own['PATH']}"
         return {**own, **self.secrets, "PATH": path, "PYTHONWARNINGS": "error"}
+
+
+PASSWORD = "a password of the tests"
+
+#: The page of the CRM into which the reader of the README puts the tag.
+_OWN_PAGE = """
+from django.contrib.auth.decorators import login_required
+from django.views.generic import TemplateView
+
+page = TemplateView.as_view(template_name="contact.html")
+urlpatterns += [path("contact/", login_required(page))]
+"""
+
+
+@contextmanager
+def quickstart(environment: Environment, folder: Path, *install: str) -> Iterator[Host]:
+    """Begin a project and follow the README up to the first inbox, with a sandbox as Kapso.
+
+    What a reader brings is done as well: the project, and a page with a template.
+
+    Args:
+        environment: an empty environment.
+        folder: where to begin the project.
+        install: what to install in place of the README's path to a checkout.
+
+    Yields:
+        The project, while its sandbox runs. `secrets` has the address of inboxes as `INBOX`.
+    """
+    command, verb, *_ = shlex.split(block("sh", "pip install"))
+    assert (command, verb) == ("pip", "install")
+    environment.install(*install)
+    host = Host(environment, folder)
+    host.folder.mkdir()
+    host.run("django-admin", "startproject", "crm", ".")
+
+    api, inbox = free_port(), free_port()
+    sandbox = block("python", "BASE_URL").replace("8801", str(api)).replace("8802", str(inbox))
+    host.append(host.settings, block("python", "ENCRYPTION_KEYS"))
+    host.append(host.settings, block("python", "LOGIN_URL"))
+    host.append(host.settings, sandbox)
+    host.run("python", "manage.py", "makemigrations", "--check")  # without secrets
+    key = host.run(*shlex.split(block("sh", "kapso_generate_key\n"))).strip()
+    names = re.findall(r'^export (\w+)="[^"]+"$', block("sh", "export"), re.MULTILINE)
+    host.secrets = dict(zip(names, ["sandbox-key", key], strict=True))
+    host.append(host.urls, block("python", "urlpatterns"))
+    host.secrets["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    for line in block("sh", "migrate").splitlines():
+        words = shlex.split(line)
+        if "createsuperuser" in words:  # which asks
+            words += ["--noinput", "--username=mona", "--email=mona@example.com"]
+        said = host.run(*words)
+        if "check" in words:
+            assert "no issues" in said
+
+    templates = host.folder / "templates"
+    templates.mkdir()
+    (templates / "contact.html").write_text(block("django", "kapso_inbox"))
+    host.append(host.settings, 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]\n')
+    host.append(host.urls, _OWN_PAGE)
+
+    command = shlex.split(block("sh", "kapso_sandbox"))
+    command += [f"--port={api}", f"--inbox-port={inbox}"]
+    with host.running(*command, until=f"http://127.0.0.1:{api}/"):
+        host.secrets["INBOX"] = f"http://127.0.0.1:{inbox}/embed/"
+        yield host
 
 
 class Browser:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import pty
 import re
-import shlex
 import shutil
 import struct
 import subprocess
@@ -23,25 +22,15 @@ import kapso_inbox
 
 from .distribution import ROOT, Distributions, build, description, project, tracked
 from .host import (
-    README,
+    PASSWORD,
     Browser,
     Environment,
     Host,
-    block,
+    blocks,
     frame_in,
-    free_port,
+    quickstart,
     unavailable,
 )
-
-PASSWORD = "a password of the tests"
-
-OWN_PAGE = """
-from django.contrib.auth.decorators import login_required
-from django.views.generic import TemplateView
-
-page = TemplateView.as_view(template_name="contact.html")
-urlpatterns += [path("contact/", login_required(page))]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -155,60 +144,23 @@ class Crm:
 @pytest.fixture(scope="module")
 def host(built: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Yield a new project in which the quickstart was followed, with a sandbox as Kapso."""
-    folder = tmp_path_factory.mktemp("stranger")
+    folder = tmp_path_factory.mktemp("project")
     assert ROOT not in folder.parents
     environment = Environment(folder / "environment")
-    host = Host(environment, folder / "project")
-    host.folder.mkdir()
-
-    install = shlex.split(block("sh", "pip install"))
-    assert install == ["pip", "install", "Django==5.2.*", "path/to/django-kapso-inbox"]
-    environment.install(str(built.wheel))
-    host.run("django-admin", "startproject", "crm", ".")
-    assert "No module named" in host.run("python", "-c", "import tests", status=1)
-    imported = host.run("python", "-c", "import kapso_inbox; print(kapso_inbox.__file__)")
-    assert environment.packages in Path(imported.strip()).parents
-
-    api, inbox = free_port(), free_port()
-    sandbox = block("python", "BASE_URL").replace("8801", str(api)).replace("8802", str(inbox))
-    host.append(host.settings, block("python", "ENCRYPTION_KEYS"))
-    host.append(host.settings, block("python", "LOGIN_URL"))
-    host.append(host.settings, sandbox)
-    host.run("python", "manage.py", "makemigrations", "--check")  # without secrets
-    generate, *exports = block("sh", "kapso_generate_key").splitlines()
-    names = [re.fullmatch(r'export (\w+)="[^"]+"', line)[1] for line in exports]  # type: ignore[index]
-    key = host.run(*shlex.split(generate)).strip()
-    host.secrets = dict(zip(names, ["sandbox-key", key], strict=True))
-    host.append(host.urls, block("python", "urlpatterns"))
-    for line in block("sh", "migrate").splitlines():
-        host.run(*shlex.split(line))
-    host.secrets["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
-    words = ("--noinput", "--username=mona", "--email=mona@example.com")
-    host.run("python", "manage.py", "createsuperuser", *words)
-
-    # A page of the CRM, with the README's tag in its template.
-    templates = host.folder / "templates"
-    templates.mkdir()
-    (templates / "contact.html").write_text(block("django", "kapso_inbox"))
-    host.append(
-        host.settings,
-        'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]\n',
-    )
-    host.append(host.urls, OWN_PAGE)
-
-    command = ("python", "manage.py", "kapso_sandbox", f"--port={api}", f"--inbox-port={inbox}")
-    with host.running(*command, until=f"http://127.0.0.1:{api}/"):
-        host.secrets["INBOX"] = f"http://127.0.0.1:{inbox}/embed/"
+    with quickstart(environment, folder / "project", str(built.wheel)) as host:
+        assert "No module named" in host.run("python", "-c", "import tests", status=1)
+        imported = host.run("python", "-c", "import kapso_inbox; print(kapso_inbox.__file__)")
+        assert environment.packages in Path(imported.strip()).parents
         yield host
 
 
 @pytest.fixture(scope="module")
 def crm(host: Host) -> Iterator[Crm]:
-    """Serve the project, with the embed that the README creates in Python."""
+    """Serve the project, with the embed that the page on the installation creates in Python."""
+    installation = (ROOT / "docs/installation.md").read_text()
+    (code,) = (one for one in blocks("python", installation) if "ensure_embed(" in one)
     with host.serving() as browser:
-        here = f'settings.KAPSO_INBOX["ALLOWED_ORIGINS"] = ["{browser.site}"]'
-        code = block("python", "ensure_embed(")
-        host.shell(f"from django.conf import settings\n{here}\n{code}")
+        host.shell(code)
         browser.sign_in("mona", PASSWORD)
         yield Crm(host, browser)
 
@@ -289,7 +241,8 @@ def test_without_its_extra_the_api_says_which_one_to_install(host: Host) -> None
 
 
 def test_with_its_extra_the_api_answers(with_extra: WithExtra) -> None:
-    (address,) = set(re.findall(r'`(path\("api/.*?"\)\))`', README))
+    documented = (ROOT / "docs/api.md").read_text()
+    (address,) = set(re.findall(r'(path\("api/.*?"\)\))', documented))
     with_api = with_extra("api")
     with_api.append(with_api.settings, 'INSTALLED_APPS += ["rest_framework"]\n')
     with_api.append(with_api.urls, f"urlpatterns += [{address}]\n")
