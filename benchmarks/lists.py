@@ -57,6 +57,9 @@ def _sides(browser: Browser, last: int) -> dict[str, Callable[[], Any]]:
 
     return {
         "the admin's list": partial(browser.get, "/admin/kapso_inbox/inboxembed/", 200),
+        "the admin's health page": partial(
+            browser.get, "/admin/kapso_inbox/inboxembed/health/", 200
+        ),
         "the API's, first page": partial(browser.get, "/api/embeds/", 200),
         "plain REST framework's": partial(browser.get, "/plain/embeds/", 200),
         "the API's, last page": partial(browser.get, f"/api/embeds/?page={last}", 200),

@@ -71,6 +71,9 @@ FIXED_BY_BUTTON = frozenset(
     }
 )
 
+#: The most embeds, and the most links, that the page looks at: a request must not take long.
+MOST = 500
+
 #: The findings about no embed that mention one. Others may name a project or a key like its slug.
 MENTIONS = frozenset({"api-key-accepted"})
 
@@ -374,11 +377,11 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     # Loading it takes 8 ms, most of them for Django's migration executor. This page alone needs it.
     from kapso_inbox.diagnosis import diagnose
 
-    sees_everything = model_admin.sees_everything(request)
+    if model_admin.sees_everything(request):
+        return diagnose(remembered_for=REMEMBERED_FOR, most=MOST)
     visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
     return diagnose(
-        remembered_for=REMEMBERED_FOR,
-        tells=lambda finding: finding.embed in visible if finding.embed else sees_everything,
+        remembered_for=REMEMBERED_FOR, most=MOST, tells=lambda finding: finding.embed in visible
     )
 
 

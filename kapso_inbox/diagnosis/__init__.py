@@ -31,11 +31,12 @@ def diagnose(
     remembered_for: int = 0,
     tells: Callable[[Finding], bool] = lambda finding: True,
     sends_launch: bool = False,
+    most: int | None = None,
 ) -> list[Finding]:
     """Check the settings, the site, the Kapso projects and every stored link.
 
-    Writes nothing. The number of queries does not grow with the number of embeds, and each project
-    costs at most two requests to Kapso.
+    Writes nothing. The number of queries does not grow with the number of embeds, no more than some
+    rows are in memory at a time, and each project costs at most two requests to Kapso.
 
     Args:
         projects: the aliases of the Kapso projects to check; None = all that are configured or that
@@ -47,6 +48,9 @@ def diagnose(
             before the findings of one kind are limited, so that it does not push out others.
         sends_launch: whether a request for an inbox is sent through the site's middleware, in this
             process, signed out. Not from within a request.
+        most: the most embeds, and links, that are looked at, for a request that must not take long:
+            first those that probably have something wrong. If there are more, a finding says so.
+            None = all.
 
     Returns:
         The findings, including those that say that all is well: the settings first, then the site,
@@ -58,7 +62,7 @@ def diagnose(
     totals: dict[str, ProjectTotals] = {}
     # The database is read first, because Kapso is asked about a stored link. Its findings are
     # listed after Kapso's.
-    stored = _database_findings(totals, wanted)
+    stored = _database_findings(totals, wanted, most)
     in_database = group_by_code(limit_each_kind(filter(tells, stored)))
     checks = (
         site.settings_findings,
@@ -91,12 +95,12 @@ def diagnose(
 
 
 def _database_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None
 ) -> Iterator[Finding]:
     problems = list(run_check(database.database_findings))
     yield from problems
     if not problems:
         yield from run_check(launches.launch_findings)
-        yield from run_check(links.link_findings, totals, wanted)
-        yield from run_check(embeds.embed_findings, totals, wanted)
+        yield from run_check(links.link_findings, totals, wanted, most)
+        yield from run_check(embeds.embed_findings, totals, wanted, most)
         yield from run_check(links.sync_findings, totals)

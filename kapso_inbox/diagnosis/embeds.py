@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -16,6 +16,7 @@ from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
 from kapso_inbox.reasons import describe_differences, describe_reason, format_time
 
 from .findings import Finding, error, info, list_in_words, warning
+from .samples import worst_first
 from .this_site import origins_of_site
 from .totals import ProjectTotals
 
@@ -25,26 +26,34 @@ _State = AccessLink.State
 _ROWS = 500
 
 
-def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -> Iterator[Finding]:
+def embed_findings(
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None = None
+) -> Iterator[Finding]:
     """Check each embed: whether it opens, until when, and which pages may show it.
 
-    Makes one query and reads it row by row; one more if `django.contrib.sites` is installed.
+    It counts the embeds of each project, and reads them row by row.
 
     Args:
         totals: filled with the number of embeds of each project.
         wanted: the aliases of the projects to check; None = all.
+        most: the most embeds that are looked at; None = all.
     """
-    rows = InboxEmbed.objects.for_write().select_related("current_link").with_condition()
-    newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
-    rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")
+    now = timezone.now()
+    rows = InboxEmbed.objects.for_write()
     if wanted is not None:
         rows = rows.filter(project__in=wanted)
-    now = timezone.now()
+    for alias, count in rows.order_by().values_list("project").annotate(Count("pk")):
+        totals.setdefault(alias, ProjectTotals()).embeds = count
+    rows = rows.select_related("current_link").with_condition()
+    newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
+    rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")
+    total = sum(own.embeds for own in totals.values())
+    rows, left_out = worst_first(rows, _probably_wrong(now), most)
+    if left_out:
+        yield _not_all_checked(total - left_out, total)
     here = origins_of_site()
-    active = total = elsewhere = 0
+    active = elsewhere = 0
     for embed in rows.iterator(_ROWS):
-        total += 1
-        totals.setdefault(embed.project, ProjectTotals()).embeds += 1
         link = embed.current_link
         if link is not None and link.state == _State.ACTIVE:
             active += 1
@@ -82,6 +91,32 @@ def embed_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -
             _("The origin of this site is unknown, so the allowed origins could not be checked."),
             _("Name its host in ALLOWED_HOSTS, or its origin in CSRF_TRUSTED_ORIGINS."),
         )
+
+
+def _not_all_checked(checked: int, total: int) -> Finding:
+    return info(
+        "not-all-checked",
+        _(
+            "%(checked)d of %(total)d inboxes were checked here: first those that do not open, "
+            "expire soon, or may be shown by any page, and then some of the others."
+        )
+        % {"checked": checked, "total": total},
+        _("Run manage.py kapso_doctor, which checks all of them."),
+    )
+
+
+def _probably_wrong(now: datetime) -> Q:
+    """Return the condition for embeds of which there is probably something to say."""
+    is_active = Q(current_link__state=_State.ACTIVE)
+    return (
+        Q(current_link=None)
+        | ~is_active
+        | (is_active & ~Q(current_link__differences=""))
+        | Q(expires_at__lte=now + SOON)
+        | (~Q(personal_to="") & Q(assigned_user_id=""))
+        | Q(allowed_origins=[])
+        | Q(allowed_origins=["*"])
+    )
 
 
 def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
 from kapso_inbox.models import AccessLink, ReasonCode, reason_code
 
 from .findings import Finding, error, info, warning
+from .samples import worst_first
 from .totals import ProjectTotals, SampleLink
 
 _State = AccessLink.State
@@ -29,21 +30,27 @@ SYNC_EVERY = timedelta(days=1)
 _ROWS = 500
 
 
-def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) -> Iterator[Finding]:
+def link_findings(
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None = None
+) -> Iterator[Finding]:
     """Check each stored link: its state, its secret, and the API key that it was created with.
 
-    Makes one query and reads it row by row, the oldest link first.
+    It reads them row by row, the oldest link first.
 
     Args:
         totals: filled with what the database holds of each project.
         wanted: the aliases of the projects to check; None = all.
+        most: the most links that are looked at; None = all.
     """
     rows = AccessLink.objects.for_write().filter(Q(state__in=AccessLink.LIVE) | ~Q(sealed_url=""))
     if wanted is not None:
         rows = rows.filter(embed__project__in=wanted)
+    rows = rows.select_related("embed").order_by("created_at")
+    wrong = ~Q(state=_State.ACTIVE) | Q(absent_at__isnull=False)
+    rows, left_out = worst_first(rows, wrong, most)
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
-    for link in rows.select_related("embed").order_by("created_at").iterator(_ROWS):
+    for link in rows.iterator(_ROWS):
         own = totals.setdefault(link.embed.project, ProjectTotals())
         if link.state in AccessLink.AT_KAPSO and link.kapso_id:
             _count(own, link, fingerprint(link.embed.project))
@@ -52,7 +59,7 @@ def link_findings(totals: dict[str, ProjectTotals], wanted: list[str] | None) ->
         yield from _state_findings(link)
         yield from _absence_findings(link)
     for alias, own in totals.items():
-        yield from _summary_of_secrets(alias, own, has_keys=has_keys)
+        yield from _summary_of_secrets(alias, own, has_keys=has_keys, is_complete=not left_out)
 
 
 def _count(own: ProjectTotals, link: AccessLink, fingerprint: str) -> None:
@@ -131,7 +138,9 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
             )
 
 
-def _summary_of_secrets(alias: str, own: ProjectTotals, *, has_keys: bool) -> Iterator[Finding]:
+def _summary_of_secrets(
+    alias: str, own: ProjectTotals, *, has_keys: bool, is_complete: bool
+) -> Iterator[Finding]:
     if not has_keys:
         yield error(
             "secrets-unchecked",
@@ -140,6 +149,8 @@ def _summary_of_secrets(alias: str, own: ProjectTotals, *, has_keys: bool) -> It
             project=alias,
         )
         return
+    if not is_complete:
+        return  # These numbers are of all.
     if own.opened and not own.closed:
         yield info(
             "secrets-open",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db.models.signals import post_init
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from kapso_inbox import conf, diagnosis
 from kapso_inbox.diagnosis import Finding, embeds, findings, site
-from kapso_inbox.models import InboxEmbed
+from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection
 
@@ -68,6 +70,52 @@ def test_the_number_of_queries_does_not_grow_with_the_embeds() -> None:
     for number in range(3, 30):
         store(f"inbox-{number}")
     assert queries() == few
+
+
+def test_a_sample_holds_what_is_wrong_and_says_that_it_is_one() -> None:
+    link = store("forgotten")
+    link.move(AccessLink.State.SECRET_LOST, expected=[AccessLink.State.ACTIVE], sealed_url="")
+    store("open-to-all", embed={"allowed_origins": []})
+    for number in range(30):
+        store(f"inbox-{number}")
+    found = {one.code: one for one in diagnosis.diagnose(network=False, most=5)}
+    assert found["not-all-checked"].what.startswith("5 of 32 inboxes were checked here")
+    assert found["secret-lost"].embed == "forgotten"
+    assert found["origins-none"].embed == "open-to-all"
+    # It tells of all secrets, or says nothing.
+    assert "secrets-open" not in found
+    assert "not-all-checked" not in codes(network=False)
+
+
+def test_a_sample_reads_as_many_rows_however_many_there_are() -> None:
+    def rows_read() -> tuple[int, int]:
+        with CaptureQueriesContext(connection) as captured, reading() as seen:
+            diagnosis.diagnose(network=False, most=5)
+        return len(captured), len(seen)
+
+    for number in range(10):
+        store(f"inbox-{number}")
+    few = rows_read()
+    for number in range(10, 40):
+        store(f"inbox-{number}")
+    assert rows_read() == few
+
+
+@contextmanager
+def reading() -> Iterator[list[Any]]:
+    """Collect the embeds and links that are made from rows."""
+    made: list[Any] = []
+
+    def note(sender: Any, instance: Any, **kwargs: Any) -> None:
+        made.append(instance)
+
+    for model in (InboxEmbed, AccessLink):
+        post_init.connect(note, sender=model)
+    try:
+        yield made
+    finally:
+        for model in (InboxEmbed, AccessLink):
+            post_init.disconnect(note, sender=model)
 
 
 def test_many_findings_of_a_kind_are_cut_to_a_few_and_a_count() -> None:
