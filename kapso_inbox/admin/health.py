@@ -71,7 +71,7 @@ FIXED_BY_BUTTON = frozenset(
     }
 )
 
-#: The most embeds, and the most links, that the page looks at: a request must not take long.
+#: About how many embeds and links the page looks at: a request must not take long.
 MOST = 500
 
 #: The findings about no embed that mention one. Others may name a project or a key like its slug.
@@ -380,9 +380,7 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     if model_admin.sees_everything(request):
         return diagnose(remembered_for=REMEMBERED_FOR, most=MOST)
     visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
-    return diagnose(
-        remembered_for=REMEMBERED_FOR, most=MOST, tells=lambda finding: finding.embed in visible
-    )
+    return diagnose(remembered_for=REMEMBERED_FOR, tells=lambda finding: finding.embed in visible)
 
 
 def _button_url(

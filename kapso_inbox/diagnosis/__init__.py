@@ -18,6 +18,7 @@ from .findings import (
     run_check,
     without_secrets,
 )
+from .samples import Counts
 from .totals import ProjectTotals
 
 __all__ = ["Finding", "Level", "diagnose"]
@@ -48,8 +49,9 @@ def diagnose(
             before the findings of one kind are limited, so that it does not push out others.
         sends_launch: whether a request for an inbox is sent through the site's middleware, in this
             process, signed out. Not from within a request.
-        most: the most embeds, and links, that are looked at, for a request that must not take long:
-            first those that probably have something wrong. If there are more, a finding says so.
+        most: about how many embeds and links are looked at, for a request that must not take long.
+            All faults that SQL can tell are counted and some of each are looked at; if there are
+            more embeds, a finding says so. Only for a reader from whom `tells` holds nothing back.
             None = all.
 
     Returns:
@@ -62,8 +64,9 @@ def diagnose(
     totals: dict[str, ProjectTotals] = {}
     # The database is read first, because Kapso is asked about a stored link. Its findings are
     # listed after Kapso's.
-    stored = _database_findings(totals, wanted, most)
-    in_database = group_by_code(limit_each_kind(filter(tells, stored)))
+    known: Counts = {}
+    stored = _database_findings(totals, wanted, most, known)
+    in_database = group_by_code(limit_each_kind(filter(tells, stored), known))
     checks = (
         site.settings_findings,
         site.urlconf_findings,
@@ -95,12 +98,12 @@ def diagnose(
 
 
 def _database_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
 ) -> Iterator[Finding]:
     problems = list(run_check(database.database_findings))
     yield from problems
     if not problems:
         yield from run_check(launches.launch_findings)
-        yield from run_check(links.link_findings, totals, wanted, most)
-        yield from run_check(embeds.embed_findings, totals, wanted, most)
+        yield from run_check(links.link_findings, totals, wanted, most, known)
+        yield from run_check(embeds.embed_findings, totals, wanted, most, known)
         yield from run_check(links.sync_findings, totals)

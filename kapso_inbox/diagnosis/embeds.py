@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery, TextField, Value
+from django.db.models.functions import Cast
+from django.db.models.lookups import Contains
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -16,7 +18,7 @@ from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
 from kapso_inbox.reasons import describe_differences, describe_reason, format_time
 
 from .findings import Finding, error, info, list_in_words, warning
-from .samples import worst_first
+from .samples import Counts, some_of_each_fault
 from .this_site import origins_of_site
 from .totals import ProjectTotals
 
@@ -27,7 +29,7 @@ _ROWS = 500
 
 
 def embed_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None = None
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
 ) -> Iterator[Finding]:
     """Check each embed: whether it opens, until when, and which pages may show it.
 
@@ -36,7 +38,8 @@ def embed_findings(
     Args:
         totals: filled with the number of embeds of each project.
         wanted: the aliases of the projects to check; None = all.
-        most: the most embeds that are looked at; None = all.
+        most: about how many embeds are looked at; None = all.
+        known: filled with how many have each fault, if not all are looked at.
     """
     now = timezone.now()
     rows = InboxEmbed.objects.for_write()
@@ -44,13 +47,13 @@ def embed_findings(
         rows = rows.filter(project__in=wanted)
     for alias, count in rows.order_by().values_list("project").annotate(Count("pk")):
         totals.setdefault(alias, ProjectTotals()).embeds = count
-    rows = rows.select_related("current_link").with_condition()
+    rows, total, counts = some_of_each_fault(rows, "project", _faults(now), most)
+    known.update(counts)
+    if most is not None and most < total:
+        yield _not_all_checked(total)
     newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
     rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")
-    total = sum(own.embeds for own in totals.values())
-    rows, left_out = worst_first(rows, _probably_wrong(now), most)
-    if left_out:
-        yield _not_all_checked(total - left_out, total)
+    rows = rows.select_related("current_link").with_condition()
     here = origins_of_site()
     active = elsewhere = 0
     for embed in rows.iterator(_ROWS):
@@ -93,30 +96,31 @@ def embed_findings(
         )
 
 
-def _not_all_checked(checked: int, total: int) -> Finding:
+def _not_all_checked(total: int) -> Finding:
     return info(
         "not-all-checked",
         _(
-            "%(checked)d of %(total)d inboxes were checked here: first those that do not open, "
-            "expire soon, or may be shown by any page, and then some of the others."
+            "There are %(total)d inboxes, so only some of the secret addresses and allowed origins "
+            "were checked here."
         )
-        % {"checked": checked, "total": total},
+        % {"total": total},
         _("Run manage.py kapso_doctor, which checks all of them."),
     )
 
 
-def _probably_wrong(now: datetime) -> Q:
-    """Return the condition for embeds of which there is probably something to say."""
-    is_active = Q(current_link__state=_State.ACTIVE)
-    return (
-        Q(current_link=None)
-        | ~is_active
-        | (is_active & ~Q(current_link__differences=""))
-        | Q(expires_at__lte=now + SOON)
-        | (~Q(personal_to="") & Q(assigned_user_id=""))
-        | Q(allowed_origins=[])
-        | Q(allowed_origins=["*"])
-    )
+def _faults(now: datetime) -> dict[str, Q]:
+    """Return which embeds have something wrong, by the code of the finding, as far as SQL tells."""
+    active = Q(current_link__state=_State.ACTIVE)
+    return {
+        "embed-without-link": Q(current_link=None) | Q(current_link__state=_State.FAILED),
+        "embed-revoked": Q(current_link__state__in=(_State.REVOKING, _State.REVOKED)),
+        "embed-different": active & ~Q(current_link__differences=""),
+        "embed-not-narrowed": active & ~Q(personal_to="") & Q(assigned_user_id=""),
+        "link-expired": active & Q(expires_at__lte=now),
+        "link-expires-soon": active & Q(expires_at__gt=now, expires_at__lte=now + SOON),
+        "origins-none": active & Q(allowed_origins=[]),
+        "origins-any": active & Q(Contains(Cast("allowed_origins", TextField()), Value('"*"'))),
+    }
 
 
 def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:

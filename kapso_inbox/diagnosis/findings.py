@@ -64,8 +64,16 @@ warning = _of_level("warning")
 info = _of_level("info")
 
 
-def limit_each_kind(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield at most `MANY` findings of each code and project, then how many more there are."""
+def limit_each_kind(
+    findings: Iterable[Finding], known: Mapping[tuple[str, str], int]
+) -> Iterator[Finding]:
+    """Yield at most `MANY` findings of each code and project, then how many more there are.
+
+    Args:
+        findings: the findings.
+        known: code and project -> how many there are, if more than `findings` has. It is read when
+            all findings were.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], Finding] = {}
     for finding in findings:
@@ -76,7 +84,7 @@ def limit_each_kind(findings: Iterable[Finding]) -> Iterator[Finding]:
         else:
             last[key] = finding
     for key, finding in last.items():
-        more = counts[key] - MANY
+        more = max(counts[key], known.get(key, 0)) - MANY
         what = ngettext("And %(more)d more like this.", "And %(more)d more like these.", more)
         yield replace(finding, what=what % {"more": more}, embed="")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Q
@@ -12,11 +13,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from kapso_inbox import clock, conf
-from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of
-from kapso_inbox.models import AccessLink, ReasonCode, reason_code
+from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of, prefix_of
+from kapso_inbox.models import AccessLink, ReasonCode, reason, reason_code
 
 from .findings import Finding, error, info, warning
-from .samples import worst_first
+from .samples import Counts, some_of_each_fault
 from .totals import ProjectTotals, SampleLink
 
 _State = AccessLink.State
@@ -31,7 +32,7 @@ _ROWS = 500
 
 
 def link_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None = None
+    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
 ) -> Iterator[Finding]:
     """Check each stored link: its state, its secret, and the API key that it was created with.
 
@@ -40,14 +41,16 @@ def link_findings(
     Args:
         totals: filled with what the database holds of each project.
         wanted: the aliases of the projects to check; None = all.
-        most: the most links that are looked at; None = all.
+        most: about how many links are looked at; None = all.
+        known: filled with how many have each fault, if not all are looked at.
     """
     rows = AccessLink.objects.for_write().filter(Q(state__in=AccessLink.LIVE) | ~Q(sealed_url=""))
     if wanted is not None:
         rows = rows.filter(embed__project__in=wanted)
     rows = rows.select_related("embed").order_by("created_at")
-    wrong = ~Q(state=_State.ACTIVE) | Q(absent_at__isnull=False)
-    rows, left_out = worst_first(rows, wrong, most)
+    rows, total, counts = some_of_each_fault(rows, "embed__project", _faults(), most)
+    known.update(counts)
+    is_complete = most is None or total <= most
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
     for link in rows.iterator(_ROWS):
@@ -59,7 +62,29 @@ def link_findings(
         yield from _state_findings(link)
         yield from _absence_findings(link)
     for alias, own in totals.items():
-        yield from _summary_of_secrets(alias, own, has_keys=has_keys, is_complete=not left_out)
+        yield from _summary_of_secrets(alias, own, has_keys=has_keys, is_complete=is_complete)
+
+
+def _faults() -> dict[str, Q]:
+    """Return which links have something wrong, by the code of the finding, as far as SQL tells."""
+    lately = Q(state_changed_at__range=clock.lately(LONG))
+    # As `reason` writes it.
+    elsewhere = Q(reason__startswith=reason(ReasonCode.MADE_ELSEWHERE)[:-1])
+    unmanaged, revoking = Q(state=_State.UNMANAGED), Q(state=_State.REVOKING)
+    keys = conf.keyring().key_ids if _has_keys() else ()
+    under_ours = reduce(or_, (Q(sealed_url__startswith=prefix_of(key)) for key in keys), Q())
+    return {
+        "secret-lost": Q(sealed_url="", state__in=(_State.ACTIVE, _State.SECRET_LOST)),
+        "secret-readable-again": Q(state=_State.SECRET_LOST) & ~Q(sealed_url=""),
+        "encryption-key-missing": ~Q(sealed_url="") & ~under_ours,
+        "link-unknown": Q(state=_State.UNKNOWN),
+        "revocation-stuck": revoking & ~lately,
+        "revocation-unconfirmed": revoking & lately,
+        "creation-stuck": Q(state=_State.CREATING) & ~lately,
+        "link-unmanaged": unmanaged & ~elsewhere,
+        "link-of-another-deployment": unmanaged & elsewhere,
+        "link-missing": Q(absent_at__isnull=False, state__in=AccessLink.AT_KAPSO),
+    }
 
 
 def _count(own: ProjectTotals, link: AccessLink, fingerprint: str) -> None:

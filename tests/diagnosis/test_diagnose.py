@@ -16,11 +16,12 @@ from django.utils import translation
 
 from kapso_inbox import conf, diagnosis
 from kapso_inbox.diagnosis import Finding, embeds, findings, site
+from kapso_inbox.encryption import generate_key
 from kapso_inbox.models import AccessLink, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection
 
-from .helpers import OTHER_KEY, TOKEN, ChangeSettings, ago, codes, diagnose, store, the
+from .helpers import OTHER_KEY, SITE, TOKEN, ChangeSettings, ago, codes, diagnose, store, the
 
 pytestmark = pytest.mark.django_db
 
@@ -72,19 +73,43 @@ def test_the_number_of_queries_does_not_grow_with_the_embeds() -> None:
     assert queries() == few
 
 
-def test_a_sample_holds_what_is_wrong_and_says_that_it_is_one() -> None:
+def test_a_sample_holds_each_fault_however_many_others_there_are() -> None:
     link = store("forgotten")
     link.move(AccessLink.State.SECRET_LOST, expected=[AccessLink.State.ACTIVE], sealed_url="")
-    store("open-to-all", embed={"allowed_origins": []})
+    store("open-to-all", embed={"allowed_origins": [SITE, "*"]})
+    store("to-none", embed={"allowed_origins": []})
+    store("expired", embed={"expires_at": ago(days=1)})
+    store("different", differences="scope_id")
+    store("stuck", state=AccessLink.State.REVOKING, state_changed_at=ago(hours=1))
+    store("elsewhere", state=AccessLink.State.UNMANAGED)
     for number in range(30):
-        store(f"inbox-{number}")
-    found = {one.code: one for one in diagnosis.diagnose(network=False, most=5)}
-    assert found["not-all-checked"].what.startswith("5 of 32 inboxes were checked here")
-    assert found["secret-lost"].embed == "forgotten"
-    assert found["origins-none"].embed == "open-to-all"
+        store(f"fine-{number}")
+    for number in range(60):
+        store(f"revoked-{number}", state=AccessLink.State.REVOKED)
+    found = diagnosis.diagnose(network=False, most=5)
+    named = {one.code: one.embed for one in found if one.code != "embed-revoked"}
+    assert named["not-all-checked"] == ""
+    assert named["secret-lost"] == "forgotten"
+    assert named["origins-any"] == "open-to-all"
+    assert named["origins-none"] == "to-none"
+    assert named["link-expired"] == "expired"
+    assert named["embed-different"] == "different"
+    assert named["revocation-stuck"] == "stuck"
+    assert named["link-unmanaged"] == "elsewhere"
+    revoked = [one.what for one in found if one.code == "embed-revoked"]
+    assert (len(revoked), revoked[-1]) == (findings.MANY + 1, "And 41 more like these.")
     # It tells of all secrets, or says nothing.
-    assert "secrets-open" not in found
+    assert "secrets-open" not in named
     assert "not-all-checked" not in codes(network=False)
+
+
+def test_a_secret_under_a_missing_key_is_in_every_sample(change_settings: ChangeSettings) -> None:
+    store("old-key")
+    change_settings(ENCRYPTION_KEYS={"new": generate_key()})
+    for number in range(30):
+        store(f"fine-{number}")
+    found = {one.code: one.embed for one in diagnosis.diagnose(network=False, most=5)}
+    assert found["encryption-key-missing"] == "old-key"
 
 
 def test_a_sample_reads_as_many_rows_however_many_there_are() -> None:
