@@ -42,10 +42,11 @@ def address(root: Path) -> Iterator[str]:
 
 def contact(root: Path) -> Iterator[str]:
     """Check that SECURITY.md has an address to which vulnerabilities can be reported."""
-    if not re.search(r"[\w.+-]+@[\w-]+\.\w+|https://", (root / "SECURITY.md").read_text()):
+    # Not a link with a text: those lead to what else there is to read.
+    if not re.search(r"[\w.+-]+@[\w-]+\.\w+|<https://", (root / "SECURITY.md").read_text()):
         yield (
             "SECURITY.md names no address to report a vulnerability to: write an e-mail address, "
-            "or the address of a form, under “How to report a vulnerability”."
+            "or the address of a form in angle brackets, under “How to report a vulnerability”."
         )
 
 

@@ -84,6 +84,7 @@ def test_a_missing_address_of_the_repository_is_named(
     ("text", "is_missing"),
     [
         ("Write to us. The address is not decided yet.", True),
+        ("Report one of Django to [Django](https://docs.djangoproject.com/).", True),
         ("Write to security@example.com.", False),
         ("Use <https://example.com/inbox/security/advisories/new>.", False),
     ],
