@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -84,6 +85,8 @@ def run_host(folder: Path, *options: str) -> tuple[dict[str, int], str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *plain, *options],
         cwd=folder,
+        # Not the options of the run around it, such as which tests to leave out.
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         capture_output=True,
         text=True,
         check=False,
