@@ -1,7 +1,7 @@
 /* What HTML alone cannot do. */
 (() => {
   // A fragment brings it again.
-  if (self.KapsoInbox) return;
+  if (customElements.get("kapso-inbox")) return;
 
   const SLOW = 8000; // ms
   const SETTLED = 100;
@@ -15,13 +15,13 @@
     return url.href;
   }
 
-  self.KapsoInbox = class extends HTMLElement {
+  class KapsoInbox extends HTMLElement {
     connectedCallback() {
       this.frame = this.querySelector("iframe");
       if (!this.frame) return;
       this.place = this.frame.parentNode;
       this.panel = this.querySelector(".kapso-inbox__panel");
-      // A fragment may bring the same id.
+      // A later fragment may have brought the same id.
       this.querySelectorAll("[popovertarget]").forEach((button) => {
         button.popoverTargetElement = this.panel;
       });
@@ -34,9 +34,9 @@
       this.listen(window, "online", () => this.comeBack());
       // Ask again in a page that the browser kept for Back.
       this.listen(window, "pagehide", () => this.frame.remove());
-      this.listen(window, "pageshow", ({ persisted }) => persisted && this.load());
+      this.listen(window, "pageshow", (event) => event.persisted && this.load());
       this.watchPanel();
-      // With direct delivery, history holds an old address.
+      // With direct delivery, a page of the history holds an old address.
       const [visit] = performance.getEntriesByType("navigation");
       if (isOwn) this.start();
       else this.load(visit?.type === "back_forward" ? this.shown : this.frame.src);
@@ -69,7 +69,8 @@
       if (state === "saved") this.timer = setTimeout(() => this.tell((this.asked = "ready")), SLOW);
     }
 
-    /* Browsers give a frame of the same name its last, secret address back, and record further ones. */
+    /* Browsers give a frame of the same name its last, secret address back, and record each further
+       one in the history. */
     load(address = this.shown) {
       const hadFocus = document.activeElement === this.frame;
       const frame = this.frame.cloneNode();
@@ -104,7 +105,7 @@
       this.timer = setTimeout(() => this.tell(navigator.onLine ? "slow" : "offline"), SLOW);
     }
 
-    /* Only our page can be read. */
+    /* Only a page of this site can be read. */
     read() {
       const page = this.frame.contentDocument;
       if (page?.URL === "about:blank" || /blocked|isolated/.test(this.dataset.state)) return;
@@ -161,7 +162,7 @@
         if (link.pathname === `${location.pathname}launch/`)
           history.replaceState(history.state, "", link.search);
       }
-      // The link hides.
+      // The link will be hidden.
       if (link.matches("[data-retry]")) this.frame.focus();
       this.load(link.href);
     }
@@ -215,7 +216,7 @@
     watchPanel() {
       const { panel } = this;
       if (panel.popover !== "manual") return;
-      // If it is open already.
+      // Its button, if it is open already.
       let before = this.querySelector(".kapso-inbox__button");
       this.listen(panel, "keydown", ({ key }) => key === "Escape" && panel.hidePopover());
       this.listen(panel, "beforetoggle", ({ newState }) => {
@@ -230,11 +231,9 @@
       if (address !== this.shown) this.load(this.mark(address));
       this.panel.togglePopover({ force: true, source: link });
     }
-  };
+  }
 
-  // Paint the page before its frames load.
-  const painted = document.hidden ? setTimeout : requestAnimationFrame;
-  painted(() => setTimeout(() => customElements.define("kapso-inbox", self.KapsoInbox)));
+  customElements.define("kapso-inbox", KapsoInbox);
 
   function judge(state, { disposition, blockedURI, blockedURL = blockedURI }) {
     if (disposition !== "enforce") return;
@@ -246,7 +245,7 @@
   document.addEventListener("securitypolicyviolation", (event) => {
     if (event.effectiveDirective === "frame-src") judge("blocked", event);
   });
-  // Chromium alone tells this.
+  // Chromium alone tells what an embedder policy blocks.
   if (self.ReportingObserver) {
     new ReportingObserver(
       (reports) => reports.forEach(({ body }) => judge("isolated", body.toJSON())),
