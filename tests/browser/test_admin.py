@@ -290,7 +290,7 @@ def test_one_button_stands_out_in_each_state_and_mends_it(
 
     # The one way to delete an inbox offers to revoke it only.
     page.goto(f"{own_demo.url}{LIST}2/change/")
-    page.get_by_role("link", name="Delete", exact=True).click()
+    page.locator("a.deletelink").click()  # In Django 6.1 it has the role of a button.
     expect(page.get_by_role("link", name="Only revoke it")).to_be_visible()
     assert violations(page) == []
     page.get_by_role("button", name="Revoke it and delete the record").click()
