@@ -253,6 +253,7 @@ def test_one_button_stands_out_in_each_state_and_mends_it(
         own_demo.at_kapso("POST", "/_sandbox/faults", json=fault)
 
     expect(primary(page)).to_have_text("Preview")
+    expect(primary(page)).to_have_css("text-decoration-line", "none")
     expect(tag).to_be_visible()
     # It works, and an older link waits to be revoked.
     fail_once("DELETE")
