@@ -47,10 +47,12 @@ EXTRAS = {
     "api": "rest_framework",
     "test_faces": "rest_framework",
     "documents": "rest_framework",
+    "test_exceptions": "rest_framework",
     "test_frames": "sentry_sdk",
     "test_jinja2": "jinja2",
     "test_patterns": "rest_framework",
     "test_phone": "phonenumbers",
+    "test_rest_api": "rest_framework",
     "test_translations": "rest_framework",
     "test_wagtail": "wagtail",
 }

@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 HOST = """
-import sys
+import importlib, os, sys
 import django
 from django.conf import settings
-from tests import settings as ours
+ours = importlib.import_module(os.environ.pop("DJANGO_SETTINGS_MODULE"))
 values = {name: getattr(ours, name) for name in dir(ours) if name.isupper()}
 apps = [app for app in ours.INSTALLED_APPS if app != "kapso_inbox.conversations"]
 settings.configure(**{**values, "INSTALLED_APPS": apps})

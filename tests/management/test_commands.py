@@ -251,7 +251,6 @@ def begin(name: str, *options: str, unbuffered: bool, **streams: Any) -> subproc
         env={
             **os.environ,
             "DATABASE_URL": "sqlite:///:memory:",
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
             "PYTHONPATH": str(ROOT),
             "PYTHONIOENCODING": "utf-8",
             "PYTHONUNBUFFERED": "1" if unbuffered else "",
