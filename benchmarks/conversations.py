@@ -1,6 +1,7 @@
 """`python -m benchmarks.conversations`: what a webhook costs, and what badges cost.
 
-Taking in a message is compared with a bare view that checks an HMAC and inserts a row. The badges
+Taking in a message is compared with a bare view that checks an HMAC and inserts a row, and with
+one that writes by hand, in SQL, what ours writes. The badges
 of a user are asked for with few conversations and with many, and a 304 with an empty view
 for users who are signed in. All go through WSGI. A time is a median, and a ratio the median of the
 ratios of all rounds.
@@ -55,10 +56,13 @@ def _print_intake(rounds: int) -> None:
     new = _posts(application, "/kapso-inbox/webhooks/default/", lambda: str(uuid.uuid4()))
     same = _posts(application, "/kapso-inbox/webhooks/default/", lambda: "the same conversation")
     bare = _posts(application, "/bare/", lambda: str(uuid.uuid4()))
+    in_sql = _posts(application, "/in-sql/", lambda: "the same conversation")
+    same()  # so that it exists
     sides = {
         "a bare view: HMAC and an insert": bare,
         "a message of a new conversation": new,
         "a message of a known conversation": same,
+        "the same by hand, in SQL": in_sql,
     }
     counts = [queries(side) for side in sides.values()]
     times = in_turns(list(sides.values()), rounds)

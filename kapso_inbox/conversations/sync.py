@@ -39,15 +39,15 @@ def sync_conversations(run: Run) -> None:
     """Read the conversations of a project that changed since the last time, and forget old ones.
 
     Args:
-        run: the sync of the project. What goes wrong becomes one of its problems. A project without
-            a secret for its webhooks is left out: it has not been set up for conversations.
+        run: the sync of the project. What goes wrong becomes one of its problems. Those of a
+            project without a secret for its webhooks are not read: it has not been set up for
+            conversations, or no longer is, and then what it left here is forgotten in time.
     """
-    if not webhook_secrets(run.report.project):
-        return
-    try:
-        _read(run)
-    except KapsoError as error:
-        run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
+    if webhook_secrets(run.report.project):
+        try:
+            _read(run)
+        except KapsoError as error:
+            run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
     received = run.client.received
     # With a wrong clock, of which the sync has told, nothing is known to be old.
     if received and abs(received.skew or timedelta(0)) < timedelta(hours=1) and not run.dry_run:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractUser
 
 #: The most inboxes that are counted in one request.
-MAX_SLUGS = 50
+MAX_SLUGS = 200
 #: The seconds for which counts are kept if no conversation changes: so long can it take until a
 #: permission that was taken away, or a hand-off that is a day old, is noticed.
 KEPT_FOR = 60

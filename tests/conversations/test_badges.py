@@ -96,6 +96,15 @@ def test_it_shows_what_was_last_counted(
     assert html == ASSETS + badge("sales", kind, number, text)
 
 
+def test_whoever_acts_as_the_user_is_not_shown_what_was_counted_for_the_user(
+    counted: User,
+) -> None:
+    request = RequestFactory().get("/")
+    request.user, request.impersonator = counted, "support@example.com"  # type: ignore[attr-defined]
+    tag = '{% load kapso_conversations %}{% kapso_waiting "sales" %}'
+    assert " hidden>" in Template(tag).render(RequestContext(request))
+
+
 def test_it_makes_no_query(counted: User, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         html = render('{% kapso_waiting "sales" %}{% kapso_waiting "sales" "mine" %}', counted)

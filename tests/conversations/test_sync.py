@@ -160,6 +160,14 @@ def test_a_project_without_a_secret_takes_no_part(
     assert not Conversation.objects.exists()
 
 
+def test_a_project_that_lost_its_secret_still_forgets(sandbox: Sandbox, settings: Any) -> None:
+    old = timezone.now() - timedelta(days=366)
+    Conversation.objects.create(kapso_id="old", project="default", last_active_at=old)
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "WEBHOOK_SECRETS": {}}
+    assert sync_project().pruned == 1
+    assert not Conversation.objects.filter(kapso_id="old").exists()
+
+
 def test_the_command_says_what_was_mended(sandbox: Sandbox, capsys: Any) -> None:
     sandbox.project().customer_writes("+34 600 555 777", "Hello?")
     call_command("kapso_sync")

@@ -163,7 +163,7 @@ def test_a_slug_in_other_letters_is_another_one(browser: Client) -> None:
     assert list(answer.json()) == ["sales"]
 
 
-def test_at_most_fifty_inboxes_are_counted(browser: Client) -> None:
+def test_only_so_many_inboxes_are_counted(browser: Client) -> None:
     slugs = [f"none-{number}" for number in range(MAX_SLUGS)]
     assert browser.get(WAITING, {"slug": [*slugs, "sales"]}).json() == {}
 
