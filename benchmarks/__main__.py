@@ -10,7 +10,17 @@ import subprocess
 import sys
 import time
 
-COMMANDS = ("startup", "launch", "lists", "api", "sync", "page", "workers")
+COMMANDS = (
+    "startup",
+    "launch",
+    "lists",
+    "doctor",
+    "api",
+    "conversations",
+    "sync",
+    "page",
+    "workers",
+)
 
 
 def main() -> None:
