@@ -222,6 +222,9 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
     list_filter = ("outcome", "event")
     show_full_result_count = False
 
+    class Media:
+        css = {"all": ["kapso_inbox/admin.css"]}
+
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return all rows, or none to whom the policy holds something back: nobody knows whose."""
         rows = super().get_queryset(request)

@@ -97,6 +97,32 @@ def test_name_and_state_are_in_sight_however_long_a_name_is(
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        "kapso_inbox/inboxembed",
+        "kapso_inbox/inboxchange",
+        "kapso_inbox/launchattempt",
+        "kapso_conversations/conversation",
+        "kapso_conversations/webhookdelivery",
+    ],
+)
+def test_on_a_tablet_the_filter_takes_no_room_from_the_list(
+    own_demo: Demo, new_page: NewPage, model: str
+) -> None:
+    page = new_page(viewport={"width": 768, "height": 1024})
+    enter(page, own_demo, "admin")
+    page.goto(f"{own_demo.url}/admin/{model}/")
+    expect(page.locator("#changelist-filter")).to_be_visible()
+    for inner in ("#changelist-form", "#changelist-filter"):
+        [width, whole] = page.evaluate(
+            """inner => [inner, "#content-main"].map(
+                (one) => document.querySelector(one).getBoundingClientRect().width)""",
+            inner,
+        )
+        assert width == pytest.approx(whole, abs=1)
+
+
 @pytest.mark.parametrize(("size", "theme"), [("390", "dark"), ("768", "light"), ("1440", "light")])
 def test_an_empty_list_leads_to_what_lives_at_kapso(
     emptied_demo: Demo, new_page: NewPage, size: str, theme: str
