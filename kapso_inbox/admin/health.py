@@ -177,7 +177,7 @@ def health_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpResp
     entries = [
         _entry(model_admin, request, finding, embeds, permissions)
         for finding in findings
-        # One whose embed is missing was deleted in the meantime.
+        # An embed that is missing was deleted in the meantime, or is not the user's to see.
         if not finding.embed or finding.embed in embeds
     ]
     entries.sort(key=lambda entry: LEVELS.index(entry.finding.level))
@@ -379,8 +379,12 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
 
     if model_admin.sees_everything(request):
         return diagnose(remembered_for=REMEMBERED_FOR, most=MOST)
-    visible = set(model_admin.get_queryset(request).order_by().values_list("slug", flat=True))
-    return diagnose(remembered_for=REMEMBERED_FOR, tells=lambda finding: finding.embed in visible)
+    return diagnose(
+        remembered_for=REMEMBERED_FOR,
+        tells=lambda finding: bool(finding.embed) or finding.code == "not-all-checked",
+        among=model_admin.get_queryset(request),
+        most=MOST,
+    )
 
 
 def _button_url(

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.views.decorators.debug import sensitive_variables
 
 from kapso_inbox import conf
+from kapso_inbox.models import InboxEmbedQuerySet
 
 from . import database, embeds, host, launches, links, permissions, project, site
 from .findings import (
@@ -18,7 +19,7 @@ from .findings import (
     run_check,
     without_secrets,
 )
-from .samples import Counts
+from .samples import Selection
 from .totals import ProjectTotals
 
 __all__ = ["Finding", "Level", "diagnose"]
@@ -32,6 +33,7 @@ def diagnose(
     remembered_for: int = 0,
     tells: Callable[[Finding], bool] = lambda finding: True,
     sends_launch: bool = False,
+    among: InboxEmbedQuerySet | None = None,
     most: int | None = None,
 ) -> list[Finding]:
     """Check the settings, the site, the Kapso projects and every stored link.
@@ -49,10 +51,11 @@ def diagnose(
             before the findings of one kind are limited, so that it does not push out others.
         sends_launch: whether a request for an inbox is sent through the site's middleware, in this
             process, signed out. Not from within a request.
-        most: about how many embeds and links are looked at, for a request that must not take long.
-            All faults that SQL can tell are counted and some of each are looked at; if there are
-            more embeds, a finding says so. Only for a reader from whom `tells` holds nothing back.
-            None = all.
+        among: the embeds that are checked, with their links; None = all.
+        most: about how many of them are looked at, for a request that must not take long. All
+            faults that SQL can tell are counted and some of each are looked at; if there are more
+            embeds, the finding `not-all-checked` says so. Whatever `tells` holds back must not be
+            among them. None = all.
 
     Returns:
         The findings, including those that say that all is well: the settings first, then the site,
@@ -64,9 +67,9 @@ def diagnose(
     totals: dict[str, ProjectTotals] = {}
     # The database is read first, because Kapso is asked about a stored link. Its findings are
     # listed after Kapso's.
-    known: Counts = {}
-    stored = _database_findings(totals, wanted, most, known)
-    in_database = group_by_code(limit_each_kind(filter(tells, stored), known))
+    selection = Selection(wanted, among, most)
+    stored = _database_findings(totals, selection)
+    in_database = group_by_code(limit_each_kind(filter(tells, stored), selection.counts))
     checks = (
         site.settings_findings,
         site.urlconf_findings,
@@ -97,13 +100,11 @@ def diagnose(
     return [without_secrets(finding) for finding in found]
 
 
-def _database_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
-) -> Iterator[Finding]:
+def _database_findings(totals: dict[str, ProjectTotals], selection: Selection) -> Iterator[Finding]:
     problems = list(run_check(database.database_findings))
     yield from problems
     if not problems:
         yield from run_check(launches.launch_findings)
-        yield from run_check(links.link_findings, totals, wanted, most, known)
-        yield from run_check(embeds.embed_findings, totals, wanted, most, known)
+        yield from run_check(links.link_findings, totals, selection)
+        yield from run_check(embeds.embed_findings, totals, selection)
         yield from run_check(links.sync_findings, totals)

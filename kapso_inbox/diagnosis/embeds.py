@@ -18,7 +18,7 @@ from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
 from kapso_inbox.reasons import describe_differences, describe_reason, format_time
 
 from .findings import Finding, error, info, list_in_words, warning
-from .samples import Counts, some_of_each_fault
+from .samples import Selection, some_of_each_fault
 from .this_site import origins_of_site
 from .totals import ProjectTotals
 
@@ -28,28 +28,21 @@ _State = AccessLink.State
 _ROWS = 500
 
 
-def embed_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
-) -> Iterator[Finding]:
+def embed_findings(totals: dict[str, ProjectTotals], selection: Selection) -> Iterator[Finding]:
     """Check each embed: whether it opens, until when, and which pages may show it.
 
     It counts the embeds of each project, and reads them row by row.
 
     Args:
         totals: filled with the number of embeds of each project.
-        wanted: the aliases of the projects to check; None = all.
-        most: about how many embeds are looked at; None = all.
-        known: filled with how many have each fault, if not all are looked at.
+        selection: which embeds are checked.
     """
     now = timezone.now()
-    rows = InboxEmbed.objects.for_write()
-    if wanted is not None:
-        rows = rows.filter(project__in=wanted)
+    rows = selection.of(InboxEmbed.objects.for_write())
     for alias, count in rows.order_by().values_list("project").annotate(Count("pk")):
         totals.setdefault(alias, ProjectTotals()).embeds = count
-    rows, total, counts = some_of_each_fault(rows, "project", _faults(now), most)
-    known.update(counts)
-    if most is not None and most < total:
+    rows, total = some_of_each_fault(rows, "project", _faults(now), selection)
+    if selection.most is not None and selection.most < total:
         yield _not_all_checked(total)
     newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
     rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")
@@ -69,7 +62,7 @@ def embed_findings(
         elif not (embed.has_unsettled_links or embed.condition == Condition.WAITING):  # type: ignore[attr-defined]
             # Otherwise the findings about those links say what to do first.
             yield from _link_findings(embed)
-    if not total and wanted is None:
+    if not total and selection.projects is None:
         yield info(
             "no-embeds",
             _("No inbox is known here yet."),

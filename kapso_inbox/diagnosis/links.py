@@ -17,7 +17,7 @@ from kapso_inbox.encryption import EncryptionError, UnknownKeyError, key_id_of, 
 from kapso_inbox.models import AccessLink, ReasonCode, reason, reason_code
 
 from .findings import Finding, error, info, warning
-from .samples import Counts, some_of_each_fault
+from .samples import Selection, some_of_each_fault
 from .totals import ProjectTotals, SampleLink
 
 _State = AccessLink.State
@@ -31,26 +31,20 @@ SYNC_EVERY = timedelta(days=1)
 _ROWS = 500
 
 
-def link_findings(
-    totals: dict[str, ProjectTotals], wanted: list[str] | None, most: int | None, known: Counts
-) -> Iterator[Finding]:
+def link_findings(totals: dict[str, ProjectTotals], selection: Selection) -> Iterator[Finding]:
     """Check each stored link: its state, its secret, and the API key that it was created with.
 
     It reads them row by row, the oldest link first.
 
     Args:
         totals: filled with what the database holds of each project.
-        wanted: the aliases of the projects to check; None = all.
-        most: about how many links are looked at; None = all.
-        known: filled with how many have each fault, if not all are looked at.
+        selection: the links of which embeds are checked.
     """
     rows = AccessLink.objects.for_write().filter(Q(state__in=AccessLink.LIVE) | ~Q(sealed_url=""))
-    if wanted is not None:
-        rows = rows.filter(embed__project__in=wanted)
+    rows = selection.of(rows, "embed__")
     rows = rows.select_related("embed").order_by("created_at")
-    rows, total, counts = some_of_each_fault(rows, "embed__project", _faults(), most)
-    known.update(counts)
-    is_complete = most is None or total <= most
+    rows, total = some_of_each_fault(rows, "embed__project", _faults(), selection)
+    is_complete = selection.most is None or total <= selection.most
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
     for link in rows.iterator(_ROWS):

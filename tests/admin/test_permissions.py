@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from kapso_inbox.access import AccessPolicy
+from kapso_inbox.admin.health import MOST
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.diagnosis.findings import MANY
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
@@ -417,6 +418,26 @@ def test_many_broken_embeds_of_others_hide_none_that_the_user_may_see(
     ]
     assert [one.embed for one in told[:MANY]] == [f"yours-{number:02}" for number in range(MANY)]
     assert [one.what for one in told[MANY:]] == ["And 3 more like these."]
+
+
+def test_with_many_embeds_only_some_of_those_that_the_user_may_see_are_looked_at(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    policy = f"{__name__}.HidesTheirs"
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "ACCESS_POLICY": policy}
+    InboxEmbed.objects.bulk_create(
+        InboxEmbed(slug=f"{whose}-{number:03}", name=whose)
+        for whose in ("theirs", "yours")
+        for number in range(MOST + 10)
+    )
+    page = admin.get(url("health"))
+    told = [entry.finding for entry in (*page.context["wrong"], *page.context["fine"])]
+    assert [one.what for one in told if one.code == "embed-without-link"][MANY:] == [
+        f"And {MOST + 10 - MANY} more like these."
+    ]
+    [some] = [one.what for one in told if one.code == "not-all-checked"]
+    assert some.startswith(f"There are {MOST + 10} inboxes,")
+    assert "theirs" not in page.text
 
 
 @pytest.mark.usefixtures("hides_one")

@@ -162,6 +162,15 @@ def test_only_the_given_projects_are_checked(
     assert {finding.embed for finding in found} == {"", "clinic"}
 
 
+def test_only_the_given_embeds_and_their_links_are_checked() -> None:
+    for slug in ("ours", "theirs"):
+        store(slug, embed={"allowed_origins": []}, state=AccessLink.State.SECRET_LOST)
+    ours = InboxEmbed.objects.filter(slug="ours")
+    for most in (None, 5, 0):
+        found = diagnosis.diagnose(network=False, among=ours, most=most)
+        assert {one.embed for one in found if one.embed} == {"ours"}, most
+
+
 def test_findings_are_in_the_active_language(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embeds, "_", lambda text: "¡Ay!" if "No inbox" in text else text)
     with translation.override("es"):
