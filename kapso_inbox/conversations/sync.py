@@ -48,6 +48,8 @@ def sync_conversations(run: Run) -> None:
             _read(run)
         except KapsoError as error:
             run.problem(NoteCode.CONVERSATIONS_UNREAD, error=error)
+    elif not _conversations(run).exists():
+        return
     received = run.client.received
     # With a wrong clock, of which the sync has told, nothing is known to be old.
     if received and abs(received.skew or timedelta(0)) < timedelta(hours=1) and not run.dry_run:
