@@ -9,10 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 HOST = """
-import importlib, os, sys
+import importlib.util, os, sys
 import django
 from django.conf import settings
-ours = importlib.import_module(os.environ.pop("DJANGO_SETTINGS_MODULE"))
+os.environ.pop("DJANGO_SETTINGS_MODULE")
+has_api = importlib.util.find_spec("rest_framework")
+ours = importlib.import_module("tests.settings" if has_api else "tests.hosts.bare")
 values = {name: getattr(ours, name) for name in dir(ours) if name.isupper()}
 apps = [app for app in ours.INSTALLED_APPS if app != "kapso_inbox.conversations"]
 settings.configure(**{**values, "INSTALLED_APPS": apps})
