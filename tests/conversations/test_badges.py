@@ -105,6 +105,18 @@ def test_whoever_acts_as_the_user_is_not_shown_what_was_counted_for_the_user(
     assert " hidden>" in Template(tag).render(RequestContext(request))
 
 
+def nobody_knows(request: Any) -> Any:
+    raise RuntimeError("The impersonator could not be read")
+
+
+def test_a_host_that_cannot_say_who_is_there_keeps_its_page(
+    counted: User, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "REAL_USER": f"{__name__}.nobody_knows"}
+    assert " hidden>" in render('{% kapso_waiting "sales" %}', counted)
+    assert caplog.messages == ["REAL_USER failed for a badge: RuntimeError"]
+
+
 def test_it_makes_no_query(counted: User, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         html = render('{% kapso_waiting "sales" %}{% kapso_waiting "sales" "mine" %}', counted)
