@@ -1,10 +1,9 @@
 """`python -m benchmarks.conversations`: what a webhook costs, and what badges cost.
 
 Taking in a message is compared with a bare view that checks an HMAC and inserts a row, and with
-one that writes by hand, in SQL, what ours writes. The badges
-of a user are asked for with few conversations and with many, and a 304 with an empty view
-for users who are signed in. All go through WSGI. A time is a median, and a ratio the median of the
-ratios of all rounds.
+one that writes by hand, in SQL, what ours writes. The badges of a user are asked for with few
+conversations and with many, and a 304 with an empty view for users who are signed in. All go
+through WSGI. A time is a median, and a ratio the median of the ratios of all rounds.
 """
 
 from __future__ import annotations

@@ -372,7 +372,7 @@ def _findings(model_admin: PolicyModelAdmin, request: HttpRequest) -> list[Findi
     """Return the findings that the user may see.
 
     Findings about no embed, such as those about a whole project, are only for users from whom the
-    policy holds nothing back.
+    policy holds nothing back. Others are told only if not all of their embeds were looked at.
     """
     # Loading it takes 8 ms, most of them for Django's migration executor. This page alone needs it.
     from kapso_inbox.diagnosis import diagnose

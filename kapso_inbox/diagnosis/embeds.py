@@ -42,7 +42,7 @@ def embed_findings(totals: dict[str, ProjectTotals], selection: Selection) -> It
     for alias, count in rows.order_by().values_list("project").annotate(Count("pk")):
         totals.setdefault(alias, ProjectTotals()).embeds = count
     rows, total = some_of_each_fault(rows, "project", _faults(now), selection)
-    if selection.most is not None and selection.most < total:
+    if not selection.takes_all(total):
         yield _not_all_checked(total)
     newest = AccessLink.objects.filter(embed=OuterRef("pk")).order_by("-created_at", "-pk")
     rows = rows.annotate(newest_reason=Subquery(newest.values("reason")[:1])).order_by("slug")

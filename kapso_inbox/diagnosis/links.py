@@ -44,7 +44,7 @@ def link_findings(totals: dict[str, ProjectTotals], selection: Selection) -> Ite
     rows = selection.of(rows, "embed__")
     rows = rows.select_related("embed").order_by("created_at")
     rows, total = some_of_each_fault(rows, "embed__project", _faults(), selection)
-    is_complete = selection.most is None or total <= selection.most
+    is_complete = selection.takes_all(total)
     fingerprint = cache(_key_fingerprint)
     has_keys = _has_keys()
     for link in rows.iterator(_ROWS):

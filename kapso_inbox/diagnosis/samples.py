@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.db.models import Count, Q, QuerySet
 
@@ -49,6 +49,10 @@ class Selection:
             rows = rows.filter(**{f"{embed}pk__in": among})
         return rows
 
+    def takes_all(self, total: int) -> bool:
+        """Return whether all of that many rows are looked at."""
+        return self.most is None or total <= self.most
+
 
 def some_of_each_fault(
     rows: Rows, project: str, faults: Mapping[str, Q], selection: Selection
@@ -67,10 +71,10 @@ def some_of_each_fault(
     Returns:
         The rows to look at, in the order of `rows`; and how many rows there are.
     """
-    most = selection.most
     total = rows.order_by().count()
-    if most is None or total <= most:
+    if selection.takes_all(total):
         return rows, total
+    most = cast("int", selection.most)
     # By the primary key, whose index ends a search after as many rows as are wanted.
     keys = rows.order_by("-pk").values_list("pk", flat=True)
     found: dict[str, Any] = {

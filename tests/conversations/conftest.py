@@ -14,6 +14,8 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from kapso_inbox.models import InboxEmbed
+
 SECRET = "webhook-secret-of-the-tests-0123456789"
 NUMBER = "106540352242922"
 #: Times in the tests are minutes after this one.
@@ -93,6 +95,14 @@ def handoff(minutes: float, conversation_id: str = "c-1", execution: str = "") -
 @pytest.fixture(autouse=True)
 def webhook_secrets(settings: Any) -> None:
     settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "WEBHOOK_SECRETS": {"default": SECRET}}
+
+
+@pytest.fixture
+def browser(embed: InboxEmbed, ana: Any) -> Client:
+    """Return the browser of an agent who may open the inbox `sales`."""
+    client = Client()
+    client.force_login(ana)
+    return client
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from django.test import Client
 
 from kapso_inbox.conversations.models import Conversation
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.models import InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.clock import as_stored
 
@@ -24,13 +23,6 @@ LIST = "/api/kapso-inbox/conversations/"
 WAITING = "/api/kapso-inbox/waiting/"
 
 
-@pytest.fixture
-def api(embed: InboxEmbed, ana: Any) -> Client:
-    client = Client()
-    client.force_login(ana)
-    return client
-
-
 def make(kapso_id: str, minutes: float, **fields: Any) -> Conversation:
     fields = {k: as_stored(v) if isinstance(v, datetime) else v for k, v in fields.items()}
     moment = as_stored(at(minutes))
@@ -40,28 +32,28 @@ def make(kapso_id: str, minutes: float, **fields: Any) -> Conversation:
     )
 
 
-def test_the_list_shows_the_latest_first_and_no_text(api: Client, post: Post) -> None:
+def test_the_list_shows_the_latest_first_and_no_text(browser: Client, post: Post) -> None:
     post("whatsapp.message.received", about(1, "c-1", text="secret matter"))
     post("whatsapp.message.received", about(2, "c-2"))
-    answer = api.get(LIST)
+    answer = browser.get(LIST)
     assert [row["id"] for row in answer.json()["results"]] == ["c-2", "c-1"]
     assert answer.json()["results"][0]["unanswered"] is True
     assert b"secret matter" not in answer.content
 
 
 def test_whoever_may_not_open_an_inbox_sees_nothing(
-    api: Client, make_agent: Callable[..., Any]
+    browser: Client, make_agent: Callable[..., Any]
 ) -> None:
     make("c-1", 1)
     stranger, forbidden = make_agent("stranger"), make_agent("forbidden", may_open=False)
-    api.force_login(stranger)
-    assert api.get(LIST).json()["results"] == []
-    assert api.get(WAITING, {"slug": "sales"}).json() == {}
-    api.force_login(forbidden)
-    assert api.get(LIST).status_code == 403
-    assert api.get(WAITING, {"slug": "sales"}).status_code == 403
-    api.logout()
-    assert api.get(LIST).status_code in (401, 403)
+    browser.force_login(stranger)
+    assert browser.get(LIST).json()["results"] == []
+    assert browser.get(WAITING, {"slug": "sales"}).json() == {}
+    browser.force_login(forbidden)
+    assert browser.get(LIST).status_code == 403
+    assert browser.get(WAITING, {"slug": "sales"}).status_code == 403
+    browser.logout()
+    assert browser.get(LIST).status_code in (401, 403)
 
 
 def test_the_list_is_limited_to_the_scopes_of_the_users_inboxes(
@@ -90,35 +82,35 @@ def test_the_list_is_limited_to_the_scopes_of_the_users_inboxes(
         ({"since": at(2).isoformat()}, ["c-3", "c-2"]),
     ],
 )
-def test_the_list_is_filtered(api: Client, query: dict[str, str], found: list[str]) -> None:
+def test_the_list_is_filtered(browser: Client, query: dict[str, str], found: list[str]) -> None:
     make("c-1", 1, phone="14155550123")
     make("c-2", 2, business_scoped_user_id="US.7", last_outbound_at=at(3))
     make("c-3", 3, last_outbound_at=at(4), handoff_at=at(5))
-    assert [row["id"] for row in api.get(LIST, query).json()["results"]] == found
+    assert [row["id"] for row in browser.get(LIST, query).json()["results"]] == found
 
 
-def test_a_wrong_filter_is_an_error_at_its_name(api: Client) -> None:
-    answer = api.get(LIST, {"since": "yesterday", "wait": "1"})
+def test_a_wrong_filter_is_an_error_at_its_name(browser: Client) -> None:
+    answer = browser.get(LIST, {"since": "yesterday", "wait": "1"})
     assert answer.status_code == 400
     assert "wait" in answer.json()["error"]["fields"] or "since" in answer.json()["error"]["fields"]
 
 
-def test_pages_are_followed_by_cursor_and_lose_nothing_while_rows_move(api: Client) -> None:
+def test_pages_are_followed_by_cursor_and_lose_nothing_while_rows_move(browser: Client) -> None:
     for number in range(5):
         make(f"c-{number}", number)
-    first = api.get(LIST, {"page_size": "2"}).json()
+    first = browser.get(LIST, {"page_size": "2"}).json()
     Conversation.objects.filter(kapso_id="c-0").update(last_active_at=as_stored(at(50)))
     seen = [row["id"] for row in first["results"]]
     following = first["next"]
     while following:
-        page = api.get(following).json()
+        page = browser.get(following).json()
         seen += [row["id"] for row in page["results"]]
         following = page["next"]
     assert seen == ["c-4", "c-3", "c-2", "c-1"]
 
 
-def test_what_waits_is_counted(api: Client, post: Post) -> None:
+def test_what_waits_is_counted(browser: Client, post: Post) -> None:
     post("whatsapp.message.received", about(1))
     post("workflow.execution.handoff", handoff(2, "c-2"))
-    answer = api.get(WAITING, {"slug": ["sales", "none"]})
+    answer = browser.get(WAITING, {"slug": ["sales", "none"]})
     assert answer.json() == {"sales": {"unanswered": 1, "handoff": 1, "both": 2}}

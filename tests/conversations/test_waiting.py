@@ -26,13 +26,6 @@ pytestmark = pytest.mark.django_db
 WAITING = "/kapso-inbox/waiting/"
 
 
-@pytest.fixture
-def browser(embed: InboxEmbed, ana: Any) -> Client:
-    client = Client()
-    client.force_login(ana)
-    return client
-
-
 def make(kapso_id: str, **fields: Any) -> Conversation:
     values = {"phone_number_id": NUMBER, "last_inbound_at": as_stored(at(1)), "project": "default"}
     return Conversation.objects.create(kapso_id=kapso_id, **{**values, **fields})
