@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kapso_inbox import conf, lookups
-from kapso_inbox.lifecycle import values
+from kapso_inbox.lifecycle import links, values
 from kapso_inbox.models import InboxEmbed, Language, Mode, ScopeType
 
 from .widgets import OriginsField, OriginsInput, PickerInput, only_project, pick_from_list
@@ -175,10 +175,15 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
             self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
 
     def validate_unique(self) -> None:
-        """Leave it to the lifecycle, which has its own text for a slug that is taken.
+        """Report a slug that is taken together with what else is wrong.
 
-        A button that is pressed twice is not an error.
+        Alone it is left to the lifecycle, because a button that is pressed twice is not an error.
         """
+        slug = self.cleaned_data.get("slug")
+        if not slug or not self.errors or self.refusal is not None:
+            return
+        if links.embeds().filter(slug=slug).exclude(pk=self.instance.pk).exists():
+            self.add_error(None, values.slug_taken())
 
 
 class AddEmbedForm(EmbedForm):

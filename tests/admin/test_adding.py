@@ -129,10 +129,12 @@ def test_wrong_input_is_reported_at_its_field_and_kapso_is_not_asked(
 
 
 def test_all_that_is_wrong_is_reported_at_once_each_at_its_field(
-    admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
+    admin: Client, filled_in: dict[str, Any], embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
+    kapso_sandbox.requests.clear()
     filled_in |= {
         "name": "",
+        "slug": embed.slug,
         "scope_id": "Support",
         "allowed_origins": "https://a.example/path\nhttps://b.example\nftp://c.example",
         "expiry": "date",
@@ -141,6 +143,7 @@ def test_all_that_is_wrong_is_reported_at_once_each_at_its_field(
     }
     assert errors(admin.post(url("add"), filled_in)) == {
         "name": ["This field is required."],
+        "slug": ["There is an embed with this slug already."],
         "scope_id": ["Pick a number from the list."],
         "allowed_origins": [
             "“https://a.example/path”, “ftp://c.example” are not origins. "
