@@ -41,7 +41,7 @@ def test_every_note_can_be_told(code: NoteCode, language: str) -> None:
 def test_an_error_is_told_with_what_went_wrong_on_the_way() -> None:
     with translation.override("es"):
         told = str(Note(NoteCode.LIST_UNREAD, VALUES))
-    assert "No se pudo llegar a Kapso. (The connection was refused)" in told
+    assert "No se pudo conectar con Kapso. (The connection was refused)" in told
 
 
 @pytest.mark.django_db
