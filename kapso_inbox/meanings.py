@@ -68,7 +68,7 @@ class Meaning(NamedTuple):
 
 
 _UNCLEAR_FOUND = _("Kapso's answer cannot be used, so nothing is known of the API key. %(reason)s.")
-_UNCLEAR_HINT = _("Check again in some minutes. If this stays, ask Kapso's support.")
+_UNCLEAR_HINT = _("Check again in a few minutes. If this continues, ask Kapso's support.")
 
 _REFUSED_KEY = Meaning(
     code="kapso_refused_key",
@@ -111,8 +111,8 @@ _INBOX_ORIGIN = Meaning(
     code="inbox_origin_missing",
     outcome=_(
         "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
-        "%(inbox_origins)s. So the new link was revoked again. If Kapso shows your inboxes at that "
-        "origin, add it to the setting and try again."
+        "%(inbox_origins)s. So the new link was revoked at once. If Kapso shows your "
+        "inboxes at that origin, add it to the setting and try again."
     ),
     cause=_AT_FOREIGN_ORIGIN,
     finding="kapso-answer-unclear",
@@ -123,7 +123,7 @@ _INBOX_ORIGIN = Meaning(
 _INBOX_ORIGIN_UNREVOKED = _INBOX_ORIGIN._replace(
     outcome=_(
         "The address that Kapso answered with is at %(origin)s, but %(setting)s has only "
-        "%(inbox_origins)s. The new link is not revoked yet: kapso_sync goes on with that. If "
+        "%(inbox_origins)s. The new link is not revoked yet: kapso_sync will do so. If "
         "Kapso shows your inboxes at that origin, add it to the setting and try again."
     )
 )
@@ -149,10 +149,10 @@ MEANINGS: dict[type[Exception], Meaning] = {
     NotFoundError: Meaning(
         code="kapso_not_found",
         outcome=_(
-            "Kapso does not know this under the API key, so nothing was done. The key "
+            "Kapso does not know this ID under the API key, so nothing was done. The key "
             "probably belongs to another project."
         ),
-        cause=_("Kapso does not know this under the API key."),
+        cause=_("Kapso does not know this ID under the API key."),
         # The doctor asks for lists, which every project has, and handles the 404 of a link itself.
         finding="base-url-wrong",
         found=_("Kapso's API is not at the address in the settings: it answers “not found”."),
@@ -190,7 +190,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
         level="warning",
         found=_("Kapso accepts no more requests with this API key in this minute."),
         hint=_(
-            "Check again in a minute. If this stays, something else uses the same key: "
+            "Check again in a minute. If this continues, something else uses the same key: "
             "give it one of its own, or ask Kapso for a higher limit."
         ),
     ),
@@ -229,7 +229,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ForeignError: Meaning(
         code="made_elsewhere",
         outcome=_(
-            "It was made elsewhere. This site shares its Kapso project with others "
+            "It was created elsewhere. This site shares its Kapso project with others "
             '(KAPSO_INBOX["SHARED_PROJECTS"]) and leaves theirs alone.'
         ),
     ),

@@ -52,7 +52,7 @@ ADVICE: dict[Condition, Advice] = {
         shows=True,
     ),
     Condition.EXPIRED: Advice(
-        _("Its time is over, so nobody can open it."),
+        _("It has expired, so nobody can open it."),
         "extend",
         _("Press “%(press)s” to open it again."),
     ),
@@ -71,12 +71,12 @@ ADVICE: dict[Condition, Advice] = {
         _("Press “%(press)s” to replace its link with one of this site's own."),
     ),
     Condition.DIFFERENT: Advice(
-        _("Its link shows other conversations than it was created for, so nobody can open it."),
+        _("Its link shows conversations that it was not created for, so nobody can open it."),
         "rotate",
         _("Press “%(press)s” to get a link that shows the right ones."),
     ),
     Condition.UNASSIGNED: Advice(
-        _("Kapso does not limit it to its user's conversations any more, so nobody can open it."),
+        _("Kapso no longer limits it to its user's conversations, so nobody can open it."),
         "revoke",
         _("Press “%(press)s”, and then delete it: its user can set up a new one."),
     ),
@@ -107,7 +107,7 @@ def advise(embed: InboxEmbed, site: str) -> Advice:
         return Advice(
             _("Another link of it may still work at Kapso."),
             "resolve",
-            _("Press “%(press)s” to end that one."),
+            _("Press “%(press)s” to revoke that one."),
             shows=condition != Condition.REVOKED,
         )
     if condition == Condition.UNMANAGED and (others := foreign(embed)):
@@ -147,7 +147,10 @@ def _about_site(embed: InboxEmbed, site: str) -> Advice | None:
     sites = [origin for origin in map(parse_origin, names) if origin is not None]
     if any(covers(one, origin) for one in allowed for origin in sites):
         return None
-    text = _("Its link works, but stays blank here: this site is not among its allowed origins.")
+    text = _(
+        "Its link works, but the inbox stays blank here: this site is not among its "
+        "allowed origins."
+    )
     return Advice(text, ORIGINS, _("Press “%(press)s” to add this site."))
 
 
@@ -158,7 +161,7 @@ def _about_waiting(embed: InboxEmbed) -> Advice:
         return Advice(text, "resolve", _("Press “%(press)s” to continue."))
     creating = AccessLink.objects.using(embed._state.db).filter(embed=embed, state=_State.CREATING)
     if creating.exists():
-        text = _("Its link is being created at this moment.")
+        text = _("Its link is being created right now.")
         remedy = _("Look again in a minute. If it still says so, press “%(press)s”.")
         return Advice(text, "resolve", remedy)
     return ADVICE[Condition.WAITING]
@@ -170,7 +173,7 @@ def _about_revoked(embed: InboxEmbed, link: AccessLink | None) -> Advice:
     if found == ReasonCode.FOUND_REVOKED:
         advice = advice._replace(matter=_("It was revoked at Kapso, so nobody can open it."))
     elif found == ReasonCode.NOT_FOUND:
-        advice = advice._replace(matter=_("Kapso does not have it any more: nobody can open it."))
+        advice = advice._replace(matter=_("Kapso no longer has it, so nobody can open it."))
     if embed.expires_at is not None and embed.expires_at <= timezone.now():
         remedy = _("Its expiry has passed, too: press “%(press)s” first, and then rotate the link.")
         advice = advice._replace(press="extend", remedy=remedy)

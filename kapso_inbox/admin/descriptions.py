@@ -67,7 +67,7 @@ def describe_scope_and_sites(embed: InboxEmbed) -> str:
     shown = describe_scope(embed)
     if not is_open_to_any_site(embed):
         return shown
-    return format_html('{} <span class="kapso-badge">{}</span>', shown, _("On any website"))
+    return format_html('{} <span class="kapso-badge">{}</span>', shown, _("On any site"))
 
 
 def label_in(choices: type[TextChoices], value: str) -> str:
@@ -93,7 +93,7 @@ def describe_readers(embed: InboxEmbed) -> str:
     names = [group.name for group in embed.groups.all()]
     if embed.restricted and not names:
         return _("nobody: its groups were deleted")
-    return ", ".join(names) or _("all with the permission")
+    return ", ".join(names) or _("everyone with the permission")
 
 
 class LinkDetails(NamedTuple):

@@ -96,7 +96,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
     inside one, and what Kapso refuses leaves nothing half done.
     """
 
-    list_display = ["name", "state", "shows", "slug", "expires", "last_used", "openable_by"]
+    list_display = ["name", "state", "shows", "openable_by", "slug", "expires", "last_used"]
     list_filter = [ConditionFilter, ProjectFilter, "scope_type", "groups"]
     list_per_page = 50
     # Counting all embeds, besides those that match a search, takes longer the more there are.

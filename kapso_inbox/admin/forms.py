@@ -125,7 +125,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
         label=gettext_lazy("Any site may show it"),
         required=False,
         help_text=gettext_lazy(
-            "Any website can then show the inbox. Leave the origins blank, or write *."
+            "Any site can then show the inbox. Leave the origins blank, or write *."
         ),
     )
     default_mode = forms.ChoiceField(
@@ -172,7 +172,7 @@ class EmbedForm(ExpiryFields, EmbedModelForm):
         elif origins and cleaned.get("any_site"):
             self.add_error("any_site", _("Untick this, or leave the origins blank."))
         elif origins == [] and not cleaned.get("any_site"):
-            self.add_error("allowed_origins", _("Name a site, or tick “Any site may show it”."))
+            self.add_error("allowed_origins", _("Enter a site, or tick “Any site may show it”."))
 
     def validate_unique(self) -> None:
         """Report a slug that is taken together with what else is wrong.
@@ -215,8 +215,8 @@ class AddEmbedForm(EmbedForm):
         max_length=64,
         widget=PickerInput(lookups.Kind.USER),
         help_text=gettext_lazy(
-            "Narrows it to the conversations that are assigned to this team member. This cannot be "
-            "changed later."
+            "Shows only the conversations that are assigned to this team member. This "
+            "cannot be changed later."
         ),
     )
 
@@ -298,7 +298,9 @@ class ChangeEmbedForm(EmbedForm):
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
         if "slug" in self.fields and self.instance.personal_to:
-            text = _("The tag finds this user's own inbox by it: leave it unchanged.")
+            text = _(
+                "The template tag finds this user's own inbox by its slug, so leave it unchanged."
+            )
             self.fields["slug"].help_text = text
         elif "slug" in self.fields:
             self.fields["slug"].widget.attrs |= {

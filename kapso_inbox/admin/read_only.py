@@ -35,7 +35,7 @@ class ReadOnlyModelAdmin(PolicyModelAdmin):
     def sites_as_they_are(self, embed: InboxEmbed) -> str:
         """Return the sites that may show the embed, one per line."""
         if descriptions.is_open_to_any_site(embed):
-            return _("Any website")
+            return _("Any site")
         return "\n".join(map(str, embed.allowed_origins))
 
     @admin.display(description=gettext_lazy("Theme"))
@@ -51,6 +51,6 @@ class ReadOnlyModelAdmin(PolicyModelAdmin):
     @admin.display(description=gettext_lazy("Shows"))
     def scope_as_it_is(self, embed: InboxEmbed) -> str:
         """Return whose conversations the embed shows, and why that cannot be changed."""
-        reason = _("Kapso cannot change it. Add another inbox for another number or customer.")
+        reason = _("This cannot be changed. To show another number or customer, add another inbox.")
         shown = descriptions.describe_scope(embed)
         return format_html('{}<br><span class="kapso-reason">{}</span>', shown, reason)

@@ -177,14 +177,14 @@ def _report_uncertain(
     """Say that the embed has no link yet, and why, and go to the embed's page if it may be seen."""
     if not model_admin.has_view_permission(request, embed):
         text = _(
-            "Do not add “%(name)s” again: somebody who may change inboxes must look what became "
-            "of it."
+            "Do not add “%(name)s” again: ask somebody who may change inboxes to find out "
+            "what became of it."
         )
     elif isinstance(error, InboxOriginError):
         text = _("Do not add the inbox again: press “%(rotate)s” here.")
     else:
         text = _(
-            "Do not add it again: press “%(resolve)s” here in some minutes, then rotate the link."
+            "Do not add it again: press “%(resolve)s” here in a few minutes, then rotate the link."
         )
     names = {"resolve": VERBS["resolve"].label, "rotate": VERBS["rotate"].label}
     text %= {**names, "name": embed.name}

@@ -179,9 +179,7 @@ def results_view(model_admin: PolicyModelAdmin, request: HttpRequest, key: str) 
         raise PermissionDenied
     kept = results.find(request, key)
     if kept is None:
-        text = _(
-            "These results are not kept any more. The history of each inbox has what was done."
-        )
+        text = _("These results are no longer kept. The history of each inbox shows what was done.")
         model_admin.message_user(request, text, messages.WARNING)
         return redirect_to_list(model_admin, request)
     verb = VERBS[kept["verb"]]

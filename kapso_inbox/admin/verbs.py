@@ -33,9 +33,9 @@ class Rotate(Verb):
     name = "rotate"
     label = gettext_lazy("Rotate the link")
     consequence = gettext_lazy(
-        "It gets a new secret link, and its current one is revoked. Pages of this site "
-        "need no change. Inboxes that are open must be opened again, and copies of the "
-        "old address stop working."
+        "The inbox gets a new secret link, and its current one is revoked. Pages of this "
+        "site need no change. Inboxes that are open must be opened again, and copies of "
+        "the old address stop working."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -43,13 +43,16 @@ class Rotate(Verb):
         if condition_of(embed) == Condition.UNMANAGED:
             return _("It was not created here. Adopt it instead.")
         if condition_of(embed) == Condition.EXPIRED:
-            return _("It has expired. Extend its expiry instead.")
+            return _("It has expired. Change its expiry instead.")
         return ""
 
     def bulk_obstacle(self, embed: InboxEmbed) -> str:
         """Leave out a revoked embed, whose end is easily overlooked among many."""
         if was_revoked(embed):
-            return _("Somebody revoked it, so it is left out. Rotated alone, it opens again.")
+            return _(
+                "Somebody revoked it, so it is left out. If you rotate it by itself, it "
+                "opens again."
+            )
         return ""
 
     def note(self, embed: InboxEmbed) -> str:
@@ -75,8 +78,8 @@ class Rotate(Verb):
             if now.current_link_id in (None, embed.current_link_id):
                 raise
             text = _(
-                "It has a new link. The old one is not revoked yet, so its address may still "
-                "work. Press “%(resolve)s” to go on with it, or let kapso_sync do so. "
+                "It has a new link. The old one is not revoked yet, so its address may "
+                "still work. Press “%(resolve)s” to revoke it, or let kapso_sync do so. "
                 "(%(reason)s)"
             )
             said = {"resolve": VERBS["resolve"].label, "reason": refusals.cause(error)}
@@ -92,8 +95,8 @@ class Adopt(Rotate):
     name = "adopt"
     label = gettext_lazy("Adopt")
     consequence = gettext_lazy(
-        "It gets a link of this site's own, and the one that was created elsewhere is "
-        "revoked: anyone who uses that address loses the inbox. Afterwards, change its "
+        "The inbox gets a link of this site's own, and the one that was created elsewhere "
+        "is revoked: anyone who uses that address loses the inbox. Afterwards, change its "
         "slug to the one that your templates use."
     )
 
@@ -112,8 +115,8 @@ class Revoke(Verb):
     permission = "delete"
     is_dangerous = True
     consequence = gettext_lazy(
-        "From now on nobody can open it, not even with a copy of its address. Pages that "
-        "show it say that it was closed. Rotating its link brings it back."
+        "From now on nobody can open the inbox, not even with a copy of its address. Pages "
+        "that show it say that it was closed. Rotating its link brings it back."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -142,14 +145,14 @@ class Revoke(Verb):
             if isinstance(error, lifecycle.LifecycleError):
                 raise
             text = _(
-                "It does not open here any more, but Kapso has not confirmed its end, so its "
-                "address may still work. Revoke it again, or let kapso_sync go on with it. "
+                "It no longer opens here, but Kapso has not confirmed that it is revoked, "
+                "so its address may still work. Revoke it again, or let kapso_sync do so. "
                 "(%(reason)s)"
             )
             return Result("failed", text % {"reason": refusals.cause(error)})
         if links_of(embed).filter(state__in=AccessLink.UNCERTAIN).exists():
             text = _(
-                "It is revoked. Kapso may have created one more link: find out in some "
+                "It is revoked. Kapso may have created one more link: find out in a few "
                 "minutes, or let kapso_sync do so."
             )
             return Result("done", text)
@@ -162,7 +165,7 @@ class Extend(Verb):
     name = "extend"
     label = gettext_lazy("Change the expiry")
     consequence = gettext_lazy(
-        "It expires at the time that you set here, in place of the current one."
+        "The inbox will expire at the time that you set here, instead of the current one."
     )
     form = ExpiryFields
 
@@ -192,15 +195,13 @@ class Refresh(Verb):
     name = "refresh"
     only_reads = True
     label = gettext_lazy("Refresh from Kapso")
-    consequence = gettext_lazy(
-        "This site takes over Kapso's current values. Nothing changes at Kapso."
-    )
+    consequence = gettext_lazy("This site copies Kapso's current values. Nothing changes at Kapso.")
 
     def obstacle(self, embed: InboxEmbed) -> str:
         """Refuse an embed that Kapso cannot be asked about."""
         link = embed.current_link
         if link is None or link.state == _State.REVOKED:
-            return _("It has no link at Kapso that could be refreshed.")
+            return _("It has no link at Kapso to refresh.")
         return ""
 
     def run(
@@ -221,8 +222,8 @@ class Resolve(Verb):
     label = gettext_lazy("Find out what became of it")
     consequence = gettext_lazy(
         "This searches Kapso's whole list for the link whose answer was lost. If the link "
-        "is there, it is revoked, because its address is lost. If it is missing twice, "
-        "some minutes apart, it was never created. A link that waits to be revoked is "
+        "is there, it is revoked, because its address is lost. If it is missing twice, a "
+        "few minutes apart, it was never created. A link that waits to be revoked is "
         "revoked."
     )
 
@@ -245,16 +246,19 @@ class Resolve(Verb):
         for link in unknown:
             if link.absent_at is None:
                 text = _(
-                    "Only the API key that was in use when it was asked for can say what became of "
-                    "it. Put that key back, or look in Kapso for a name that ends in %(link)s."
+                    "Only the API key that was used to create it can say what became of "
+                    "it. Put that key back, or look in Kapso for a name that ends in "
+                    "%(link)s."
                 )
                 return Result("failed", text % {"link": link})
         if unknown:
-            text = _("It is not in Kapso's list. Look again in five minutes to be sure.")
+            text = _(
+                "Its uncertain link is not in Kapso's list. Look again in five minutes to be sure."
+            )
         elif any(link.state == _State.REVOKED for link in links):
-            text = _("It was found at Kapso and is revoked.")
+            text = _("Its uncertain link was found at Kapso, and is revoked now.")
         else:
-            text = _("It was never created.")
+            text = _("Its uncertain link was never created.")
         if not unknown and embed.obstacle() is not None:
             text += " " + _("Rotate the link to get one that works.")
         return Result("done", text)
@@ -268,8 +272,8 @@ class Delete(Verb):
     permission = "delete"
     is_dangerous = True
     consequence = gettext_lazy(
-        "It is removed from this list, with the preferences that users saved for it. The "
-        "record of openings and changes stays."
+        "The inbox is removed from this list, with the preferences that users saved for "
+        "it. The record of openings and changes stays."
     )
 
     def obstacle(self, embed: InboxEmbed) -> str:
@@ -330,8 +334,8 @@ class Delete(Verb):
             if not may_work:
                 raise
             text = _(
-                "It is revoked. Kapso may have created one more link, so the record stays: find "
-                "out in some minutes what became of it, then delete it."
+                "It is revoked. Kapso may have created one more link, so the record stays: "
+                "find out in a few minutes what became of it, then delete it."
             )
             return Result("failed", text)
         return Result("done", _("It is deleted."))

@@ -52,14 +52,14 @@ class PickerInput(TextInput):
                 {
                     **self._texts_by_kind(),
                     "refresh": _("Refresh the list"),
-                    "by_hand": _("Type an id by hand"),
+                    "by_hand": _("Type an ID by hand"),
                     "from_list": _("Pick from the list"),
                     "none": _("Nothing found"),
                     "loading": _("Asking Kapso…"),
-                    "searching_on": _("Searching on…"),
+                    "searching_on": _("Still searching…"),
                     "more": _("Show more"),
                     "clear": _("Clear"),
-                    "failed": _("The list could not be read. Type the id by hand."),
+                    "failed": _("The list could not be read. Type the ID by hand."),
                     "found": _("Found:"),
                 }
             ),
@@ -135,8 +135,8 @@ class OriginsField(forms.CharField):
 def origin_warnings() -> dict[str, str]:
     """Return the warnings about unwise origins; admin.js picks by key."""
     return {
-        "none": _("Any website can show this inbox."),
-        "any": _("“*” means any website: the same as ticking “Any site may show it”."),
+        "none": _("Any site can show this inbox."),
+        "any": _("“*” means any site: the same as ticking “Any site may show it”."),
         "local": _("localhost is the reader's own computer. Use it only for development."),
         "missing": _("This site is not in the list, so the inbox would stay blank here."),
     }

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from kapso_inbox import conf, refusals
 from kapso_inbox.access import get_policy, has_permission
@@ -289,8 +289,7 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
         for change, text in _DONE.items():
             count = sum(one.change == change for one in done)
             if count:
-                said = ngettext(*text, count) % {"count": count}
-                self.message_user(request, said, messages.SUCCESS)
+                self.message_user(request, text % {"count": count}, messages.SUCCESS)
         if not done:
             self.message_user(request, _("This site has no webhooks at Kapso."), messages.WARNING)
 
@@ -311,12 +310,20 @@ _VERBS: dict[str, Callable[[str, str], list[Registered]]] = {
     "test": test_webhooks,
     "remove": remove_webhooks,
 }
-#: What was done -> in words, for one and for several.
-_DONE = {
-    "created": ("%(count)d webhook was created.", "%(count)d webhooks were created."),
-    "updated": ("%(count)d webhook was updated.", "%(count)d webhooks were updated."),
-    "removed": ("%(count)d webhook was removed.", "%(count)d webhooks were removed."),
-    "tested": ("Kapso sent %(count)d test event.", "Kapso sent %(count)d test events."),
+#: What was done -> in words, with `count` for how many.
+_DONE: dict[str, Any] = {
+    "created": ngettext_lazy(
+        "%(count)d webhook was created.", "%(count)d webhooks were created.", "count"
+    ),
+    "updated": ngettext_lazy(
+        "%(count)d webhook was updated.", "%(count)d webhooks were updated.", "count"
+    ),
+    "removed": ngettext_lazy(
+        "%(count)d webhook was removed.", "%(count)d webhooks were removed.", "count"
+    ),
+    "tested": ngettext_lazy(
+        "Kapso sent %(count)d test event.", "Kapso sent %(count)d test events.", "count"
+    ),
 }
 
 

@@ -70,7 +70,7 @@ def _delivery_findings(project: str) -> Iterator[Finding]:
     if active["last"] and (not last["accepted"] or last["accepted"] < active["last"] - SILENT_FOR):
         yield warning(
             "webhooks-silent",
-            _("People wrote until %(time)s, but no webhook told this site of it.")
+            _("The last message arrived at %(time)s, but no webhook told this site about it.")
             % {"time": format_time(active["last"])},
             _(
                 "Run: manage.py kapso_webhooks. It says which webhook is missing or paused. Until "

@@ -144,7 +144,7 @@ class Conversation(models.Model):
     #: When Kapso said so: an older status does not replace a newer one.
     status_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
-    last_inbound_at = models.DateTimeField(_("last message of the person"), null=True, blank=True)
+    last_inbound_at = models.DateTimeField(_("last message from the person"), null=True, blank=True)
     last_outbound_at = models.DateTimeField(_("last message to the person"), null=True, blank=True)
     last_active_at = models.DateTimeField(_("last activity"), null=True, blank=True)
     handoff_at = models.DateTimeField(_("asked for a human"), null=True, blank=True)
@@ -351,7 +351,7 @@ class WebhookDelivery(models.Model):
         """What became of it."""
 
         APPLIED = "applied", _("Applied")
-        IGNORED = "ignored", _("Of no interest")
+        IGNORED = "ignored", _("Not needed")
         UNRECOGNISED = "unrecognised", _("Not recognised")
         REFUSED = "refused", _("Signature refused")
 

@@ -66,7 +66,7 @@ def embed_findings(totals: dict[str, ProjectTotals], selection: Selection) -> It
         yield info(
             "no-embeds",
             _("No inbox is known here yet."),
-            _("Run manage.py kapso_sync to find those that live at Kapso, or create one."),
+            _("Run manage.py kapso_sync to find those that exist at Kapso, or create one."),
         )
     if elsewhere * 2 > active and not conf.is_read_only():
         yield warning(
@@ -127,9 +127,9 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
         yield error(
             "embed-without-link",
             what % {"embed": embed.slug, "reason": reason},
-            _("Fix why that failed, then rotate the link of the inbox, which makes a new one.")
+            _("Fix why that failed, then rotate the link of the inbox, which creates a new one.")
             if reason
-            else _("Rotate its link, which makes a new one."),
+            else _("Rotate its link, which creates a new one."),
             project=embed.project,
             embed=embed.slug,
         )
@@ -150,8 +150,8 @@ def _difference_findings(embed: InboxEmbed, link: AccessLink) -> Iterator[Findin
         yield error(
             "embed-different",
             _(
-                "Nobody can open the inbox “%(embed)s”: at Kapso its link shows other "
-                "conversations than it was created for (%(differences)s)."
+                "Nobody can open the inbox “%(embed)s”: at Kapso its link shows "
+                "conversations that it was not created for (%(differences)s)."
             )
             % {"embed": embed.slug, "differences": describe_differences(link.differences)},
             _("Rotate its link: the new one shows the right ones, and the old one is revoked."),
@@ -222,11 +222,9 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
     if not allowed or "*" in allowed:
         yield warning(
             "origins-any" if allowed else "origins-none",
-            _("Any page of the web may show the inbox “%(embed)s”: its allowed origins are “*”.")
-            % texts
+            _("Any site can show the inbox “%(embed)s”: its allowed origins are “*”.") % texts
             if allowed
-            else _("Any page of the web may show the inbox “%(embed)s”: it has no allowed origins.")
-            % texts,
+            else _("Any site can show the inbox “%(embed)s”: it has no allowed origins.") % texts,
             narrow,
             project=embed.project,
             embed=embed.slug,
@@ -252,11 +250,15 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         yield make(
             "origins-miss-site",
             _(
-                "The inbox “%(embed)s” stays blank on this site: it may be shown by %(origins)s, "
-                "and this site is %(site)s, by ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS or its domains."
+                "The inbox “%(embed)s” stays blank on this site: it may be shown by "
+                "%(origins)s, and this site is %(site)s, according to ALLOWED_HOSTS, "
+                "CSRF_TRUSTED_ORIGINS or its domains."
             )
             % texts,
-            _("Add the origin of this site to its allowed origins, where the inbox belongs.")
+            _(
+                "In the deployment that the inbox belongs to, add the origin of this site "
+                "to its allowed origins."
+            )
             if conf.is_read_only()
             else _("Add the origin of this site to its allowed origins."),
             project=embed.project,

@@ -115,7 +115,7 @@ def run_check(
             _("The check “%(check)s” itself failed: %(kind)s in %(where)s.")
             % {"check": check.__name__, "kind": kind, "where": where},
             _(
-                "Fix the other findings and check again. If this one stays, report it "
+                "Fix the other findings and check again. If this one remains, report it "
                 "with this line to the authors of django-kapso-inbox."
             ),
             project=project,

@@ -29,7 +29,10 @@ def header_findings(trace: Trace) -> Iterator[Finding]:
                 )
                 % texts
                 + f" {_consequence(header)}",
-                _("Let that middleware keep a header that an answer has: response.setdefault(…)."),
+                _(
+                    "Let that middleware keep a header that the response has already: "
+                    "response.setdefault(…)."
+                ),
             )
     header = "Cross-Origin-Embedder-Policy"
     value = blocking_embedder_policy(trace.final.headers.get(header.lower(), ""))

@@ -43,8 +43,8 @@ def launch_findings() -> Iterator[Finding]:
         yield warning(
             "launches-not-by-frames",
             _(
-                "In the last day, more launches were refused because no frame of this site seemed "
-                "to ask than inboxes were opened."
+                "In the last day, more launches were refused than inboxes were opened, "
+                "because they did not seem to come from a frame on this site."
             ),
             _(
                 "If the site has a service worker, it must not answer the requests of frames. "

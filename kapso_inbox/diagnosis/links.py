@@ -102,7 +102,7 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
     """Check that the secret can be decrypted with the current encryption keys."""
     slug, project = link.embed.slug, link.embed.project
     lost = link.state == _State.SECRET_LOST
-    rotate = _("If nobody has the key, rotate the link: Kapso does not tell an address twice.")
+    rotate = _("If nobody has the key, rotate the link: Kapso shows an address only once.")
     try:
         link.reveal_url()
     except UnknownKeyError as failure:
@@ -137,7 +137,7 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
                 "secret-lost",
                 _("The inbox “%(embed)s” does not open: its secret address is lost.")
                 % {"embed": slug},
-                _("Rotate its link: it gets a new one, and Kapso ends the old one."),
+                _("Rotate its link: it gets a new one, and the old one is revoked."),
                 project=project,
                 embed=slug,
             )
@@ -149,7 +149,10 @@ def _secret_findings(own: ProjectTotals, link: AccessLink) -> Iterator[Finding]:
         if lost:
             yield info(
                 "secret-readable-again",
-                _("The secret address of the inbox “%(embed)s” was lost and opens again.")
+                _(
+                    "The secret address of the inbox “%(embed)s” was lost, and can be "
+                    "decrypted again."
+                )
                 % {"embed": slug},
                 _("The next time somebody opens that inbox, it works."),
                 project=project,
@@ -205,8 +208,11 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
     elif link.state in AccessLink.UNSETTLED and conf.is_read_only():
         yield info(
             "link-left-alone",
-            _("A link of the inbox “%(embed)s” is being created, or ended.") % names,
-            _("This deployment is read-only. Where the inbox belongs, kapso_sync goes on with it."),
+            _("A link of the inbox “%(embed)s” is being created or revoked.") % names,
+            _(
+                "This deployment is read-only. In the deployment that the inbox belongs "
+                "to, kapso_sync will finish it."
+            ),
             project=project,
             embed=slug,
         )
@@ -215,7 +221,10 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
             "link-unknown",
             _("Kapso may have created a link for the inbox “%(embed)s” that is not known here.")
             % names,
-            _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
+            _(
+                "manage.py kapso_sync looks for it and revokes it. In Kapso its name ends "
+                "in %(link)s."
+            )
             % names,
             project=project,
             embed=slug,
@@ -223,14 +232,14 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
     elif link.state == _State.REVOKING:
         what = (
             _(
-                "A link of the inbox “%(embed)s” was to be revoked, and Kapso has not confirmed "
-                "it. It may still work."
+                "Kapso has not confirmed yet that a link of the inbox “%(embed)s” is "
+                "revoked. It may still work."
             )
             % names
         )
         hint = _(
-            "Run manage.py kapso_sync, or revoke it in Kapso. Its id there is %(id)s, and if "
-            "it was made here its name ends in %(link)s."
+            "Run manage.py kapso_sync, or revoke it in Kapso. Its ID there is %(id)s, and "
+            "if it was created here its name ends in %(link)s."
         ) % {"id": link.kapso_id, "link": link}
         if long:
             yield error("revocation-stuck", what, hint, project=project, embed=slug)
@@ -241,7 +250,10 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
             "creation-stuck",
             _("The creation of a link for the inbox “%(embed)s” was started and never finished.")
             % names,
-            _("manage.py kapso_sync looks for it and ends it. In Kapso its name ends in %(link)s.")
+            _(
+                "manage.py kapso_sync looks for it and revokes it. In Kapso its name ends "
+                "in %(link)s."
+            )
             % names,
             project=project,
             embed=slug,
@@ -285,7 +297,10 @@ def _unmanaged(link: AccessLink) -> Finding:
         return info(
             "link-of-another-deployment",
             what % names,
-            _("It was made where the inbox belongs. The next copy of that database brings it."),
+            _(
+                "It was created in the deployment that the inbox belongs to. The next copy "
+                "of that database will contain it."
+            ),
             **about,
         )
     return warning(

@@ -59,7 +59,7 @@ def _withheld(allowlists: _Allowlists, source: str) -> Iterator[Finding]:
             "permissions-policy-withholds",
             _(
                 "The Permissions-Policy of %(source)s withholds these from the inbox: "
-                "%(features)s. Recording voice messages, copying or the full screen do not work."
+                "%(features)s. Voice messages, copying or full screen will not work."
             )
             % {"source": source, "features": list_in_words(withheld)},
             _("On the pages that show an inbox, the header has to allow: %(needed)s")

@@ -183,8 +183,8 @@ def _another_project(client: KapsoClient, sample: SampleLink) -> Finding:
     return error(
         "api-key-of-another-project",
         _(
-            "Kapso does not know the inbox “%(embed)s” under this API key. The key is probably of "
-            "another Kapso project; the numbers it sees: %(numbers)s."
+            "Kapso does not know the inbox “%(embed)s” under this API key. The key "
+            "probably belongs to another Kapso project. It sees these numbers: %(numbers)s."
         )
         % {"embed": sample.slug, "numbers": numbers},
         _(

@@ -88,17 +88,17 @@ def delivery_findings() -> Iterator[Finding]:
         yield warning(
             "delivery-direct",
             _(
-                "The secret address of each inbox stands in the pages that show it, where every "
-                "script and browser extension can read it."
+                "The secret address of each inbox is in the source of the pages that show "
+                "it, where every script and browser extension can read it."
             ),
-            _('Remove KAPSO_INBOX["DELIVERY"], unless you cannot use the launch.'),
+            _('Remove KAPSO_INBOX["DELIVERY"], unless launches cannot work on this site.'),
         )
     elif conf.value("REQUIRE_FETCH_METADATA") is False:
         yield warning(
             "fetch-metadata-off",
             _(
-                "A launch is answered to whoever asks. A script on a page of this site could read "
-                "the secret address."
+                "A launch is answered no matter who asks, so a script on a page of this "
+                "site could read the secret address."
             ),
             _(
                 'Remove KAPSO_INBOX["REQUIRE_FETCH_METADATA"], unless the site is on '
@@ -118,8 +118,8 @@ def https_findings() -> Iterator[Finding]:
         _("The settings do not say whether this site is on https."),
         _(
             "If it is, there is nothing to do. On plain http no inbox opens, because "
-            "browsers do not say there that a frame asks. See SECURE_SSL_REDIRECT and "
-            "SECURE_PROXY_SSL_HEADER in Django's documentation."
+            "browsers do not say there that a request comes from a frame. See "
+            "SECURE_SSL_REDIRECT and SECURE_PROXY_SSL_HEADER in Django's documentation."
         ),
     )
 

@@ -47,7 +47,9 @@ def clean_options(options: Mapping[str, Any]) -> dict[str, Any]:
     cleaned = {}
     for name, value in options.items():
         if name not in OPTIONS:
-            raise ParameterError(name, _("is not one of %s") % ", ".join(OPTIONS))
+            raise ParameterError(
+                name, _("is not a known name. The known names are: %s") % ", ".join(OPTIONS)
+            )
         if value is not None:
             cleaned[name] = OPTIONS[name](name, as_text(value).strip())
     return cleaned
@@ -249,7 +251,7 @@ def _link_class(more: str) -> str:
 
 def _variant(name: str, value: str) -> str:
     if value and value not in VARIANTS:
-        raise ParameterError(name, _("is one of %s") % ", ".join(VARIANTS))
+        raise ParameterError(name, _("must be one of %s") % ", ".join(VARIANTS))
     return value
 
 
@@ -262,13 +264,15 @@ def _waiting(name: str, value: str) -> bool:
 
 def _theme_source(name: str, value: str) -> str:
     if value and not re.fullmatch(r"[^\x00-\x1f]{1,200}\[[a-zA-Z][\w:.-]*\]", value):
-        raise ParameterError(name, _("is a selector and an attribute, such as html[data-theme]"))
+        raise ParameterError(
+            name, _("must be a selector and an attribute, such as html[data-theme]")
+        )
     return value
 
 
 def _id(name: str, value: str) -> str:
     if value and not re.fullmatch(r"[a-zA-Z][-\w]{0,99}", value, re.ASCII):
-        raise ParameterError(name, _("is a letter, then letters, digits, - and _"))
+        raise ParameterError(name, _("must be a letter, followed by letters, digits, - and _"))
     return value
 
 

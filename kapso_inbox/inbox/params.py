@@ -62,7 +62,9 @@ def clean_params(params: Mapping[str, Any]) -> dict[str, str]:
     for name, value in params.items():
         read = PARAMETERS.get(name)
         if read is None:
-            raise ParameterError(name, _("is not one of %s") % ", ".join(PARAMETERS))
+            raise ParameterError(
+                name, _("is not a known name. The known names are: %s") % ", ".join(PARAMETERS)
+            )
         value = read(name, as_text(value))
         if value:
             cleaned[name] = value
@@ -187,14 +189,14 @@ def read_switch(name: str, value: str) -> bool:
         ParameterError: the text means neither.
     """
     if value.lower() not in _SWITCH:
-        raise ParameterError(name, _("is 1, true, 0, false or left out"))
+        raise ParameterError(name, _("must be 1, true, 0 or false, or be left out"))
     return _SWITCH[value.lower()]
 
 
 def _choice(*choices: str) -> Callable[[str, str], str]:
     def read(name: str, value: str) -> str:
         if value and value not in choices:
-            raise ParameterError(name, _("is one of %s") % ", ".join(choices))
+            raise ParameterError(name, _("must be one of %s") % ", ".join(choices))
         return value
 
     return read
@@ -207,7 +209,7 @@ def _flag(name: str, value: str) -> str:
 def _search(name: str, value: str) -> str:
     value = value.strip()
     if len(value) > MAX_SEARCH or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", value):
-        raise ParameterError(name, _("is one line of at most %d characters") % MAX_SEARCH)
+        raise ParameterError(name, _("must be one line of at most %d characters") % MAX_SEARCH)
     return value
 
 
@@ -219,7 +221,7 @@ def _uuid_or(*words: str) -> Callable[[str, str], str]:
             return str(uuid.UUID(value))
         except ValueError:
             expected = ", ".join([_("a UUID"), *words])
-            raise ParameterError(name, _("is one of: %s") % expected) from None
+            raise ParameterError(name, _("must be one of: %s") % expected) from None
 
     return read
 

@@ -82,13 +82,10 @@ class PreferenceForm(forms.Form):
         for name in self.fields.keys() & asked.keys():
             label = dict(choices.get(name, [])).get(asked[name])
             self.fields[name].help_text = (
-                _("This page asks for “%(value)s”. Your choice counts on others.")
+                _("This page is set to “%(value)s”. Your choice applies on other pages.")
                 % {"value": escape(label)}  # Django's templates treat help texts as HTML
                 if label
-                else _(
-                    "For now this page or its tab decides. Your choice counts wherever they leave "
-                    "it open."
-                )
+                else _("For now, this page or its tab decides. Your choice applies on other pages.")
             )
 
     def look(self) -> list[forms.BoundField]:

@@ -348,8 +348,9 @@ def _clean_origins(value: Iterable[str] | None) -> list[str]:
     if value is None:
         raise ValidationError(
             _(
-                "Name the sites that may show the inbox, or name those of all new ones in "
-                'KAPSO_INBOX["ALLOWED_ORIGINS"]. An empty list allows any site.'
+                "Give the sites that may show the inbox, or set "
+                'KAPSO_INBOX["ALLOWED_ORIGINS"], which every new inbox gets. An empty list '
+                "allows any site."
             )
         )
     given = None if isinstance(value, str) or not isinstance(value, Iterable) else list(value)

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                 ('slug', models.SlugField(help_text='The name that templates use.', unique=True, validators=[kapso_inbox.models.embeds.validate_slug_is_free], verbose_name='slug')),
                 ('name', models.CharField(max_length=120, verbose_name='name')),
                 ('project', models.CharField(default='default', editable=False, max_length=50, verbose_name='Kapso project')),
-                ('scope_type', models.CharField(choices=[('project', 'Whole project'), ('customer', 'Customer'), ('phone_number', 'Phone number')], default='project', max_length=20, verbose_name='shows')),
+                ('scope_type', models.CharField(choices=[('project', 'Whole project'), ('customer', 'Customer'), ('phone_number', 'Phone number')], default='project', max_length=20, verbose_name='what it shows')),
                 ('scope_id', models.CharField(blank=True, max_length=64, verbose_name='scope id')),
                 ('scope_name', models.CharField(blank=True, editable=False, max_length=255, verbose_name='scope name')),
                 ('assigned_user_id', models.CharField(blank=True, max_length=64, verbose_name='only assigned to')),

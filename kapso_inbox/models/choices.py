@@ -63,5 +63,5 @@ class Condition(TextChoices):
     SECRET_LOST = "secret_lost", _("Secret lost")
     UNMANAGED = "unmanaged", pgettext_lazy("inbox", "Unmanaged")
     DIFFERENT = "different", _("Shows other conversations at Kapso")
-    UNASSIGNED = "unassigned", _("Assigned to nobody any more")
+    UNASSIGNED = "unassigned", _("No longer assigned to anyone")
     NO_LINK = "no_link", _("No link")

@@ -120,7 +120,7 @@ class InboxEmbed(models.Model):
         _("Kapso project"), max_length=50, default=conf.DEFAULT_PROJECT, editable=False
     )
     scope_type = models.CharField(
-        _("shows"), max_length=20, choices=ScopeType.choices, default=ScopeType.PROJECT
+        _("what it shows"), max_length=20, choices=ScopeType.choices, default=ScopeType.PROJECT
     )
     scope_id = models.CharField(_("scope id"), max_length=64, blank=True)
     scope_name = models.CharField(_("scope name"), max_length=255, blank=True, editable=False)

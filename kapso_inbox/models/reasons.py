@@ -21,11 +21,11 @@ class ReasonCode(models.TextChoices):
     ABANDONED = "abandoned", _("Its creation was started and never finished.")
     ANSWER_ANOTHER = (
         "answer_another",
-        _("Kapso answered with another inbox than the one that was asked for."),
+        _("Kapso answered with a different inbox from the one that was asked for."),
     )
     ANSWER_DIFFERENT = (
         "answer_different",
-        _("Kapso created something else than was asked for: %(differences)s."),
+        _("Kapso created something different from what was asked for: %(differences)s."),
     )
     ANSWER_LONG = (
         "answer_long",
@@ -33,11 +33,11 @@ class ReasonCode(models.TextChoices):
     )
     ANSWER_MORE_SITES = (
         "answer_more_sites",
-        _("Kapso created a link for more sites than was asked for."),
+        _("Kapso created a link for more sites than were asked for."),
     )
     ANSWER_OUTLIVES = (
         "answer_outlives",
-        _("Kapso created a link that lives longer than was asked for."),
+        _("Kapso created a link that lasts longer than was asked for."),
     )
     ANSWER_UNSAFE = (
         "answer_unsafe",
@@ -59,13 +59,13 @@ class ReasonCode(models.TextChoices):
     )
     MADE_ELSEWHERE = (
         "made_elsewhere",
-        _("Made by another deployment, or before a restore: #ki-%(reference)s"),
+        _("Created by another deployment, or before a restore: #ki-%(reference)s"),
     )
     NEVER_CREATED = (
         "never_created",
-        _("Two complete lists of Kapso's lacked it, so it was never created."),
+        _("Two complete lists from Kapso did not contain it, so it was never created."),
     )
-    NOT_FOUND = "not_found", _("It is not at Kapso any more.")
+    NOT_FOUND = "not_found", _("It is no longer at Kapso.")
     NOT_STORED = "not_stored", _("It was created at Kapso and could not be stored here.")
     NOT_WANTED = "not_wanted", _("It was no longer wanted when Kapso had created it.")
     REVOCATION_DONE = "revocation_done", _("Kapso has confirmed that it is revoked.")
@@ -84,7 +84,7 @@ class ReasonCode(models.TextChoices):
     )
     SHOWS_OTHERS = (
         "shows_others",
-        _("At Kapso it shows other conversations than it was created for: %(differences)s."),
+        _("At Kapso it shows conversations that it was not created for: %(differences)s."),
     )
     SHOWS_RIGHT = (
         "shows_right",

@@ -21,22 +21,24 @@ class NoteCode(models.TextChoices):
     ALIAS_GONE = (
         "alias_gone",
         _(
-            "%(count)d links that may work at Kapso belong to the project “%(alias)s”, which "
-            "KAPSO_INBOX does not name: nobody here can revoke them. Put it back."
+            "%(count)d links that may work at Kapso belong to the project “%(alias)s”, "
+            "which KAPSO_INBOX does not contain: nobody here can revoke them. Put it back."
         ),
     )
     ALIAS_RENAMED = (
         "alias_renamed",
         _(
-            "%(count)d inboxes of this Kapso project are stored under the alias “%(alias)s”, which "
-            "KAPSO_INBOX does not name. Put it back; or, if it was renamed, run: %(command)s"
+            "%(count)d inboxes of this Kapso project are stored under the alias "
+            "“%(alias)s”, which KAPSO_INBOX does not contain. Put it back; or, if it was "
+            "renamed, run: %(command)s"
         ),
     )
     ANOTHER_PROJECT = (
         "another_project",
         _(
-            "Kapso knows none of our inboxes that it was asked about under this API key: it is "
-            "another project's. Nothing was done. If they were deleted at Kapso, run: %(command)s"
+            "Under this API key, Kapso knows none of the inboxes that it was asked about: "
+            "the key belongs to another project. Nothing was done. If they were deleted at "
+            "Kapso, run: %(command)s"
         ),
     )
     CLOCK_AHEAD = (
@@ -101,16 +103,16 @@ class NoteCode(models.TextChoices):
     MANY_MISSING = (
         "many_missing",
         _(
-            "%(lacks)d of %(holds)d links are not in Kapso's list. So many at once can be a wrong "
-            "answer of Kapso's; nothing was concluded from that. If they were deleted at Kapso, "
-            "run: %(command)s"
+            "%(lacks)d of %(holds)d links are not in Kapso's list. So many at once can be "
+            "a wrong answer from Kapso, so nothing was changed. If they were deleted at "
+            "Kapso, run: %(command)s"
         ),
     )
     NOT_ASKED = (
         "not_asked",
         _(
-            "%(link)s of the inbox “%(embed)s” is not in Kapso's list, and Kapso could not be "
-            "asked about it. Nothing was concluded from that. %(error)s"
+            "%(link)s of the inbox “%(embed)s” is not in Kapso's list, and Kapso could not "
+            "be asked about it. Nothing was changed. %(error)s"
         ),
     )
     NOT_RENEWED = (
@@ -124,8 +126,8 @@ class NoteCode(models.TextChoices):
     OF_OTHER_KEYS = (
         "of_other_keys",
         _(
-            "%(count)d links that were created with another API key are not in Kapso's list. That "
-            "key may be another project's; nothing was concluded from that."
+            "%(count)d links that were created with another API key are not in Kapso's "
+            "list. That key may belong to another project, so nothing was changed."
         ),
     )
     PROJECT_UNPROVEN = (
@@ -138,8 +140,8 @@ class NoteCode(models.TextChoices):
     SHOWS_OTHERS = (
         "shows_others",
         _(
-            "At Kapso the link of the inbox “%(embed)s” shows other conversations than it was "
-            "created for (%(differences)s), so nobody can open it. Rotate the link."
+            "At Kapso the link of the inbox “%(embed)s” shows conversations that it was "
+            "not created for (%(differences)s), so nobody can open it. Rotate the link."
         ),
     )
     UNCLEAR = (

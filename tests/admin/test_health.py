@@ -531,7 +531,7 @@ def test_inboxes_of_others_in_a_shared_project_are_said_to_be_left_out(
     ]
 
 
-MAY_LIVE = "Inboxes may live at Kapso that are not known here."
+MAY_LIVE = "There may be inboxes at Kapso that are not known here."
 PRESS = "press “Look for inboxes at Kapso”"
 
 

@@ -176,7 +176,7 @@ def test_it_says_what_each_shows_and_who_may_open_it(
     assert f"Phone number: {number['name']}" in text
     assert f"Customer: {customer['name']}, only what is assigned to {user['name']}" in text
     assert "Sales" in text
-    assert "all with the permission" in text
+    assert "everyone with the permission" in text
     Group.objects.all().delete()
     assert "nobody: its groups were deleted" in admin.get(url("changelist")).text
     for query in (number["name"], customer["name"], user["name"], "The customer", "number"):
@@ -204,12 +204,12 @@ def test_an_inbox_is_found_by_its_phone_number_as_it_is_shown(
 
 def test_an_inbox_that_any_site_may_show_is_marked(admin: Client, kapso_sandbox: Sandbox) -> None:
     make("works", kapso_sandbox, "closed", allowed_origins=["https://crm.example.com"])
-    assert "On any website" not in admin.get(url("changelist")).text
+    assert "On any site" not in admin.get(url("changelist")).text
     embeds: list[list[str]] = [[], ["*"]]
     for number, origins in enumerate(embeds, start=1):
         embed = make("works", kapso_sandbox, f"open-{number}", allowed_origins=[])
         InboxEmbed.objects.filter(pk=embed.pk).update(allowed_origins=origins)
-        assert admin.get(url("changelist")).text.count("On any website") == number
+        assert admin.get(url("changelist")).text.count("On any site") == number
 
 
 def test_it_is_found_by_the_reference_that_kapso_lists_it_under(

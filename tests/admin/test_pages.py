@@ -211,7 +211,7 @@ def _end_and_expire(embed: InboxEmbed) -> None:
             "Its link works, but its groups were deleted, so nobody can open it.",
         ),
         (_restrict, "Change its origins", "this site is not among its allowed origins"),
-        (_begin, "Find out what became of it", "Its link is being created at this moment."),
+        (_begin, "Find out what became of it", "Its link is being created right now."),
         (
             _end_at_kapso(ReasonCode.FOUND_REVOKED),
             "Rotate the link",
@@ -220,7 +220,7 @@ def _end_and_expire(embed: InboxEmbed) -> None:
         (
             _end_at_kapso(ReasonCode.NOT_FOUND),
             "Rotate the link",
-            "Kapso does not have it any more: nobody can open it.",
+            "Kapso no longer has it, so nobody can open it.",
         ),
         (_end_and_expire, "Change the expiry", "and then rotate the link."),
     ],

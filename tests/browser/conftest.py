@@ -82,6 +82,22 @@ class Demo:
         assert len(tokens) >= 2
         return tokens
 
+    def run(self, code: str) -> str:
+        """Run code in a process of the CRM, and return what it printed."""
+        told = subprocess.run(
+            [sys.executable, str(MANAGE), "shell", "--verbosity=0", "--command", code],
+            env={
+                **demo_environment(),
+                "DJANGO_SETTINGS_MODULE": "tests.browser.settings",
+                "CRM_DATA_DIR": str(self.data_dir),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stderr
+        return told.stdout
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send the demo a signal, and return its exit status."""
         self.process.send_signal(number)

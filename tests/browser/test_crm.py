@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from .axe import violations
-from .conftest import MANAGE, Demo, demo_environment, enter, expect, running_demo
+from .conftest import Demo, enter, expect, running_demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Frame, FrameLocator, Page, Request, Response
@@ -258,14 +256,7 @@ def contacts(**query):
     return client.get("/", query).content.decode()
 
 """
-    told = subprocess.run(
-        [sys.executable, str(MANAGE), "shell", "--command", before + code],
-        env=demo_environment() | {"CRM_DATA_DIR": str(demo.data_dir)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return told.stdout
+    return demo.run(before + code)
 
 
 def test_a_longer_list_of_contacts_makes_no_more_queries(demo: Demo) -> None:

@@ -202,7 +202,7 @@ def save_without_an_answer(page: Page, demo: Demo) -> None:
 def test_a_form_that_waits_for_kapso_says_so(demo: Demo, sign_in: SignIn) -> None:
     page = sign_in("admin")
     save_without_an_answer(page, demo)
-    expect(page.locator(".kapso-busy")).to_have_text("Saving… Kapso is being asked.")
+    expect(page.locator(".kapso-busy")).to_have_text("Saving… Waiting for Kapso.")
     assert violations(page) == []
 
 
@@ -212,7 +212,7 @@ def test_a_verb_that_waits_for_kapso_says_so(demo: Demo, sign_in: SignIn) -> Non
     page.locator("form[data-kapso-once]").evaluate("form => { form.target = 'elsewhere' }")
     with page.context.expect_page():
         page.get_by_role("button", name="Refresh from Kapso").click()
-    expect(page.locator(".kapso-busy")).to_have_text("Working… Kapso is being asked.")
+    expect(page.locator(".kapso-busy")).to_have_text("Working… Waiting for Kapso.")
     expect(page.get_by_role("button", name="Refresh from Kapso")).to_be_disabled()
     assert violations(page) == []
 

@@ -73,8 +73,8 @@ def test_a_middleware_that_answers_in_our_place_is_told(agent: Page, crm: Demo, 
     agent.goto(address(crm))
     expect_state(agent, "failed")
     said = (
-        "Something else in the CRM answered in place of the inbox. If it stays so, tell an "
-        "administrator."
+        "Something else in the CRM answered in place of the inbox. If this continues, tell "
+        "an administrator."
     )
     assert notices(agent) == [f"{said} Try again"]
     expect(agent.get_by_role("status")).to_contain_text(said)

@@ -88,13 +88,21 @@ def test_name_and_state_are_in_sight_however_long_a_name_is(
         assert is_in_sight(state)
     for name in page.locator("#result_list .field-name a").all():
         assert is_in_sight(name)
-    expect(page.get_by_text("On any website")).to_have_count(1)
+    expect(page.get_by_text("On any site")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(page) == []
     pictures.keep(page, f"list-long-{theme}-{width}", full_page=True)
     for address in (f"{LIST}1/preview/", f"{LIST}health/", "/admin/kapso_inbox/inboxchange/"):
         page.goto(f"{own_demo.url}{address}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+def test_all_columns_are_in_sight_beside_sidebar_and_filter(demo: Demo, new_page: NewPage) -> None:
+    page = new_page(viewport={"width": 1440, "height": 900})
+    enter(page, demo, "admin")
+    page.goto(f"{demo.url}{LIST}")
+    for heading in page.locator("#result_list thead th").all():
+        assert is_in_sight(heading), heading.inner_text()
 
 
 @pytest.mark.parametrize(

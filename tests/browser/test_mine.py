@@ -63,7 +63,7 @@ def test_one_press_in_the_frame_shows_the_agents_own_conversations(
     frame.get_by_role("button", name="Set up my inbox").click()
     says(page, "Your inbox could not be set up")
     # The page says what an agent can do, and has no link to the admin.
-    expect(frame.get_by_text("If it stays so, tell an administrator.")).to_be_visible()
+    expect(frame.get_by_text("If this continues, tell an administrator.")).to_be_visible()
     expect(frame.get_by_role("link")).to_have_count(0)
     complaints.clear()
     wait_until_kapso_is_asked_again(page)

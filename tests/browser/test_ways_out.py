@@ -41,6 +41,34 @@ def test_each_inbox_can_be_reloaded(agent: Page, crm: Demo, variant: str, argume
     assert violations(agent) == []
 
 
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+@pytest.mark.parametrize("size", [{"width": 390, "height": 844}, {"width": 1280, "height": 800}])
+def test_the_reload_of_a_bare_panel_covers_no_corner_of_the_inbox(
+    agent: Page, crm: Demo, size: dict[str, int], direction: str
+) -> None:
+    """There an inbox has its own buttons, such as those beside the text of an answer."""
+    agent.set_viewport_size(size)  # type: ignore[arg-type]
+    agent.goto(address(crm, f'<div dir="{direction}" style="height: 80vh">{inbox()}</div>'))
+    expect_conversations(agent)
+    covered = (
+        component(agent)
+        .locator(".kapso-inbox__place")
+        .evaluate(
+            """place => {
+            const box = place.getBoundingClientRect();
+            const at = (x, y) => document.elementFromPoint(x, y).tagName;
+            return [box.left + 20, box.right - 20].flatMap((x) =>
+                [box.top + 20, box.bottom - 20].map((y) => at(x, y)));
+        }"""
+        )
+    )
+    assert covered == ["IFRAME"] * 4
+    target = agent.get_by_role("link", name="Reload").bounding_box()
+    assert target is not None
+    assert min(target["width"], target["height"]) >= 24
+    assert violations(agent) == []
+
+
 def test_an_inbox_that_is_offline_says_so_and_comes_back_by_itself(agent: Page, crm: Demo) -> None:
     agent.goto(address(crm, inbox()))
     expect_conversations(agent)

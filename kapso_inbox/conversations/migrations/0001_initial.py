@@ -39,7 +39,9 @@ class Migration(migrations.Migration):
                 ('status', models.CharField(default='active', max_length=20, verbose_name='status')),
                 ('status_at', models.DateTimeField(editable=False, null=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended')),
-                ('last_inbound_at', models.DateTimeField(blank=True, null=True, verbose_name='last message of the person')),
+                ('last_inbound_at', models.DateTimeField(blank=True, null=True, verbose_name=(
+                    "last message from the person"
+                ))),
                 ('last_outbound_at', models.DateTimeField(blank=True, null=True, verbose_name='last message to the person')),
                 ('last_active_at', models.DateTimeField(blank=True, null=True, verbose_name='last activity')),
                 ('handoff_at', models.DateTimeField(blank=True, null=True, verbose_name='asked for a human')),
@@ -66,7 +68,9 @@ class Migration(migrations.Migration):
                 ('idempotency_key', models.CharField(max_length=64, null=True, verbose_name='idempotency key')),
                 ('event_key', models.CharField(max_length=64)),
                 ('event', models.CharField(blank=True, max_length=64, verbose_name='event')),
-                ('outcome', models.CharField(choices=[('applied', 'Applied'), ('ignored', 'Of no interest'), ('unrecognised', 'Not recognised'), ('refused', 'Signature refused')], max_length=20, verbose_name='outcome')),
+                ('outcome', models.CharField(choices=[('applied', 'Applied'), ('ignored', (
+                    "Not needed"
+                )), ('unrecognised', 'Not recognised'), ('refused', 'Signature refused')], max_length=20, verbose_name='outcome')),
                 ('keys', models.CharField(blank=True, max_length=500, verbose_name='fields')),
                 ('received_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name='time')),
             ],

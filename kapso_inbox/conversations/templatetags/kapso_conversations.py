@@ -34,7 +34,7 @@ register = template.Library()
 
 def _kind(name: str, value: str) -> str:
     if value and value not in KINDS:
-        raise ParameterError(name, _("is one of %s") % ", ".join(KINDS))
+        raise ParameterError(name, _("must be one of %s") % ", ".join(KINDS))
     return value or "both"
 
 
