@@ -27,7 +27,7 @@ MOST_REFUSALS = 20
 SEVERAL = "*"
 
 
-#: What a record says in place of each action if Kapso surely made no link.
+#: What a record says in place of each action if no link that works came of it.
 _REFUSED = {
     InboxChange.Action.CREATED: InboxChange.Action.CREATION_REFUSED,
     InboxChange.Action.ROTATED: InboxChange.Action.ROTATION_REFUSED,
@@ -134,7 +134,7 @@ def mark_refused(link: AccessLink, details: str) -> None:
 
     Args:
         link: the link that was asked for.
-        details: why there is none, made by `reason()`.
+        details: why there is none that works, made by `reason()`.
     """
     rows = InboxChange.objects.for_write().filter(link_id=link.pk, action__in=_REFUSED)
     for pk, action in list(rows.values_list("pk", "action")):

@@ -12,9 +12,15 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError
 from django.dispatch import Signal
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from kapso_inbox import signals
-from kapso_inbox.kapso import InvalidRequestError, NotFoundError, UncertainError
+from kapso_inbox.kapso import (
+    InboxOriginError,
+    InvalidRequestError,
+    NotFoundError,
+    UncertainError,
+)
 from kapso_inbox.lifecycle import (
     create_embed,
     ensure_embed,
@@ -23,9 +29,11 @@ from kapso_inbox.lifecycle import (
     rotate_embed,
     update_embed,
 )
+from kapso_inbox.lifecycle.resolve import ABSENT_AFTER
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, read_reason, reason_code
 from kapso_inbox.reasons import describe_reason
 from kapso_inbox.sandbox.engine import Answer, Sandbox
+from kapso_inbox.sync import sync_project
 from tests.hosts.database import connection
 from tests.hosts.people import User
 from tests.inbox.test_launch import WRONG_KEY, with_settings
@@ -35,6 +43,12 @@ from .conftest import FRAME
 pytestmark = pytest.mark.django_db
 
 Action = InboxChange.Action
+
+
+def unconfirmed() -> list[str]:
+    """Return the actions that Kapso has not confirmed yet, the oldest first."""
+    rows = InboxChange.objects.with_confirmation().filter(is_unconfirmed=True)
+    return list(rows.order_by("pk").values_list("action", flat=True))
 
 
 def changes() -> list[tuple[str, str, str]]:
@@ -108,6 +122,71 @@ def test_a_rotation_that_kapso_refuses_is_one_line_that_says_so(
     [row] = InboxChange.objects.filter(user=ana)
     assert row.action == Action.ROTATION_REFUSED
     assert describe_reason(row.details).endswith("Kapso says: “no”")
+
+
+@pytest.mark.parametrize(
+    "fault", [{"answer": Answer(500, {})}, {"answer": Answer(503, {})}, {"drop": "after"}]
+)
+def test_what_kapso_may_have_done_is_unconfirmed_until_kapso_confirms_it(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, fault: dict[str, Any]
+) -> None:
+    assert unconfirmed() == []
+    kapso_sandbox.fail_next(method="POST", **fault)
+    with pytest.raises(UncertainError):
+        rotate_embed(embed)
+    kapso_sandbox.fail_next(method="POST", **fault)
+    with pytest.raises(UncertainError):
+        create_embed(slug="other", name="Other")
+    kapso_sandbox.fail_next(method="DELETE", **fault)
+    with pytest.raises(UncertainError):
+        revoke_embed(embed)
+    assert unconfirmed() == [Action.ROTATED, Action.CREATED, Action.REVOKED]
+    sync_project()
+    assert Action.REVOKED not in unconfirmed()
+
+
+def test_what_a_killed_process_has_begun_never_reads_as_done(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(method="POST", error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        rotate_embed(embed)
+    assert unconfirmed() == [Action.ROTATED]
+
+
+def test_a_creation_whose_answer_was_lost_says_what_became_of_it(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    with pytest.raises(UncertainError):
+        create_embed(slug="sales", name="Sales", actor="ana")
+    resolve_embed(InboxEmbed.objects.get(), actor="bo")
+    assert unconfirmed() == []
+    assert changes() == [
+        ("ana", "sales", Action.CREATION_REFUSED),
+        ("bo", "sales", Action.SETTLED),
+    ]
+    assert {reason_code(row.details) for row in InboxChange.objects.all()} == {"created_after_all"}
+
+
+def test_a_rotation_that_never_reached_kapso_says_so_once_that_is_known(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    kapso_sandbox.fail_next(method="POST", drop="before")
+    with pytest.raises(UncertainError):
+        rotate_embed(embed)
+    resolve_embed(embed)
+    AccessLink.objects.update(absent_at=timezone.now() - ABSENT_AFTER)
+    resolve_embed(embed)
+    row = InboxChange.objects.get(action=Action.ROTATION_REFUSED)
+    assert reason_code(row.details) == "never_created"
+
+
+def test_a_link_that_cannot_be_used_is_not_recorded_as_created(
+    kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "INBOX_ORIGINS": ["https://a.example"]}
+    with pytest.raises(InboxOriginError):
+        create_embed(slug="sales", name="Sales")
+    assert changes() == [("", "sales", Action.CREATION_REFUSED)]
 
 
 def test_a_change_is_recorded_from_old_to_new(

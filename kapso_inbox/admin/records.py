@@ -158,7 +158,7 @@ class RecordAdmin(ModelAdmin):
     @admin.display(description=_("details"))
     def what(self, record: Record) -> str:
         """Return the details in the reader's language."""
-        told = describe_reason(getattr(record, "details", ""))
+        told = _describe(getattr(record, "details", ""), record.is_unconfirmed)  # type: ignore[attr-defined]
         # Django shows nothing at all on a row's page for a method that returns "".
         return told or self.get_empty_value_display()
 
@@ -241,7 +241,8 @@ class RecordAdmin(ModelAdmin):
         because its driver reads a whole result first: about 40 MB for 100,000.
         """
         names = [field.attname for field in self.opts.concrete_fields]
-        rows = records.values_list(*names).iterator(chunk_size=CHUNK)
+        read = [*names, "is_unconfirmed"] if "details" in names else names
+        rows = records.values_list(*read).iterator(chunk_size=CHUNK)
         filename = f"{self.opts.model_name}-{_now():%Y-%m-%d}.csv"
         return StreamingHttpResponse(
             _csv(names, map(_telling(names, get_language()), rows)),
@@ -262,19 +263,27 @@ def _telling(
     """Return a function that tells the details of a row in a language, in one line.
 
     Args:
-        names: the names of the columns.
+        names: the names of the columns. If there are details, `is_unconfirmed` follows in a row.
         language: the reader's. It may not be active any more while the rows are sent.
     """
     place = names.index("details") if "details" in names else None
 
     def tell(row: tuple[Any, ...]) -> tuple[Any, ...]:
-        if place is None or not read_reason(row[place]):
+        if place is None:
             return row
-        with override(language):
-            told = " ".join(describe_reason(row[place]).split())
-        return (*row[:place], told, *row[place + 1 :])
+        *row_itself, is_unconfirmed = row
+        if is_unconfirmed or read_reason(row[place]):
+            with override(language):
+                row_itself[place] = " ".join(_describe(row[place], is_unconfirmed).split())
+        return tuple(row_itself)
 
     return tell
+
+
+def _describe(details: str, is_unconfirmed: bool) -> str:
+    """Return the details of a row in the active language, and whether Kapso has yet to answer."""
+    unconfirmed = str(_("Kapso has not confirmed it yet.")) if is_unconfirmed else ""
+    return " ".join(filter(None, [describe_reason(details), unconfirmed]))
 
 
 def _csv(names: list[str], rows: Iterable[tuple[Any, ...]]) -> Iterator[str]:
@@ -342,3 +351,8 @@ class InboxChangeAdmin(RecordAdmin):
     list_display = ("when", "who", "inbox", "action", "what")
     list_filter = ("action", ("created_at", TimeFilter), UserFilter, EmbedOfRecordFilter)
     search_fields = ("username", "acting_as", "slug", "details")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Record]:
+        """Return the rows that the user may read, each with `is_unconfirmed`, too."""
+        changes: Any = super().get_queryset(request)
+        return changes.with_confirmation()  # type: ignore[no-any-return]

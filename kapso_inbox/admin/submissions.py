@@ -159,8 +159,9 @@ def _made_just_now(request: HttpRequest, form: AddEmbedForm) -> InboxEmbed | Non
         return None
     if groups != set(twin.groups.using(database())):
         return None
+    action = InboxChange.Action
     made = InboxChange.objects.for_write().filter(
-        action=InboxChange.Action.CREATED,
+        action__in=[action.CREATED, action.CREATION_REFUSED],
         embed_id=twin.pk,
         **audit.who(audit.actor_of(request)),
         created_at__range=lately(SECOND_PRESS),

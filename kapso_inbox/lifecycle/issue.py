@@ -289,13 +289,16 @@ def _take_back(link: AccessLink, client: KapsoClient, why: str) -> bool:
         Whether Kapso has revoked it.
     """
     try:
-        on_record = link.move(
-            State.REVOKING,
-            expected=[State.CREATING, State.UNKNOWN],
-            kapso_id=link.kapso_id,
-            sealed_url="",
-            reason=why,
-        )
+        with transaction.atomic(using=database()):
+            on_record = link.move(
+                State.REVOKING,
+                expected=[State.CREATING, State.UNKNOWN],
+                kapso_id=link.kapso_id,
+                sealed_url="",
+                reason=why,
+            )
+            if on_record:
+                audit.mark_refused(link, why)
     except DatabaseTrouble:
         connections[database()].close()
         on_record = False

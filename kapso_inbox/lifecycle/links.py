@@ -216,6 +216,8 @@ def move_on_record(
         moved = link.move(state, **fields)
         if moved:
             audit.record_change(action, embed, link=link, actor=actor, details=details)
+            if action == Action.SETTLED:  # no link that was uncertain comes into use
+                audit.mark_refused(link, details)
     return moved
 
 

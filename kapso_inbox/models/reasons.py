@@ -47,7 +47,7 @@ class ReasonCode(models.TextChoices):
     CHANGED = "changed", ""
     CREATED_AFTER_ALL = (
         "created_after_all",
-        _("It was created after all, and its address is lost."),
+        _("Kapso had created it after all, but its address is lost."),
     )
     FOUND_ALIVE = "found_alive", _("It was found working at Kapso.")
     FOUND_REVOKED = "found_revoked", _("It was found revoked at Kapso.")

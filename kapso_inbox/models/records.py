@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Case, Q, Value, When
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
@@ -56,13 +57,29 @@ class Record(models.Model):
         related_name="+",
     )
 
-    objects = InboxQuerySet.as_manager()
-
     class Meta:
         abstract = True
         ordering = ["-created_at"]
         # The record is read, and written by the app alone.
         default_permissions = ("view",)
+
+
+class InboxChangeQuerySet(InboxQuerySet["InboxChange"]):
+    """Rows of the record of changes."""
+
+    def with_confirmation(self) -> InboxChangeQuerySet:
+        """Annotate each row with `is_unconfirmed`: whether Kapso has yet to say that it did this.
+
+        A row is written before Kapso is asked. The state of its link says what Kapso answered, even
+        if the process ended before it could write anything else.
+        """
+        action, link = InboxChange.Action, AccessLink
+        creations = Q(action__in=[action.CREATED, action.ROTATED])
+        unconfirmed = creations & Q(link__state__in=link.UNCERTAIN)
+        unconfirmed |= Q(action=action.REVOKED, link__state__in=link.UNSETTLED)
+        return self.annotate(
+            is_unconfirmed=Case(When(unconfirmed, then=Value(True)), default=Value(False))
+        )
 
 
 class InboxChange(Record):
@@ -86,6 +103,8 @@ class InboxChange(Record):
     #: A stored reason: see `reasons`.
     details = models.TextField(_("details"), blank=True)
 
+    objects = InboxChangeQuerySet.as_manager()
+
     class Meta(Record.Meta):
         verbose_name = _("inbox change")
         verbose_name_plural = _("inbox changes")
@@ -104,6 +123,8 @@ class LaunchAttempt(Record):
         default=1,
         help_text=_("How many refusals like this one there were within a minute."),
     )
+
+    objects = InboxQuerySet.as_manager()
 
     class Meta(Record.Meta):
         verbose_name = _("launch attempt")

@@ -23,7 +23,14 @@ from django.utils import translation
 
 from kapso_inbox.access import AccessPolicy
 from kapso_inbox.admin.records import CHUNK, InboxChangeAdmin, LaunchAttemptAdmin
-from kapso_inbox.lifecycle import create_embed, delete_embed, revoke_embed, rotate_embed
+from kapso_inbox.kapso import UncertainError
+from kapso_inbox.lifecycle import (
+    create_embed,
+    delete_embed,
+    resolve_embed,
+    revoke_embed,
+    rotate_embed,
+)
 from kapso_inbox.models import (
     AccessLink,
     InboxChange,
@@ -779,6 +786,22 @@ def test_the_details_in_an_export_are_words_in_one_line_in_the_readers_language(
         told = [row["details"] for row in rows(response)]
     assert told[1].startswith("Kapso rechazó la clave de API (HTTP 401).")
     assert told[2] == "Nombre: Sales → Support"
+
+
+def test_a_change_that_kapso_has_not_confirmed_says_so_in_list_page_and_export(
+    auditor: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = create_embed(slug="sales", name="Sales")
+    kapso_sandbox.fail_next(method="POST", drop="after")
+    with pytest.raises(UncertainError):
+        rotate_embed(embed)
+    rotation = InboxChange.objects.get(action=InboxChange.Action.ROTATED)
+    told = "Kapso has not confirmed it yet."
+    assert page(auditor, CHANGES).count(told) == 1
+    assert told in page(auditor, f"{CHANGES}{rotation.pk}/change/")
+    assert [row["details"] for row in exported(auditor, CHANGES)] == [told, ""]
+    resolve_embed(embed)
+    assert told not in page(auditor, CHANGES)
 
 
 @BOTH
