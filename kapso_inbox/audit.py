@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -31,6 +32,7 @@ SEVERAL = "*"
 _REFUSED = {
     InboxChange.Action.CREATED: InboxChange.Action.CREATION_REFUSED,
     InboxChange.Action.ROTATED: InboxChange.Action.ROTATION_REFUSED,
+    InboxChange.Action.ADOPTED: InboxChange.Action.ADOPTION_REFUSED,
 }
 
 
@@ -102,35 +104,49 @@ def who(actor: Any) -> dict[str, Any]:
     return {"username": str(actor or "")[:254]}
 
 
-def record_change(
+def change_of(
     action: InboxChange.Action,
     embed: InboxEmbed,
     *,
-    link: AccessLink | None = None,
+    link_id: UUID | None = None,
     actor: Any = None,
     details: str = "",
-) -> None:
-    """Record a change of an embed. The caller's transaction holds both.
+) -> InboxChange:
+    """Return the row that records a change of an embed. It is not saved.
 
     Args:
         action: what was done.
         embed: the embed.
-        link: the access link that it is about, if any.
+        link_id: the primary key of the access link that it is about, if any.
         actor: who did it: a user, an `Impersonator`, or the name of a process.
         details: more about it, made by `reason()`, without anything secret.
     """
-    InboxChange.objects.for_write().create(
+    return InboxChange(
         **who(actor),
         embed_id=embed.pk,
         slug=embed.slug,
-        link_id=link.pk if link else None,
+        link_id=link_id,
         action=action,
         details=details,
     )
 
 
+def record_change(
+    action: InboxChange.Action, embed: InboxEmbed, *, link: AccessLink | None = None, **more: Any
+) -> None:
+    """Record a change of an embed, as `change_of` says. The caller's transaction holds both.
+
+    Args:
+        action: what was done.
+        embed: the embed.
+        link: the access link that it is about, if any.
+        more: `actor` and `details`.
+    """
+    change_of(action, embed, link_id=link.pk if link else None, **more).save(using=database())
+
+
 def mark_refused(link: AccessLink, details: str) -> None:
-    """Say in the record of a link's creation, or of a rotation, that nothing came of it.
+    """Say in the record of a creation, rotation or adoption that nothing came of its link.
 
     Args:
         link: the link that was asked for.

@@ -90,8 +90,9 @@ def _value(name: str, value: Any) -> str:
     choices = dict(getattr(field, "flatchoices", ()))
     if value in choices:
         return str(choices[value])
-    when = parse_datetime(value) if name == "expires_at" and isinstance(value, str) else None
-    return format_time(when) if when else str(value)
+    if name == "expires_at" and isinstance(value, str):
+        value = parse_datetime(value) or value
+    return format_time(value) if isinstance(value, datetime) else str(value)
 
 
 _NAMES = frozenset(field.name for field in InboxEmbed._meta.get_fields())

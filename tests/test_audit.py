@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from datetime import timezone as dt_timezone
 from typing import Any
@@ -24,6 +24,7 @@ from kapso_inbox.kapso import (
 from kapso_inbox.lifecycle import (
     create_embed,
     ensure_embed,
+    refresh_embed,
     resolve_embed,
     revoke_embed,
     rotate_embed,
@@ -187,6 +188,65 @@ def test_a_link_that_cannot_be_used_is_not_recorded_as_created(
     with pytest.raises(InboxOriginError):
         create_embed(slug="sales", name="Sales")
     assert changes() == [("", "sales", Action.CREATION_REFUSED)]
+
+
+@pytest.mark.parametrize("look", [lambda embed: refresh_embed(embed), lambda embed: sync_project()])
+def test_what_was_changed_at_kapso_is_recorded_once_from_old_to_new(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, look: Callable[[InboxEmbed], object]
+) -> None:
+    assert embed.current_link is not None
+    change = {"allowed_origins": ["https://new.example"], "default_mode": "dark"}
+    kapso_sandbox.project().update(embed.current_link.kapso_id, change)
+    look(embed)
+    look(embed)
+    row = InboxChange.objects.get(action=Action.FOUND)
+    assert read_reason(row.details)["changes"] == {
+        "allowed_origins": [embed.allowed_origins, ["https://new.example"]],
+        "default_mode": ["system", "dark"],
+    }
+    embed.refresh_from_db()
+    assert embed.default_mode == "dark"
+
+
+def test_a_use_at_kapso_is_mirrored_and_not_recorded(
+    kapso_sandbox: Sandbox, embed: InboxEmbed
+) -> None:
+    assert embed.current_link is not None
+    record = kapso_sandbox.project().embeds[embed.current_link.kapso_id]
+    record["last_used_at"] = "2026-05-01T10:00:00Z"
+    sync_project()
+    embed.refresh_from_db()
+    assert embed.last_used_at is not None
+    assert changes() == [("", "sales", Action.CREATED)]
+
+
+def test_an_inbox_that_is_found_at_kapso_and_adopted_is_recorded_as_that(
+    kapso_sandbox: Sandbox, ana: User
+) -> None:
+    kapso_sandbox.project().create({"name": "Theirs", "scope_type": "project"})
+    sync_project(actor=ana)
+    sync_project()
+    [found] = InboxEmbed.objects.all()
+    kapso_sandbox.fail_next(method="POST", answer=Answer(422, {"error": "no"}))
+    with pytest.raises(InvalidRequestError):
+        rotate_embed(found)
+    rotate_embed(found, actor=ana)
+    assert changes() == [
+        ("ana", found.slug, Action.FOUND),
+        ("", found.slug, Action.ADOPTION_REFUSED),
+        ("ana", found.slug, Action.ADOPTED),
+    ]
+    first = InboxChange.objects.earliest("pk")
+    assert describe_reason(first.details) == "It was not created here."
+
+
+def test_a_sync_is_recorded_under_whoever_asked_for_it(
+    kapso_sandbox: Sandbox, embed: InboxEmbed, ana: User
+) -> None:
+    assert embed.current_link is not None
+    kapso_sandbox.project().revoke(embed.current_link.kapso_id)
+    sync_project(actor=ana)
+    assert InboxChange.objects.get(action=Action.FOUND).user == ana
 
 
 def test_a_change_is_recorded_from_old_to_new(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from kapso_inbox import conf, refusals
+from kapso_inbox import audit, conf, refusals
 from kapso_inbox.failures import REMEMBERED_FOR
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
 
@@ -28,6 +28,7 @@ from .verbs import VERBS, why_not
 
 if TYPE_CHECKING:
     from kapso_inbox.diagnosis import Finding
+    from kapso_inbox.sync import SyncReport
 
 
 #: Buttons that are not verbs: to the embed's form, to the form of a new embed, to a sync.
@@ -324,7 +325,7 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
     for one in aliases:
         said = "{}" if len(aliases) == 1 else f"{one}: {{}}"
         try:
-            report = sync_project(one, patience=0)
+            report = sync_project(one, patience=0, actor=audit.actor_of(request))
         except refusals.REFUSALS as error:
             model_admin.message_user(request, said.format(refusals.texts(error)), messages.ERROR)
             continue
@@ -345,8 +346,24 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
         if conf.shares_projects():
             text += " " + _("Inboxes of other sites that share the project are left out.")
         model_admin.message_user(request, text, messages.SUCCESS)
+    if done := _what_else_was_done(reports):
+        model_admin.message_user(request, done, messages.SUCCESS)
     back = "changelist" if request.POST.get("back") == "changelist" else "health"
     return HttpResponseRedirect(page_url(model_admin, back))
+
+
+def _what_else_was_done(reports: Iterable[SyncReport]) -> str:
+    """Return in words what the syncs did besides finding inboxes; "" if that is nothing."""
+    told = {
+        "updated": _("inboxes updated: %(count)d"),
+        "settled": _("uncertain links settled: %(count)d"),
+        "ended": _("links found revoked or gone: %(count)d"),
+        "revoked": _("links revoked at Kapso: %(count)d"),
+        "renewed": _("links renewed: %(count)d"),
+    }
+    counts = {name: sum(getattr(report, name) for report in reports) for name in told}
+    parts = [told[name] % {"count": count} for name, count in counts.items() if count]
+    return _("This was also done: %(done)s.") % {"done": "; ".join(parts)} if parts else ""
 
 
 def _what_was_found(model_admin: PolicyModelAdmin, count: int) -> str:

@@ -276,7 +276,8 @@ class SyncView(ApiView):
 
         Kapso's rate limit is not waited for: what it prevents is reported as a problem.
         """
-        report = sync.sync_project(**self.validated_body(), patience=0)
+        actor = audit.actor_of(self.request)
+        report = sync.sync_project(**self.validated_body(), patience=0, actor=actor)
         return Response(report.in_words())
 
 

@@ -86,7 +86,9 @@ def replace_link(
         if expected_link is not UNSET and expected_link != links.newest_link(embed):
             raise ReplacedError(f"The embed {embed.slug!r} has a newer link than the expected one.")
         link = links.begin(embed)
-        audit.record_change(InboxChange.Action.ROTATED, embed, link=link, actor=actor)
+        is_adopted = current is not None and current.state == State.UNMANAGED
+        action = InboxChange.Action.ADOPTED if is_adopted else InboxChange.Action.ROTATED
+        audit.record_change(action, embed, link=link, actor=actor)
     issue_link(link, client, expires_at=expires_at)
     rotated = links.embeds().get(pk=embed.pk)
     signals.send_after_commit(signals.link_rotated, embed=rotated, actor=actor)

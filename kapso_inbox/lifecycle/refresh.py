@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, ReasonCode, 
 from kapso_inbox.transactions import database
 
 from . import links
-from .values import NARROWING, differences, mirror
+from .values import NARROWING, RECORDED, differences, mirror
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +94,13 @@ def refresh_embed(embed: InboxEmbed, *, actor: Any = None) -> InboxEmbed:
     if answer.status == "revoked":
         end_link(link, ReasonCode.FOUND_REVOKED, actor=actor)
     elif link.state != State.REVOKING:
-        _save_mirrored(embed, link, take_over(embed, link, answer, actor=actor))
+        _save_mirrored(embed, take_over(embed, link, answer, actor=actor), actor)
     return links.embeds().get(pk=embed.pk)
 
 
 def take_over(
     embed: InboxEmbed, link: AccessLink, answer: Embed, *, actor: Any = None
-) -> list[str]:
+) -> dict[str, Any]:
     """Copy what Kapso answered about a link that works to its embed, which is not saved.
 
     If the link shows other conversations than it was created for, it says so from now on, and
@@ -113,7 +113,7 @@ def take_over(
         actor: who asked, for the audit trail.
 
     Returns:
-        The names of the embed's fields that have changed.
+        The name of each field of the embed that has changed -> its old value.
     """
     if link.state == State.UNMANAGED:
         return mirror(embed, answer, created_here=False)
@@ -121,6 +121,63 @@ def take_over(
     if found != link.differences and (found or answer.present.issuperset(NARROWING)):
         _note_differences(embed, link, found, actor)
     return mirror(embed, answer)
+
+
+def save_mirrored(changed: Mapping[InboxEmbed, Mapping[str, Any]], *, actor: Any = None) -> None:
+    """Store what Kapso's answers changed in embeds, and record each change of their settings.
+
+    A setting that somebody else has changed since is left to them, and not recorded again. The
+    number of queries does not depend on how many embeds there are.
+
+    Args:
+        changed: each embed, with Kapso's values -> the old values of the fields that have changed.
+        actor: who asked, for the audit trail.
+    """
+    recorded = {embed.pk for embed, old in changed.items() if not RECORDED.isdisjoint(old)}
+    if not recorded:
+        _save_alike(changed)
+        return
+    with transaction.atomic(using=database()):
+        embeds = InboxEmbed.objects.for_write().filter(pk__in=recorded)
+        embeds.order_by("pk").update(updated_at=timezone.now())  # see lock()
+        stored = embeds.in_bulk()
+        fresh = dict(changed)
+        for embed in changed:
+            if embed.pk in recorded:
+                fresh[embed] = _still_old(embed, changed[embed], stored.get(embed.pk))
+        _save_alike(fresh)
+        InboxChange.objects.for_write().bulk_create(
+            entry for embed, old in fresh.items() for entry in _entry(embed, old, actor)
+        )
+
+
+def _still_old(
+    embed: InboxEmbed, old: Mapping[str, Any], stored: InboxEmbed | None
+) -> dict[str, Any]:
+    """Return those of the old values that an embed still has; none if its link was replaced."""
+    if stored is None or stored.current_link_id != embed.current_link_id:
+        return {}
+    return {name: was for name, was in old.items() if getattr(stored, name) == was}
+
+
+def _entry(embed: InboxEmbed, old: Mapping[str, Any], actor: Any) -> list[InboxChange]:
+    """Return the row that records what Kapso changed in an embed, if it is recorded."""
+    changes = {name: [was, getattr(embed, name)] for name, was in old.items() if name in RECORDED}
+    if not changes:
+        return []
+    details = reason(ReasonCode.CHANGED, changes=changes)
+    action, link_id = InboxChange.Action.FOUND, embed.current_link_id
+    return [audit.change_of(action, embed, link_id=link_id, actor=actor, details=details)]
+
+
+def _save_alike(changed: Mapping[InboxEmbed, Iterable[str]]) -> None:
+    """Save of each embed only the fields that changed: the others may hold something newer."""
+    alike: dict[tuple[str, ...], list[InboxEmbed]] = {}
+    for embed, names in changed.items():
+        alike.setdefault(tuple(names), []).append(embed)
+    for fields, embeds in alike.items():
+        if fields:
+            InboxEmbed.objects.for_write().bulk_update(embeds, fields)
 
 
 def end_link(link: AccessLink, why: ReasonCode, *, actor: Any = None) -> bool:
@@ -166,7 +223,7 @@ def _ask_about(embed: InboxEmbed, link: AccessLink, *, asked_at: datetime) -> bo
     if answer.status == "revoked":
         end_link(link, ReasonCode.FOUND_REVOKED)
         return True
-    _save_mirrored(embed, link, take_over(embed, link, answer))
+    _save_mirrored(embed, take_over(embed, link, answer), None)
     AccessLink.objects.for_write().filter(pk=link.pk).update(answered_at=asked_at)
     return True
 
@@ -192,8 +249,12 @@ def _note_differences(embed: InboxEmbed, link: AccessLink, found: str, actor: An
     )
 
 
-def _save_mirrored(embed: InboxEmbed, link: AccessLink, changed: Sequence[str]) -> None:
+def _save_mirrored(embed: InboxEmbed, old: Mapping[str, Any], actor: Any) -> None:
     """Store what an answer changed, unless the link it is about was replaced meanwhile."""
-    if changed:
-        unchanged = InboxEmbed.objects.for_write().filter(pk=embed.pk, current_link=link)
-        unchanged.update(**{name: getattr(embed, name) for name in changed})
+    if not RECORDED.isdisjoint(old):
+        save_mirrored({embed: old}, actor=actor)
+    elif old:
+        same = InboxEmbed.objects.for_write().filter(
+            pk=embed.pk, current_link=embed.current_link_id
+        )
+        same.update(**{name: getattr(embed, name) for name in old})

@@ -86,7 +86,7 @@ def update_embed(
             stored = copy(current)
             for name, value in different.items():
                 setattr(current, name, value)
-            mirrored = values.mirror(current, answer) if answer else []
+            mirrored = values.mirror(current, answer) if answer else {}
             for name in mirrored:
                 # If another change came in between, Kapso's answer to this one may be older.
                 if name not in different and getattr(stored, name) != getattr(embed, name):

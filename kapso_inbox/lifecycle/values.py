@@ -43,6 +43,8 @@ _MIRRORED = (*MUTABLE, "last_used_at")
 _MIRRORED_NAMES = ("scope_name", "assigned_user_name")
 #: What decides whose conversations a link shows. Kapso cannot change it.
 NARROWING = ("scope_type", "scope_id", "assigned_user_id")
+#: What is recorded when it was changed at Kapso.
+RECORDED = frozenset({*MUTABLE, *NARROWING})
 #: By how much Kapso may round an expiry.
 _ROUNDING = timedelta(minutes=1)
 _NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -160,7 +162,7 @@ def for_kapso(value: Any) -> Any:
     return value
 
 
-def mirror(embed: InboxEmbed, answer: Embed, *, created_here: bool = True) -> list[str]:
+def mirror(embed: InboxEmbed, answer: Embed, *, created_here: bool = True) -> dict[str, Any]:
     """Copy what Kapso answered to an embed. A field that the answer lacks changes nothing.
 
     Whose conversations an embed shows is decided when it is created here, and is never taken from
@@ -172,14 +174,15 @@ def mirror(embed: InboxEmbed, answer: Embed, *, created_here: bool = True) -> li
         created_here: whether this app created the link.
 
     Returns:
-        The names of the fields that have changed.
+        The name of each field that has changed -> its old value.
     """
     names: tuple[str, ...] = _MIRRORED
     if not created_here:
         names += (*NARROWING, *_MIRRORED_NAMES)
     elif not differences(embed, answer):
         names += _MIRRORED_NAMES
-    return [name for name in names if _take_over(embed, answer, name)]
+    before = {name: getattr(embed, name) for name in names}
+    return {name: before[name] for name in names if _take_over(embed, answer, name)}
 
 
 def differences(embed: InboxEmbed, answer: Embed) -> str:
@@ -220,7 +223,7 @@ def widens_origins(asked: Iterable[str], answer: Embed) -> bool:
 def agree(changes: Mapping[str, Any], answer: Embed) -> bool:
     """Return whether Kapso's answer holds all of these settings, with these values."""
     wanted = InboxEmbed(**changes)
-    return changes.keys() <= answer.present and not changes.keys() & set(mirror(wanted, answer))
+    return changes.keys() <= answer.present and not changes.keys() & mirror(wanted, answer).keys()
 
 
 def outlives(expires_at: datetime | None, answer: Embed) -> bool:

@@ -83,11 +83,11 @@ class Migration(migrations.Migration):
                 ('username', models.CharField(blank=True, max_length=254, verbose_name='user name')),
                 ('acting_as', models.CharField(blank=True, help_text='The user that this user acted as, if any.', max_length=254, verbose_name='acting as')),
                 ('slug', models.CharField(max_length=50, verbose_name='slug')),
-                ('action', models.CharField(choices=[('created', 'Created'), ('creation_refused', 'Not created'), ('changed', 'Changed'), ('rotated', 'Link rotated'), ('rotation_refused', 'Link not rotated'), ('revoked', 'Revoked'), ('lost', 'Secret lost'), ('settled', 'Uncertain link settled'), ('found', 'Found at Kapso'), ('deleted', 'Deleted')], max_length=20, verbose_name='action')),
+                ('action', models.CharField(choices=[('created', 'Created'), ('creation_refused', 'Not created'), ('changed', 'Changed'), ('rotated', 'Link rotated'), ('rotation_refused', 'Link not rotated'), ('adopted', 'Adopted'), ('adoption_refused', 'Not adopted'), ('revoked', 'Revoked'), ('lost', 'Secret lost'), ('settled', 'Uncertain link settled'), ('found', 'Found at Kapso'), ('deleted', 'Deleted')], max_length=20, verbose_name='action')),
                 ('details', models.TextField(blank=True, verbose_name='details')),
                 ('link', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.accesslink', verbose_name='access link')),
                 ('user', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
-                ('embed', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.inboxembed', verbose_name='embed')),
+                ('embed', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.inboxembed', verbose_name='embed')),
             ],
             options={
                 'verbose_name': 'inbox change',
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(choices=[('opened', 'Opened'), ('not_in_frame', 'Not asked for by a frame of this site'), ('signed_out', 'Signed out'), ('bad_parameter', 'Wrong parameter'), ('not_available', 'Not allowed, or no such inbox'), ('not_ready', 'No working link yet'), ('revoked', 'Revoked'), ('expired', 'Expired'), ('secret_lost', 'Secret lost'), ('different', 'Shows other conversations at Kapso'), ('not_recorded', 'Could not be recorded'), ('bad_ticket', 'Ticket not valid, or used before'), ('other_user', 'A ticket of another user than the signed-in one'), ('wrong_origin', 'Its link does not allow the origin of the page'), ('not_admitted', 'Not admitted by the access policy'), ('impersonated', 'Somebody else acted as the user'), ('failed', 'An error in this site')], max_length=20, verbose_name='outcome')),
                 ('address', models.GenericIPAddressField(blank=True, null=True, verbose_name='address')),
                 ('times', models.PositiveIntegerField(default=1, help_text='How many refusals like this one there were within a minute.', verbose_name='times')),
-                ('embed', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.inboxembed', verbose_name='embed')),
+                ('embed', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.inboxembed', verbose_name='embed')),
                 ('link', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='kapso_inbox.accesslink', verbose_name='access link')),
                 ('user', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
@@ -158,6 +158,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='inboxembed',
             index=models.Index(fields=['name', 'id'], name='kapso_inbox_embed_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='inboxchange',
+            index=models.Index(fields=['embed', 'created_at'], name='kapso_inboxchange_by_embed'),
+        ),
+        migrations.AddIndex(
+            model_name='launchattempt',
+            index=models.Index(fields=['embed', 'created_at'], name='kapso_launchattempt_by_embed'),
         ),
         migrations.AddConstraint(
             model_name='inboxpreference',

@@ -51,6 +51,7 @@ class ReasonCode(models.TextChoices):
     )
     FOUND_ALIVE = "found_alive", _("It was found working at Kapso.")
     FOUND_REVOKED = "found_revoked", _("It was found revoked at Kapso.")
+    FOUND_UNMANAGED = "found_unmanaged", _("It was not created here.")
     #: What Kapso's client raised. `meanings` has the texts, by the name of the class of the error.
     KAPSO_ERROR = "kapso_error", ""
     KEY_UNPROVEN = (

@@ -45,6 +45,7 @@ class Record(models.Model):
         null=True,
         on_delete=models.DO_NOTHING,
         db_constraint=False,
+        db_index=False,  # see the index below
         related_name="+",
     )
     slug = models.CharField(_("slug"), max_length=50)
@@ -60,6 +61,8 @@ class Record(models.Model):
     class Meta:
         abstract = True
         ordering = ["-created_at"]
+        # An embed's rows by time, and the time of its last opening.
+        indexes = [models.Index(fields=["embed", "created_at"], name="kapso_%(class)s_by_embed")]
         # The record is read, and written by the app alone.
         default_permissions = ("view",)
 
@@ -74,7 +77,7 @@ class InboxChangeQuerySet(InboxQuerySet["InboxChange"]):
         if the process ended before it could write anything else.
         """
         action, link = InboxChange.Action, AccessLink
-        creations = Q(action__in=[action.CREATED, action.ROTATED])
+        creations = Q(action__in=[action.CREATED, action.ROTATED, action.ADOPTED])
         unconfirmed = creations & Q(link__state__in=link.UNCERTAIN)
         unconfirmed |= Q(action=action.REVOKED, link__state__in=link.UNSETTLED)
         return self.annotate(
@@ -93,6 +96,8 @@ class InboxChange(Record):
         CHANGED = "changed", pgettext_lazy("inbox", "Changed")
         ROTATED = "rotated", _("Link rotated")
         ROTATION_REFUSED = "rotation_refused", _("Link not rotated")
+        ADOPTED = "adopted", pgettext_lazy("inbox", "Adopted")
+        ADOPTION_REFUSED = "adoption_refused", _("Not adopted")
         REVOKED = "revoked", pgettext_lazy("inbox", "Revoked")
         LOST = "lost", _("Secret lost")
         SETTLED = "settled", _("Uncertain link settled")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from django.apps import apps
 from django.views.decorators.debug import sensitive_variables
@@ -13,7 +14,7 @@ from kapso_inbox.lifecycle.links import refuse_inside_transaction
 
 from . import listing, upkeep
 from .notes import Note, NoteCode
-from .run import Run, SyncReport
+from .run import ACTOR, Run, SyncReport
 
 __all__ = ["RATE_LIMIT_PATIENCE", "Note", "NoteCode", "SyncReport", "sync_project"]
 
@@ -29,6 +30,7 @@ def sync_project(
     accept_missing: bool = False,
     on_page: Callable[[int], None] | None = None,
     patience: float = RATE_LIMIT_PATIENCE,
+    actor: Any = ACTOR,
 ) -> SyncReport:
     """Make the CRM and one Kapso project agree again.
 
@@ -47,6 +49,7 @@ def sync_project(
         on_page: called after each page with the number of embeds listed so far.
         patience: the longest that Kapso's rate limit is waited for, in seconds and in all; 0 in a
             web request.
+        actor: who asks for it, for the audit trail: a user, or the name of a process.
 
     Returns:
         What was found and done.
@@ -57,7 +60,8 @@ def sync_project(
         DatabaseError: what was found could not be stored; the next sync begins anew.
     """
     refuse_inside_transaction()
-    run = Run(project, conf.project(project).client(patience=patience), dry_run, accept_missing)
+    client = conf.project(project).client(patience=patience)
+    run = Run(project, client, dry_run, accept_missing, actor)
     try:
         if not listing.is_own_project(run):
             run.problem(NoteCode.ANOTHER_PROJECT, command=run.accept_command)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
+from typing import Any
 from uuid import UUID, uuid5
 
 from django.db import transaction
 from django.db.models import OuterRef, Q, Subquery
 
-from kapso_inbox import conf
+from kapso_inbox import audit, conf
 from kapso_inbox.clock import is_within, since
 from kapso_inbox.kapso import Embed, KapsoError, NotFoundError
 from kapso_inbox.lifecycle import BusyError
 from kapso_inbox.lifecycle.links import STALE_AFTER, is_of_another
-from kapso_inbox.lifecycle.refresh import end_link, take_over
+from kapso_inbox.lifecycle.refresh import end_link, save_mirrored, take_over
 from kapso_inbox.lifecycle.resolve import is_absent_again, is_uncertain, settle
 from kapso_inbox.lifecycle.values import differences, mirror
 from kapso_inbox.models import (
     AccessLink,
     AccessLinkQuerySet,
+    InboxChange,
     InboxEmbed,
     ReasonCode,
     reason,
@@ -29,7 +31,7 @@ from kapso_inbox.models import (
 from kapso_inbox.transactions import database
 
 from .notes import NoteCode
-from .run import ACTOR, Run, until_done
+from .run import Run, until_done
 
 State = AccessLink.State
 
@@ -154,7 +156,7 @@ def _end_what_is_gone(run: Run, known: AccessLinkQuerySet) -> None:
             continue
         run.report.ended += 1
         if not run.dry_run:
-            end_link(link, why, actor=ACTOR)
+            end_link(link, why, actor=run.actor)
 
 
 def _settle_what_is_absent(run: Run) -> None:
@@ -180,7 +182,7 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
     known = run.links().filter(Q(kapso_id__in=by_id) | Q(reference__in=by_reference, kapso_id=""))
     accounted: set[str] = set()
     seen: list[UUID] = []
-    changed: dict[InboxEmbed, list[str]] = {}
+    changed: dict[InboxEmbed, dict[str, Any]] = {}
     for link in known.select_related("embed"):
         remote = by_id.get(link.kapso_id) or by_reference[link.reference]
         accounted.add(remote.id)
@@ -188,8 +190,8 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
         if link.kapso_id:
             run.recognised.add(link.key_fingerprint)
             # An embed may have several links on a page, and only its current one speaks for it.
-            if names := _compare(run, link, remote):
-                changed[link.embed] = names
+            if old := _compare(run, link, remote):
+                changed[link.embed] = old
         else:
             _settle(run, link, remote)
     _note_seen(run, seen)
@@ -202,34 +204,38 @@ def _mirror_page(run: Run, page: Sequence[Embed]) -> None:
     run.report.listed += len(page)
 
 
-def _compare(run: Run, link: AccessLink, remote: Embed) -> list[str]:
-    """Act on what Kapso says of a link known by its ID; return the fields of its embed to save."""
+def _compare(run: Run, link: AccessLink, remote: Embed) -> dict[str, Any]:
+    """Act on what Kapso says of a link known by its ID; return what it changes in its embed.
+
+    Returns:
+        The name of each field to be saved -> its old value.
+    """
     if remote.status == "revoked":
         if link.state in AccessLink.KNOWN_BY_ID:
             run.report.ended += 1
             if not run.dry_run:
-                end_link(link, ReasonCode.FOUND_REVOKED, actor=ACTOR)
-        return []
+                end_link(link, ReasonCode.FOUND_REVOKED, actor=run.actor)
+        return {}
     if link.state in (State.REVOKED, State.FAILED, State.UNKNOWN):
         if conf.is_read_only():
             run.left_alive += 1
-            return []
+            return {}
         # It works, and should not. (This does not mean what was revoked while the list was read.)
         if not run.dry_run and not is_within(link.state_changed_at, since(run.started)):
             alive = reason(ReasonCode.FOUND_ALIVE)
             link.move(State.REVOKING, expected=[State(link.state)], reason=alive)
-        return []
+        return {}
     embed = link.embed
     if embed.current_link_id != link.pk or link.state == State.REVOKING:
-        return []  # what is kept for the next link must not be changed by this one
+        return {}  # what is kept for the next link must not be changed by this one
     if is_within(embed.updated_at, since(run.started)):
-        return []  # what was changed while the list was read is newer than the list
+        return {}  # what was changed while the list was read is newer than the list
     created_here = link.state != State.UNMANAGED
     if created_here and (found := differences(embed, remote)):
         run.problem(NoteCode.SHOWS_OTHERS, embed=embed.slug, differences=found)
     if run.dry_run:
         return mirror(embed, remote, created_here=created_here)
-    return take_over(embed, link, remote, actor=ACTOR)
+    return take_over(embed, link, remote, actor=run.actor)
 
 
 def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
@@ -246,15 +252,10 @@ def _note_seen(run: Run, seen: Sequence[UUID]) -> None:
         until_done(lambda: links.update(**news))
 
 
-def _save(run: Run, changed: Mapping[InboxEmbed, list[str]]) -> None:
+def _save(run: Run, changed: Mapping[InboxEmbed, Mapping[str, Any]]) -> None:
     run.report.updated += len(changed)
     if changed and not run.dry_run:
-        # Save of each embed only the fields that changed: the others may hold something newer.
-        alike: dict[tuple[str, ...], list[InboxEmbed]] = {}
-        for embed, names in changed.items():
-            alike.setdefault(tuple(names), []).append(embed)
-        for fields, embeds in alike.items():
-            until_done(partial(run.embeds().bulk_update, embeds, fields))
+        until_done(partial(save_mirrored, changed, actor=run.actor))
 
 
 def _on_no_record(run: Run, remotes: Sequence[Embed]) -> list[Embed]:
@@ -299,7 +300,7 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
     def write() -> None:
         with transaction.atomic(using=database()):
             run.embeds().bulk_create(embeds, ignore_conflicts=True)
-            links = [
+            found = [
                 AccessLink(
                     id=uuid5(_UNMANAGED, f"{run.report.project}:{slugs[embed.slug].id}"),
                     embed=embed,
@@ -312,13 +313,30 @@ def _add_unmanaged(run: Run, remotes: Sequence[Embed]) -> None:
                 # Read again: with ignore_conflicts, no database tells which rows it created.
                 for embed in run.embeds().filter(slug__in=slugs).order_by("slug")
             ]
-            AccessLink.objects.for_write().bulk_create(links, ignore_conflicts=True)
+            AccessLink.objects.for_write().bulk_create(found, ignore_conflicts=True)
+            _record_found(run, found)
             own = AccessLink.objects.filter(embed=OuterRef("pk"), state=State.UNMANAGED)
             run.embeds().filter(slug__in=slugs, current_link=None).update(
                 current_link=Subquery(own.values("pk")[:1])
             )
 
     until_done(write)
+
+
+def _record_found(run: Run, found: Sequence[AccessLink]) -> None:
+    """Record the links that this sync has added, and not those that another one was faster with."""
+    links = AccessLink.objects.for_write().select_related("embed")
+    added = links.filter(pk__in=[link.pk for link in found], seen_at=run.started).order_by("pk")
+    InboxChange.objects.for_write().bulk_create(
+        audit.change_of(
+            InboxChange.Action.FOUND,
+            link.embed,
+            link_id=link.pk,
+            actor=run.actor,
+            details=link.reason or reason(ReasonCode.FOUND_UNMANAGED),
+        )
+        for link in added
+    )
 
 
 def _made_elsewhere(remote: Embed) -> str:
@@ -351,5 +369,5 @@ def _settle(run: Run, link: AccessLink, remote: Embed | None) -> None:
             return
     except BusyError:
         return
-    settle(link, remote, proven=run.is_proven(link), actor=ACTOR)
+    settle(link, remote, proven=run.is_proven(link), actor=run.actor)
     run.report.settled += link.state != State.UNKNOWN

@@ -27,7 +27,7 @@ from .notes import Note, NoteCode, error_value
 
 logger = logging.getLogger(__name__)
 
-#: The actor in the audit trail for what a sync did.
+#: The actor in the audit trail for what a sync did if nobody else asked for it.
 ACTOR = "kapso_sync"
 
 #: With a clock that is further from Kapso's, nothing is renewed or pruned.
@@ -93,6 +93,7 @@ class Run:
         dry_run: whether nothing may be written.
         accept_missing: whether an operator has confirmed that the list is our project's, although
             it lacks most of our links.
+        actor: who asked for it, for the audit trail.
 
     Attributes:
         report: what was found and done so far.
@@ -109,11 +110,17 @@ class Run:
     """
 
     def __init__(
-        self, project: str, client: KapsoClient, dry_run: bool, accept_missing: bool = False
+        self,
+        project: str,
+        client: KapsoClient,
+        dry_run: bool,
+        accept_missing: bool = False,
+        actor: Any = ACTOR,
     ) -> None:
         self.client = client
         self.dry_run = dry_run
         self.accept_missing = accept_missing
+        self.actor = actor
         self.report = SyncReport(project, dry_run)
         self.started = timezone.now()
         self.fingerprint = conf.project(project).key_fingerprint

@@ -26,7 +26,7 @@ from kapso_inbox.models import AccessLink
 from kapso_inbox.transactions import database
 
 from .notes import NoteCode
-from .run import ACTOR, Run
+from .run import Run
 
 State = AccessLink.State
 
@@ -112,7 +112,7 @@ def renew_links(run: Run, now: datetime) -> None:
                 link.require_key()
                 replace_link(
                     embed,
-                    actor=ACTOR,
+                    actor=run.actor,
                     expires_at=(now + lifetime).replace(microsecond=0),
                     expected_link=newest_link(embed),
                     revive=False,

@@ -16,7 +16,7 @@ from django.utils import timezone
 from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import create_embed, refresh_embed
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.conftest import age_cache
 from tests.hosts.database import connection
@@ -472,6 +472,18 @@ def test_whoever_has_no_shell_finds_what_lives_at_kapso(
         "Found 1 inbox at Kapso that was not known here. Its state is “Unmanaged”. Adopt it to use "
         "it here, or leave it alone."
     ]
+
+
+def test_whoever_looks_learns_what_else_was_done_and_is_on_record_for_it(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    make("works, an older one waits", kapso_sandbox)
+    make("waits to be made", kapso_sandbox, "other")
+    assert told_by(admin) == [
+        "Found no inbox at Kapso that is not listed here.",
+        "This was also done: uncertain links settled: 1; links revoked at Kapso: 2.",
+    ]
+    assert InboxChange.objects.get(action="settled").username == "admin"
 
 
 def test_it_leads_back_to_the_page_it_was_pressed_on(admin: Client, kapso_sandbox: Sandbox) -> None:
