@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from django.forms import Form
@@ -20,10 +20,12 @@ class Result(NamedTuple):
         outcome: `done`; `nothing` = there was nothing to do; `failed` = it, or a part of it, was
             not done.
         text: the outcome in words.
+        changed: the fields of the embed that it changed, for Django's history.
     """
 
     outcome: Literal["done", "nothing", "failed"]
     text: str
+    changed: Sequence[str] = ()
 
 
 class Instead(NamedTuple):

@@ -17,7 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
 from kapso_inbox import audit
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
@@ -259,9 +259,20 @@ def _apply(
         told.append((embed, result))
         if result.outcome == "done" and verb.name == "delete":
             model_admin.log_deletions(request, [embed])  # type: ignore[arg-type]
-        elif result.outcome == "done":
-            model_admin.log_change(request, embed, f"{verb.label}: {result.text}")
+        elif result.changed:
+            model_admin.log_change(request, embed, _for_history(result.changed))
     return told, rest
+
+
+def _for_history(fields: Iterable[str]) -> list[dict[str, Any]]:
+    """Return a change of an embed's fields as Django stores it, and tells it to each reader.
+
+    Args:
+        fields: the names of the fields.
+    """
+    with override(None):
+        names = [str(InboxEmbed._meta.get_field(name).verbose_name) for name in fields]  # type: ignore[union-attr]
+    return [{"changed": {"fields": names}}]
 
 
 def _tell_of_one(

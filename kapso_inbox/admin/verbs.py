@@ -14,8 +14,9 @@ from kapso_inbox import conf, lifecycle, refusals
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import ForeignError
 from kapso_inbox.lifecycle.links import embeds, links_of, newest_link
+from kapso_inbox.lifecycle.values import RECORDED
 from kapso_inbox.models import AccessLink, Condition, InboxEmbed
-from kapso_inbox.reasons import format_time
+from kapso_inbox.reasons import describe_changes, format_time
 
 from .descriptions import condition_of, has_unsettled_links
 from .forms import ExpiryFields
@@ -25,6 +26,8 @@ from .verb import Instead, Result, Verb
 logger = logging.getLogger(__name__)
 
 _State = AccessLink.State
+#: What most verbs change.
+_LINK = ("current_link",)
 
 
 class Rotate(Verb):
@@ -83,10 +86,10 @@ class Rotate(Verb):
                 "(%(reason)s)"
             )
             said = {"resolve": VERBS["resolve"].label, "reason": refusals.cause(error)}
-            return Result("failed", text % said)
+            return Result("failed", text % said, _LINK)
         if target.was_revoked:
-            return Result("done", _("It has a new link, and opens again."))
-        return Result("done", _("It has a new link, and the old one is revoked."))
+            return Result("done", _("It has a new link, and opens again."), _LINK)
+        return Result("done", _("It has a new link, and the old one is revoked."), _LINK)
 
 
 class Adopt(Rotate):
@@ -149,14 +152,14 @@ class Revoke(Verb):
                 "so its address may still work. Revoke it again, or let kapso_sync do so. "
                 "(%(reason)s)"
             )
-            return Result("failed", text % {"reason": refusals.cause(error)})
+            return Result("failed", text % {"reason": refusals.cause(error)}, _LINK)
         if links_of(embed).filter(state__in=AccessLink.UNCERTAIN).exists():
             text = _(
                 "It is revoked. Kapso may have created one more link: find out in a few "
                 "minutes, or let kapso_sync do so."
             )
-            return Result("done", text)
-        return Result("done", _("It is revoked."))
+            return Result("done", text, _LINK)
+        return Result("done", _("It is revoked."), _LINK)
 
 
 class Extend(Verb):
@@ -184,9 +187,9 @@ class Extend(Verb):
         """Set the expiry, which is an absolute time: setting it twice changes nothing."""
         embed = lifecycle.update_embed(embed, actor=actor, expires_at=values["expires_at"])
         if embed.expires_at is None:
-            return Result("done", _("It never expires."))
+            return Result("done", _("It never expires."), ["expires_at"])
         text = _("New expiry: %(when)s") % {"when": format_time(embed.expires_at)}
-        return Result("done", text)
+        return Result("done", text, ["expires_at"])
 
 
 class Refresh(Verb):
@@ -208,11 +211,19 @@ class Refresh(Verb):
         self, embed: InboxEmbed, *, target: Target, actor: Any, values: Mapping[str, Any]
     ) -> Result:
         """Ask Kapso once."""
-        embed = lifecycle.refresh_embed(embed, actor=actor)
-        link = embed.current_link
+        now = lifecycle.refresh_embed(embed, actor=actor)
+        link = now.current_link
         if link is not None and link.state == _State.REVOKED:
-            return Result("done", _("It was revoked at Kapso, and is revoked here now."))
-        return Result("done", _("It is up to date."))
+            return Result("done", _("It was revoked at Kapso, and is revoked here now."), _LINK)
+        changes = {
+            name: [getattr(embed, name), getattr(now, name)]
+            for name in RECORDED
+            if getattr(embed, name) != getattr(now, name)
+        }
+        if not changes:
+            return Result("done", _("It is up to date."))
+        text = _("It was changed at Kapso and is now the same here. %(changes)s")
+        return Result("done", text % {"changes": describe_changes(changes)}, list(changes))
 
 
 class Resolve(Verb):
@@ -261,7 +272,7 @@ class Resolve(Verb):
             text = _("Its uncertain link was never created.")
         if not unknown and embed.obstacle() is not None:
             text += " " + _("Rotate the link to get one that works.")
-        return Result("done", text)
+        return Result("done", text, _LINK if len(unknown) < len(links) else ())
 
 
 class Delete(Verb):
@@ -337,7 +348,7 @@ class Delete(Verb):
                 "It is revoked. Kapso may have created one more link, so the record stays: "
                 "find out in a few minutes what became of it, then delete it."
             )
-            return Result("failed", text)
+            return Result("failed", text, _LINK)
         return Result("done", _("It is deleted."))
 
 

@@ -17,6 +17,7 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from kapso_inbox import conf
 from kapso_inbox.access import AccessPolicy
@@ -24,6 +25,7 @@ from kapso_inbox.admin import verb_views
 from kapso_inbox.admin.verbs import VERBS
 from kapso_inbox.lifecycle import delete_embed, newest_link, revoke_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed, Outcome
+from kapso_inbox.reasons import describe_reason
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from kapso_inbox.signals import link_rotated
 from tests.hosts.database import connection
@@ -509,8 +511,47 @@ def test_what_was_done_is_in_the_history_and_in_the_audit_trail(
 ) -> None:
     embed = make("works", kapso_sandbox)
     confirmed(admin, "rotate", embed)
-    assert "new link" in LogEntry.objects.get().change_message
+    assert LogEntry.objects.get().get_change_message() == "Changed current link."
     assert InboxChange.objects.filter(action="rotated").get().username == "admin"
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("rotate", "Modificado enlace actual."),
+        ("extend", "Modificado expira."),
+        ("revoke", "Modificado enlace actual."),
+    ],
+)
+def test_the_history_is_told_in_the_language_of_its_reader(
+    admin: Client, kapso_sandbox: Sandbox, verb: str, told: str
+) -> None:
+    embed = make("works", kapso_sandbox)
+    with override("pt-br"):
+        confirmed(admin, verb, embed)
+    [entry] = LogEntry.objects.all()
+    assert entry.get_change_message().startswith("Changed ")
+    with override("es"):
+        assert entry.get_change_message() == told
+
+
+def test_a_refresh_says_what_it_took_over_and_leaves_it_on_record(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox, allowed_origins=["https://old.example"])
+    confirmed(admin, "refresh", embed)
+    assert not LogEntry.objects.exists()
+    assert embed.current_link is not None
+    change = {"allowed_origins": ["https://new.example"]}
+    kapso_sandbox.project().update(embed.current_link.kapso_id, change)
+    _sent, done = confirmed(admin, "refresh", embed)
+    changed = "Allowed origins: https://old.example → https://new.example"
+    [(outcome, text)] = results(done)
+    assert outcome == "done"
+    assert text == f"It was changed at Kapso and is now the same here. {changed}"
+    assert LogEntry.objects.get().get_change_message() == "Changed allowed origins."
+    row = InboxChange.objects.get(action="found")
+    assert (row.username, describe_reason(row.details)) == ("admin", changed)
 
 
 @pytest.mark.parametrize(
