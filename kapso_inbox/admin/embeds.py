@@ -12,6 +12,8 @@ from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.db import connections, router
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -20,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kapso_inbox import audit, conf, lifecycle, refusals, transactions
-from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
+from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet, LaunchAttempt, Outcome
 from kapso_inbox.reasons import format_time
 
 from . import descriptions, submissions
@@ -55,6 +57,17 @@ def _action(verb: Verb) -> Callable[..., HttpResponse | None]:
     return ask
 
 
+def _last_use() -> Coalesce:
+    """Return an annotation: when an embed was last opened here, or used at Kapso, if later.
+
+    Kapso tells of a use only when it is asked. Each opening is recorded at once.
+    """
+    openings = LaunchAttempt.objects.filter(embed=OuterRef("pk"), outcome=Outcome.OPENED)
+    opened = Subquery(openings.order_by("-created_at").values("created_at")[:1])
+    # Where one of them is NULL, some databases return NULL for the greatest.
+    return Coalesce(Greatest("last_used_at", opened), "last_used_at", opened)
+
+
 class EmbedList(ChangeList):
     """A change list that reads conditions only for the embeds of the current page."""
 
@@ -65,7 +78,7 @@ class EmbedList(ChangeList):
         """
         if ORDER_VAR in self.params:
             embeds: Any = self.root_queryset
-            self.root_queryset = embeds.with_condition()
+            self.root_queryset = embeds.with_condition().annotate(last_use=_last_use())
         found: Any = super().get_queryset(request, *args, **kwargs)
         return found  # type: ignore[no-any-return]
 
@@ -78,7 +91,7 @@ class EmbedList(ChangeList):
         """
         super().get_results(request)
         page: Any = self.result_list
-        self.result_list = page.with_condition()
+        self.result_list = page.with_condition().annotate(last_use=_last_use())
         name_owners(self.result_list)
         #: Whether there is no embed at all, and not only none that matches.
         self.is_blank = not self.result_count and not self.root_queryset.exists()
@@ -182,10 +195,10 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         """Return when the embed expires."""
         return format_time(embed.expires_at) or _("never")
 
-    @admin.display(description=gettext_lazy("last used"), ordering="last_used_at")
+    @admin.display(description=gettext_lazy("last used"), ordering="last_use")
     def last_used(self, embed: InboxEmbed) -> str:
-        """Return when the embed was last used, as Kapso last said."""
-        return format_time(embed.last_used_at)
+        """Return when the embed was last opened here, or used as Kapso last said, if later."""
+        return format_time(embed.last_use)  # type: ignore[attr-defined]
 
     @admin.display(description=gettext_lazy("who may open it"))
     def openable_by(self, embed: InboxEmbed) -> str:

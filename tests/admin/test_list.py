@@ -14,7 +14,8 @@ from django.urls import include, path
 from django.utils import timezone
 
 from kapso_inbox import lookups
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.admin import InboxEmbedAdmin
+from kapso_inbox.models import AccessLink, InboxEmbed, LaunchAttempt, Outcome
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.clock import here_and_now
 from tests.hosts.database import connection
@@ -310,3 +311,32 @@ def test_a_model_admin_of_the_host_needs_none_of_our_pages(
         page = admin.get("/admin/kapso_inbox/inboxembed/")
     assert page.status_code == 200
     assert "Health" not in page.text
+
+
+def test_the_list_says_when_an_inbox_was_last_used_here_or_elsewhere(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    now = timezone.now()
+    for slug, opened, used in (
+        ("opened", [2, 5], None),
+        ("used", [3], 1),
+        ("both", [4], 6),
+        ("never", [], None),
+    ):
+        at_kapso = now - timedelta(days=used) if used else None
+        embed = InboxEmbed.objects.create(slug=slug, name=slug, last_used_at=at_kapso)
+        for days in opened:
+            LaunchAttempt.objects.create(
+                embed=embed,
+                slug=slug,
+                outcome=Outcome.OPENED,
+                created_at=now - timedelta(days=days),
+            )
+        LaunchAttempt.objects.create(embed=embed, slug=slug, outcome=Outcome.EXPIRED)
+    expected = {"opened": 2, "used": 1, "both": 4, "never": None}
+    by_last_use = 1 + [*InboxEmbedAdmin.list_display].index("last_used")
+    for query in ({}, {"o": by_last_use}):
+        found = admin.get(url("changelist"), query).context["cl"].result_list
+        told = {one.slug: one.last_use and (now - one.last_use).days for one in found}
+        assert told == expected
+    assert [one.slug for one in found if one.last_use] == ["both", "opened", "used"]
