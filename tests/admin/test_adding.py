@@ -242,7 +242,7 @@ def test_an_address_at_an_origin_that_the_settings_lack_is_told_with_what_to_do(
     assert response.redirect_chain == [(url("change", embed.pk), 302)]
     [told] = map(str, get_messages(response.wsgi_request))
     assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in told
-    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in told
+    assert "has only https://inbox.kapso.ai. So the new link was revoked at once" in told
     assert told.endswith("Do not add the inbox again: press “Rotate the link” here.")
     # The page keeps saying so when the message is gone.
     assert "is at https://inbox.kapso.example" in admin.get(url("change", embed.pk)).text
@@ -338,7 +338,7 @@ def test_a_message_warns_of_origins_that_open_the_embed_to_the_whole_web(
     kapso_sandbox.fail_next(method="POST", answer=Answer(201, {"data": made}))
     response = admin.post(url("add"), filled_in | sites, follow=True)
     told = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "Any website can show this inbox" in response.text + told
+    assert "Any site can show this inbox" in response.text + told
 
 
 def test_a_hostile_name_is_shown_as_text(

@@ -211,7 +211,7 @@ def test_a_problem_of_an_inbox_leads_to_it_by_name(admin: Client, kapso_sandbox:
     response = admin.post(url("sync"))
     [said, *_rest] = [str(one) for one in get_messages(response.wsgi_request)]
     link = f'<a href="{url("change", embed.pk)}">Sales &amp; more</a>'
-    assert f"the link of the inbox “{link}” shows other conversations" in said
+    assert f"the link of the inbox “{link}” shows conversations that it was not created for" in said
 
 
 def test_a_cause_that_several_inboxes_share_has_one_instruction(

@@ -51,7 +51,7 @@ EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
     "rotate": {
         "works": ("new link, and the old one is revoked", 1),
         "expires soon": ("new link, and the old one is revoked", 1),
-        "expired": ("Extend its expiry", None),
+        "expired": ("Change its expiry", None),
         "revoked": ("new link", 1),
         "waits to be made": ("new link", 2),
         "waits to be revoked": ("new link", 1),
@@ -255,7 +255,7 @@ def test_a_rotation_names_the_origin_that_the_settings_lack(
     [(outcome, text)] = results(confirmed(admin, "rotate", embed)[1])
     assert outcome == "failed"
     assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in text
-    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in text
+    assert "has only https://inbox.kapso.ai. So the new link was revoked at once" in text
     assert len(live(kapso_sandbox)) == 1
 
 
@@ -774,7 +774,7 @@ def test_what_became_of_several_has_an_address_that_can_be_reloaded_and_gone_bac
     for address in (addresses[0], url("results", "unknown")):
         for page in (admin.get(address, follow=True), admin.post(address, follow=True)):
             assert page.redirect_chain == [(url("changelist"), 302)]
-            assert "These results are not kept any more." in page.text
+            assert "These results are no longer kept." in page.text
     # An embed that is gone since is only named.
     revoke_embed(embeds[0])
     delete_embed(embeds[0])
@@ -840,5 +840,5 @@ def test_the_forms_of_a_verb_say_that_kapso_is_asked(
     asked = admin.get(url("verb", "rotate"), {"id": [embed.pk for embed in embeds]})
     _sent, done = confirmed(admin, "rotate", *embeds)
     for page in (asked, admin.get(done["Location"])):
-        assert 'data-kapso-busy="Working… Kapso is being asked."' in page.text
+        assert 'data-kapso-busy="Working… Waiting for Kapso."' in page.text
         assert "data-kapso-slow=" in page.text

@@ -56,8 +56,8 @@ def test_warnings_of_unwise_origins_appear_while_they_are_typed(
     page.goto(f"{demo.url}{LIST}add/")
     any_site = page.get_by_label("Any site may show it")
     for origins, told in (
-        ("", "Any website can show this inbox"),
-        ("*", "“*” means any website"),
+        ("", "Any site can show this inbox"),
+        ("*", "“*” means any site"),
         ("https://elsewhere.example", "would stay blank here"),
     ):
         page.get_by_label("Allowed origins:").fill(origins)

@@ -145,7 +145,7 @@ def test_an_empty_list_leads_to_what_lives_at_kapso(
             "DELETE FROM kapso_inbox_inboxembed",
         )
         page.goto(f"{emptied_demo.url}{LIST}{place}")
-        expect(page.get_by_text("Inboxes may live at Kapso")).to_be_visible()
+        expect(page.get_by_text("There may be inboxes at Kapso")).to_be_visible()
         expect(page.get_by_text("Nothing is wrong")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= int(size)
         assert violations(page) == [], place

@@ -39,7 +39,7 @@ def test_an_inbox_that_shows_other_conversations_at_kapso_is_found() -> None:
     AccessLink.objects.update(differences="scope_type=project, scope_id=")
     found = the("embed-different", network=False)
     assert (found.level, found.embed) == ("error", "sales")
-    assert "Shows: Whole project" in found.what
+    assert "What it shows: Whole project" in found.what
 
 
 @pytest.mark.parametrize("current", [True, False])
@@ -261,7 +261,9 @@ def test_a_database_whose_inboxes_are_for_another_site_looks_copied(
 def test_a_read_only_deployment_cannot_add_its_own_origin(change_settings: ChangeSettings) -> None:
     store(embed={"allowed_origins": ["https://crm.example.org"]})
     change_settings(READ_ONLY=True)
-    assert "where the inbox belongs" in the("origins-miss-site", network=False).hint
+    assert (
+        "the deployment that the inbox belongs to" in the("origins-miss-site", network=False).hint
+    )
 
 
 def test_a_site_that_only_its_trusted_origins_name_is_not_surely_that_site(settings: Any) -> None:

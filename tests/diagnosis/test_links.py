@@ -131,7 +131,7 @@ def test_an_unmanaged_link_that_is_not_revoked_yet_is_named_by_its_id() -> None:
     link = store(state=State.UNMANAGED)
     link.move(State.REVOKING, expected=[State.UNMANAGED])
     AccessLink.objects.update(state_changed_at=ago(minutes=11))
-    assert f"Its id there is {link.kapso_id}" in the("revocation-stuck", network=False).hint
+    assert f"Its ID there is {link.kapso_id}" in the("revocation-stuck", network=False).hint
 
 
 def test_a_sync_that_does_not_run_is_found() -> None:

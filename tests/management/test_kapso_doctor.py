@@ -85,7 +85,7 @@ def test_warnings_alone_do_not_fail_the_command() -> None:
     store(embed={"allowed_origins": []})
     status, output = run("--offline")
     assert status == 0
-    assert "  ! Any page of the web may show the inbox “sales”" in output
+    assert "  ! Any site can show the inbox “sales”" in output
     assert "[origins-none]\n    → Set its allowed origins" in output
     assert output.endswith("0 errors, 1 warning\n")
 
