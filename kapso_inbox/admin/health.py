@@ -346,7 +346,7 @@ def sync_view(model_admin: PolicyModelAdmin, request: HttpRequest) -> HttpRespon
             text += " " + _("Inboxes of other sites that share the project are left out.")
         model_admin.message_user(request, text, messages.SUCCESS)
     back = "changelist" if request.POST.get("back") == "changelist" else "health"
-    return HttpResponseRedirect(page_url(model_admin, back))
+    return HttpResponseRedirect(page_url(model_admin, back, request=request))
 
 
 def _what_was_found(model_admin: PolicyModelAdmin, count: int) -> str:

@@ -18,9 +18,9 @@ MIN_DIGITS, MAX_DIGITS = 6, 15
 
 #: How WhatsApp names people whose number it does not show: a business-scoped id, or a user name.
 _HIDDEN = re.compile(r"[A-Za-z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}|@[\w.]{1,64}")
-#: What WhatsApp's own ID of a mobile number begins and ends with in Brazil, Mexico and Argentina, and
-#: the digit that may stand between. The ID can have it where the number that people dial lacks it,
-#: and the other way round.
+#: What WhatsApp's own ID of a mobile number begins and ends with in Brazil, Mexico and Argentina,
+#: and the digit that may stand between. The ID can have it where the number that people dial lacks
+#: it, and the other way round.
 EXTRA_DIGITS = (
     (re.compile(r"(55\d\d)9?(\d{8})"), "9"),
     (re.compile(r"(52)1?(\d{10})"), "1"),

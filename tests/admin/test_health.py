@@ -315,6 +315,16 @@ def test_it_answers_whatever_the_settings_are(
     assert page.context["wrong"]
 
 
+def test_looking_for_inboxes_keeps_the_filters_of_the_list(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    filtered = f"{url('changelist')}?q=sales&state=works"
+    address = re.search(r'<form method="post" action="([^"]*sync[^"]*)"', admin.get(filtered).text)
+    assert address is not None
+    done = admin.post(html.unescape(address[1]), {"back": "changelist"})
+    assert done["Location"] == filtered
+
+
 def test_looking_again_and_again_asks_kapso_every_ten_seconds(
     admin: Client, kapso_sandbox: Sandbox
 ) -> None:

@@ -608,6 +608,23 @@ def test_an_own_inbox_becomes_another_users_only_with_that_users_slug(
     assert the_embed().personal_to == str(ana.pk)
 
 
+def test_an_own_inbox_keeps_the_slug_that_its_user_finds_it_by(
+    browser: Client, bruno: User
+) -> None:
+    press(browser)
+    with pytest.raises(ValidationError) as raised:
+        lifecycle.update_embed(the_embed(), slug="brunos")
+    assert raised.value.message_dict == {
+        "slug": ["This user's own inbox is found by its slug, which cannot be changed."]
+    }
+    assert the_embed().slug == own.slug_for(bruno)
+    # Another embed for one user alone is found by its own slug.
+    lifecycle.update_embed(the_embed(), personal_to="", slug="all")
+    lifecycle.update_embed(the_embed(), personal_to=str(bruno.pk))
+    assert not the_embed().is_own_inbox
+    lifecycle.update_embed(the_embed(), slug="brunos")
+
+
 def test_an_embed_that_already_has_such_a_slug_can_be_renamed(
     browser: Client, bruno: User, kapso_sandbox: Sandbox
 ) -> None:

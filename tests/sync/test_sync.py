@@ -595,9 +595,9 @@ def test_the_exit_status_tells_cron_about_a_problem(
     kapso_sandbox.project().embeds[link_of(embed).kapso_id]["scope_type"] = "customer"
     _out, err = run(status=1)
     assert (
-        f"default: At Kapso the link of the inbox “{embed.slug}” shows conversations that it was not created for"
-        in err
-    )
+        f"default: At Kapso the link of the inbox “{embed.slug}” shows conversations that it "
+        "was not created for"
+    ) in err
 
 
 @pytest.mark.parametrize(

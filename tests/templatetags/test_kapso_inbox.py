@@ -84,8 +84,8 @@ def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
         "CRM answered in place of the inbox. If this continues, tell an administrator.</span> "
         '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Try again'
         "</a></div>\n"
-        '<div class="kapso-inbox__notice" data-notice="unreachable" hidden><span>Kapso, which holds '
-        "the inbox, does not answer at the moment. If this continues, tell an administrator."
+        '<div class="kapso-inbox__notice" data-notice="unreachable" hidden><span>Kapso, which '
+        "holds the inbox, does not answer at the moment. If this continues, tell an administrator."
         "</span> "
         '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Reload'
         "</a></div>\n"
