@@ -97,8 +97,9 @@ def _delivery_findings(project: str) -> Iterator[Finding]:
             ),
             page=_page(
                 _(
-                    "Press “Create or update” there, which gives Kapso the secret of this site. If "
-                    "another project's webhook leads here, correct its address at Kapso."
+                    "Open “Webhooks at Kapso”, and press “Create or update” there: it gives Kapso "
+                    "the secret of this site. If another project's webhook leads here, correct its "
+                    "address at Kapso."
                 )
             ),
         )
@@ -115,8 +116,8 @@ def _delivery_findings(project: str) -> Iterator[Finding]:
             ),
             page=_page(
                 _(
-                    "That page shows which webhook is missing or paused. Until then, badges are as "
-                    "old as the last kapso_sync."
+                    "“Webhooks at Kapso” shows which webhook is missing or paused. Until it is "
+                    "fixed, badges are as old as the last kapso_sync."
                 )
             ),
         )
@@ -153,7 +154,7 @@ def _remembered(project: str, remembered_for: int) -> Iterator[Finding]:
 
 def _registered_findings(project: str, registered: list[Registered]) -> Iterator[Finding]:
     mend = _("Run: manage.py kapso_webhooks --set https://crm.example.com")
-    page = _page(_("Press “Create or update” there."))
+    page = _page(_("Open “Webhooks at Kapso”, and press “Create or update” there."))
     missing = [one.place.name for one in registered if one.webhook is None]
     if missing:
         yield warning(

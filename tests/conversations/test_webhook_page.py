@@ -244,10 +244,19 @@ def test_the_health_page_leads_to_the_webhooks(
 ) -> None:
     page = admin_client.get(HEALTH).text
     assert f'<a class="kapso-button" href="{PAGE}">Webhooks at Kapso</a>' in page
-    assert "Press “Create or update” there." in page
+    assert "Open “Webhooks at Kapso”, and press “Create or update” there." in page
     press(admin_client, "set")
     cache.clear()
     assert "Webhooks at Kapso" not in admin_client.get(HEALTH).text
+
+
+def test_the_command_stays_in_the_technical_details(
+    kapso_sandbox: Sandbox, admin_client: Client
+) -> None:
+    page = admin_client.get(HEALTH).text
+    details = "".join(re.findall(r"<details.*?</details>", page, re.DOTALL))
+    assert "manage.py kapso_webhooks" in details
+    assert page.count("manage.py kapso_webhooks") == details.count("manage.py kapso_webhooks")
 
 
 def test_without_that_page_the_health_page_names_the_command(
