@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -27,7 +28,7 @@ from .policy import PolicyModelAdmin
 from .verbs import VERBS, why_not
 
 if TYPE_CHECKING:
-    from kapso_inbox.diagnosis import Finding
+    from kapso_inbox.diagnosis import AdminPage, Finding
 
 
 #: Buttons that are not verbs: to the embed's form, to the form of a new embed, to a sync.
@@ -221,6 +222,10 @@ def _entry(
         for button in buttons(finding, embed)
         if button.permission in permissions
     ]
+    hint = "" if pressed and finding.code in FIXED_BY_BUTTON else finding.hint
+    if finding.page and (address := _address_of(model_admin, request, finding.page)):
+        pressed.append({"label": finding.page.title, "url": address, "verb": "page"})
+        hint = finding.page.hint
     return Entry(
         finding=finding,
         embed=embed,
@@ -231,8 +236,18 @@ def _entry(
             *(embeds[slug] for slug in _slugs_in(finding) if slug in embeds),
         ),
         buttons=pressed,
-        hint="" if pressed and finding.code in FIXED_BY_BUTTON else finding.hint,
+        hint=hint,
     )
+
+
+def _address_of(model_admin: PolicyModelAdmin, request: HttpRequest, page: AdminPage) -> str:
+    """Return the address of an app's own page; "" if this admin site or this user has none."""
+    if not may_look(model_admin, request):
+        return ""
+    try:
+        return reverse(f"admin:{page.name}", current_app=model_admin.admin_site.name)
+    except NoReverseMatch:
+        return ""
 
 
 def _slugs_in(finding: Finding) -> set[str]:
@@ -298,7 +313,7 @@ def _show_each_button_once(group: Group) -> None:
 
 
 def may_look(model_admin: PolicyModelAdmin, request: HttpRequest) -> bool:
-    """Return whether the user may look for inboxes at Kapso."""
+    """Return whether the user may do what concerns whole projects: look for inboxes at Kapso."""
     return model_admin.has_change_permission(request) and model_admin.sees_everything(request)
 
 

@@ -133,7 +133,7 @@ def _ask(client: KapsoClient, sample: SampleLink | None) -> Iterator[Finding]:
             numbers = _numbers(client)
             yield info(
                 "api-key-accepted",
-                _("Kapso accepts the API key. It sees these numbers: %(numbers)s.")
+                _("Kapso accepts the API key, which sees these numbers (%(numbers)s).")
                 % {"numbers": numbers},
             )
             return
@@ -184,7 +184,7 @@ def _another_project(client: KapsoClient, sample: SampleLink) -> Finding:
         "api-key-of-another-project",
         _(
             "Kapso does not know the inbox “%(embed)s” under this API key. The key "
-            "probably belongs to another Kapso project. It sees these numbers: %(numbers)s."
+            "probably belongs to another Kapso project: it sees these numbers (%(numbers)s)."
         )
         % {"embed": sample.slug, "numbers": numbers},
         _(

@@ -35,9 +35,9 @@ from .launch import (
     admit,
     open_inbox,
     openable,
+    params_of_host,
     record_refusal,
     require_admission,
-    user_params,
 )
 from .params import ParameterError, clean_known, clean_query, opening_view, with_params
 
@@ -260,7 +260,7 @@ def theme_around(
         asked: what the page's address asks for.
         saved: what the user saved for this embed.
     """
-    of_host = user_params(request, embed)
+    of_host = params_of_host(request, embed)
     wishes = (source.get("mode") for source in (asked, saved, of_host))
     return outcomes.page_theme(*wishes, embed.default_mode)
 

@@ -336,7 +336,7 @@ def test_a_preview_is_a_launch_like_any_other(
     embed = make("works", kapso_sandbox)
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" not in page.text
-    assert "not read its conversations" in page.text
+    assert "You cannot read the conversations of this inbox" in page.text
     administrator.user_permissions.add(Permission.objects.get(codename="open_inboxembed"))
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" in page.text

@@ -623,7 +623,7 @@ def test_rotating_one_that_was_revoked_says_before_and_after_that_it_opens_again
     [
         ("extend", "expired", "It has expired, and opens again."),
         ("revoke", "unmanaged", "anyone who uses that address loses the inbox"),
-        ("delete", "revoked", "can set it up again"),
+        ("delete", "revoked", "a program of this site can create it again"),
     ],
 )
 def test_what_undoes_or_ends_what_somebody_else_did_is_said_beside_each(
@@ -672,7 +672,7 @@ def test_the_confirmation_of_an_expiry_has_a_calendar_and_accessible_names(
     for name, label in (("expires_at_0", "Date"), ("expires_at_1", "Time")):
         [tag] = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
         assert f'aria-label="{label}"' in tag
-    assert 'role="group" aria-label="Date"' in page.text
+    assert 'role="group" aria-label="Expires on"' in page.text
     _sent, refused = confirmed(admin, "extend", embed, expiry="date")
     [described] = re.findall(r'role="group"[^>]* aria-describedby="([^"]*)"', refused.text)
     assert f'id="{described}"' in refused.text

@@ -70,7 +70,7 @@ def test_an_accepted_key_is_reported_with_the_numbers_that_it_sees(
     for number in kapso_sandbox.project().phone_numbers:
         assert number["display_phone_number"] in found.what
     kapso_sandbox.project().phone_numbers.clear()
-    assert "these numbers: none." in the("api-key-accepted").what
+    assert "these numbers (none)." in the("api-key-accepted").what
 
 
 def test_the_key_of_another_project_is_found_and_its_numbers_are_listed(

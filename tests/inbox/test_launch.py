@@ -469,7 +469,7 @@ def test_a_manager_who_may_not_read_is_told_what_is_missing(
     mona.groups.clear()
     said = launch(manager).content.decode()
     assert "You may manage this inbox, but not read it" in said
-    assert "Only members of these groups may read it: Sales" in said
+    assert "Only members of these groups (Sales) may read it." in said
     assert "kapso_inbox.open_inboxembed" not in said
     mona.user_permissions.remove(permission)
     response = launch(manager)

@@ -731,7 +731,8 @@ def test_the_admin_offers_no_groups_for_it_and_the_tag_that_shows_it(
     assert "{% load kapso_inbox %}{% kapso_my_inbox %}" in page
     assert f'{{% kapso_inbox "{embed.slug}" %}}' not in page
     assert "The name that templates use" not in page
-    assert "finds this user's own inbox by it" in html.unescape(page)
+    assert 'name="slug"' not in page
+    assert "the inbox of a user is found by its slug" in page
 
 
 def test_saving_it_in_the_admin_leaves_it_to_its_user(

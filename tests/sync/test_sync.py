@@ -191,7 +191,7 @@ def test_under_the_key_of_another_project_a_sync_changes_nothing(
     with with_settings(API_KEY="another-projects-key"):
         report = sync_project()
     assert not report.complete
-    assert "another project's" in str(report.problems[0])
+    assert "the key belongs to another project" in str(report.problems[0])
     assert link_of(embed).state == State.ACTIVE
     assert InboxEmbed.objects.count() == 1
 

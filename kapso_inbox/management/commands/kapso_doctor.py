@@ -44,7 +44,7 @@ class Command(InboxCommand):
         network = not options["offline"]
         findings = diagnose(options["project"], network=network, sends_launch=True)
         failed = any(finding.level == "error" for finding in findings)
-        self.parts["findings"] = [dataclasses.asdict(finding) for finding in findings]
+        self.parts["findings"] = [_as_json(finding) for finding in findings]
         if not options["json"]:
             self._print(findings)
         if failed:
@@ -85,3 +85,9 @@ class Command(InboxCommand):
         except UnicodeEncodeError:
             text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
         self.stdout.write(text, style)
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    told = dataclasses.asdict(finding)
+    del told["page"]  # of the admin, where the command is not run
+    return told
