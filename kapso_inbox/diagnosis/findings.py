@@ -40,6 +40,9 @@ class Finding:
         hint: what to do about it, in words; "" if there is nothing to do.
         project: the alias of the Kapso project that it is about, or "".
         embed: the slug of the embed that it is about, or "".
+        details: what a developer should know of it besides, such as names of settings and IDs; "".
+        more: how many more findings of this code and project there are than are listed, if it
+            stands for those; 0 = it is one itself.
     """
 
     code: str
@@ -48,13 +51,21 @@ class Finding:
     hint: str = ""
     project: str = ""
     embed: str = ""
+    details: str = ""
+    more: int = 0
 
 
 def _of_level(level: Level) -> Callable[..., Finding]:
     def make(
-        code: str, what: str, hint: str = "", *, project: str = "", embed: str = ""
+        code: str,
+        what: str,
+        hint: str = "",
+        *,
+        project: str = "",
+        embed: str = "",
+        details: str = "",
     ) -> Finding:
-        return Finding(code, level, what, hint, project, embed)
+        return Finding(code, level, what, hint, project, embed, details)
 
     return make
 
@@ -86,7 +97,7 @@ def limit_each_kind(
     for key, finding in last.items():
         more = max(counts[key], known.get(key, 0)) - MANY
         what = ngettext("And %(more)d more like this.", "And %(more)d more like these.", more)
-        yield replace(finding, what=what % {"more": more}, embed="")
+        yield replace(finding, what=what % {"more": more}, embed="", details="", more=more)
 
 
 def group_by_code(findings: Iterable[Finding]) -> list[Finding]:
@@ -152,6 +163,7 @@ def without_secrets(finding: Finding) -> Finding:
         finding,
         what=clean(finding.what),
         hint=clean(finding.hint),
+        details=clean(finding.details),
         project=clean(finding.project),
         embed=clean(finding.embed),
     )
