@@ -71,10 +71,11 @@ def by_cause(findings: Iterable[Finding]) -> list[list[Finding]]:
 
     Each link of an embed has its own, and all of them are fixed at once.
     """
-    together: dict[tuple[str, ...], list[Finding]] = {}
-    for finding in findings:
-        about = (finding.embed,) if finding.embed else ("", finding.project, finding.what)
-        together.setdefault((finding.code, *about), []).append(finding)
+    together: dict[tuple[str, str, int], list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        # What is about no embed is alone.
+        alone = 0 if finding.embed else number
+        together.setdefault((finding.code, finding.embed, alone), []).append(finding)
     return list(together.values())
 
 

@@ -14,9 +14,10 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
+from kapso_inbox.admin.entries import by_cause
 from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.diagnosis.findings import MANY
+from kapso_inbox.diagnosis.findings import MANY, Finding
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle import create_embed, refresh_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxEmbed
@@ -315,6 +316,11 @@ def test_several_links_of_one_inbox_with_one_cause_are_one_entry_with_their_numb
     assert unfolded(page).count("Find out what became of it") == 1
     for link in AccessLink.objects.filter(state="unknown"):
         assert f"In Kapso its name ends in {link}." in folded(page)
+
+
+def test_findings_about_no_inbox_are_each_an_entry_of_their_own() -> None:
+    alike = [Finding("kapso_inbox.W001", "warning", "The same."), *[Finding("a", "info", "b")] * 2]
+    assert [len(together) for together in by_cause(alike)] == [1, 1, 1]
 
 
 def test_names_of_settings_and_codes_are_folded(
