@@ -26,7 +26,8 @@ from kapso_inbox.reasons import format_time
 from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
 from .forms import AddEmbedForm, ChangeEmbedForm
-from .health import SYNC, health_view, may_look, sync_view
+from .health import health_view
+from .look import SYNC, may_look, sync_view
 from .lookup import lookup_view, or_of_number
 from .owners import name_owners
 from .pages import page_url, panel_of, redirect_to_embed, site_of, verb_url

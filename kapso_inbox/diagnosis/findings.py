@@ -59,6 +59,9 @@ class Finding:
         embed: the slug of the embed that it is about, or "".
         page: the page of the admin on which it can be fixed, if that is one of an app's own. Only
             for the health page; programs do not get it.
+        details: what a developer should know of it besides, such as names of settings and IDs; "".
+        more: how many more findings of this code and project there are than are listed, if it
+            stands for those; 0 = it is one itself.
     """
 
     code: str
@@ -68,6 +71,8 @@ class Finding:
     project: str = ""
     embed: str = ""
     page: AdminPage | None = None
+    details: str = ""
+    more: int = 0
 
 
 def _of_level(level: Level) -> Callable[..., Finding]:
@@ -79,8 +84,9 @@ def _of_level(level: Level) -> Callable[..., Finding]:
         project: str = "",
         embed: str = "",
         page: AdminPage | None = None,
+        details: str = "",
     ) -> Finding:
-        return Finding(code, level, what, hint, project, embed, page)
+        return Finding(code, level, what, hint, project, embed, page, details)
 
     return make
 
@@ -112,7 +118,7 @@ def limit_each_kind(
     for key, finding in last.items():
         more = max(counts[key], known.get(key, 0)) - MANY
         what = ngettext("And %(more)d more like this.", "And %(more)d more like these.", more)
-        yield replace(finding, what=what % {"more": more}, embed="")
+        yield replace(finding, what=what % {"more": more}, embed="", details="", more=more)
 
 
 def group_by_code(findings: Iterable[Finding]) -> list[Finding]:
@@ -178,6 +184,7 @@ def without_secrets(finding: Finding) -> Finding:
         finding,
         what=clean(finding.what),
         hint=clean(finding.hint),
+        details=clean(finding.details),
         project=clean(finding.project),
         embed=clean(finding.embed),
     )

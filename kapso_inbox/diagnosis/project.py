@@ -199,8 +199,13 @@ def _another_project(client: KapsoClient, sample: SampleLink) -> Finding:
 def _failure(failure: KapsoError) -> Finding:
     """Return what a failed request means to an administrator."""
     meaning = meaning_of(failure)
-    found, hint = fill_in(meaning.found, failure), fill_in(meaning.hint, failure)
-    return Finding(meaning.finding, meaning.level, found, hint)
+    return Finding(
+        meaning.finding,
+        meaning.level,
+        fill_in(meaning.found, failure),
+        fill_in(meaning.hint, failure),
+        details=fill_in(meaning.details, failure),
+    )
 
 
 def _rate_limit(client: KapsoClient) -> Iterator[Finding]:

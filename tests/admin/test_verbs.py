@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from html import unescape
@@ -269,6 +269,50 @@ def test_a_link_that_somebody_else_began_stops_a_rotation(
     [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
     assert (outcome, "in the meantime" in text) == ("nothing", True)
     assert counted(kapso_sandbox, "POST") == 2
+
+
+def test_of_several_that_are_uncertain_the_results_lead_to_what_became_of_them(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
+    kapso_sandbox.fail_next(method="POST", answer=Answer(503, {}), times=2)
+    _sent, done = confirmed(admin, "rotate", *embeds)
+    page = admin.get(done["Location"])
+    assert page.text.count("Kapso may have done it. Press “Find out what became of it” below.") == 2
+    asked = admin.get(page.context["resolve_url"])
+    assert asked.context["title"] == "Find out what became of it"
+    assert [row["embed"].slug for row in asked.context["rows"]] == ["a", "b"]
+    assert asked.context["possible"] == 2
+    # Once that is known, nothing is left to press.
+    AccessLink.objects.filter(state="unknown").update(state="failed")
+    page = admin.get(done["Location"])
+    assert "Press “" not in page.text
+    assert page.context["resolve_url"] == ""
+
+
+def test_whoever_may_only_revoke_is_not_told_to_press_what_they_may_not(
+    client: Client, kapso_sandbox: Sandbox, make_administrator: Callable[..., User]
+) -> None:
+    client.force_login(make_administrator("revoker", "view", "delete"))
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(503, {}), times=9)
+    _sent, done = confirmed(client, "revoke", *embeds)
+    page = client.get(done["Location"])
+    assert page.context["resolve_url"] == ""
+    assert "Press “" not in page.text
+
+
+def test_a_refused_key_leads_to_the_health_page(admin: Client, kapso_sandbox: Sandbox) -> None:
+    link = f'<a href="{url("health")}">The health page says more.</a>'
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    kapso_sandbox.fail_next(**FAULTS["401"], times=9)
+    _sent, done = confirmed(admin, "rotate", embeds[0])
+    assert (
+        f"Kapso refused the API key, so nothing was done. {link}"
+        in admin.get(done["Location"]).text
+    )
+    _sent, done = confirmed(admin, "rotate", *embeds)
+    assert admin.get(done["Location"]).text.count(link) == 2
 
 
 def test_an_action_of_the_list_asks_first_and_then_applies_to_each(

@@ -110,6 +110,13 @@ def test_a_terminal_with_a_small_encoding_gets_plain_characters(encoding: str) -
     assert "    > Rotate" in output
 
 
+def test_what_a_developer_should_know_follows_what_was_found(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    _status, output = run()
+    told = "nothing is known of the API key. The connection to Kapso broke. [kapso-answer-unclear]"
+    assert told in output
+
+
 def test_json_is_for_programs(kapso_sandbox: Sandbox) -> None:
     store("sales", current=False)
     status, output = run("--offline", "--json", encoding="ascii")

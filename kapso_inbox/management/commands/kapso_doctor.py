@@ -63,8 +63,9 @@ class Command(InboxCommand):
             # A hint that several findings share is printed once.
             for hint, same in groupby(group, key=lambda finding: finding.hint):
                 for finding in same:
-                    mark = f"{_MARKS[finding.level]} {finding.what}"
-                    self._line(f"  {mark} [{finding.code}]", styles[finding.level])
+                    found = f"{finding.what} {finding.details}".rstrip()
+                    line = f"  {_MARKS[finding.level]} {found} [{finding.code}]"
+                    self._line(line, styles[finding.level])
                 if hint:
                     self._line(f"    → {hint}")
         levels = [finding.level for finding in findings]
