@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.db import DatabaseError
 from django.utils.functional import Promise
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import ConfigurationError
@@ -35,6 +36,11 @@ from .lifecycle import (
 #: Seconds to wait before the next request if Kapso's rate limit names no time.
 RETRY_AFTER = 60
 
+#: The sentence that a page of the admin can turn into a link to the health page.
+SEE_HEALTH_PAGE = _("The health page says more.")
+
+_TRY_LATER = _("Try again in a few minutes.")
+
 
 class Meaning(NamedTuple):
     """What one class of errors means.
@@ -46,34 +52,43 @@ class Meaning(NamedTuple):
         outcome: what was done and what to do next, for the person who asked for a change.
         cause: why a step at Kapso failed, and nothing else; "" if the error never comes from a
             step at Kapso.
+        remedy: what to do after `cause`, for the person who looks at it; "" if `cause` says it.
+        passes: whether the same step may succeed later, although nobody changes anything.
         read_code: the code of the REST API, if the call only read; "" is the same as `code`.
         read_outcome: what `outcome` is, if the call only read; "" is the same as `outcome`.
         quotes_kapso: whether Kapso's own text belongs after `outcome` and `cause`.
         finding: the code of the doctor's finding; "" if the doctor never meets the error.
         level: the level of that finding.
         found: what the finding says.
+        details: what a developer should know of it besides.
         hint: what an operator should do about the finding.
     """
 
     code: str
     outcome: str | Promise
     cause: str | Promise = ""
+    remedy: str | Promise = ""
+    passes: bool = False
     read_code: str = ""
     read_outcome: str | Promise = ""
     quotes_kapso: bool = True
     finding: str = ""
     level: Literal["error", "warning"] = "error"
     found: str | Promise = ""
+    details: str = ""
     hint: str | Promise = ""
 
 
-_UNCLEAR_FOUND = _("Kapso's answer cannot be used, so nothing is known of the API key. %(reason)s.")
+_UNCLEAR_FOUND = _("Kapso's answer cannot be used, so nothing is known of the API key.")
 _UNCLEAR_HINT = _("Check again in a few minutes. If this continues, ask Kapso's support.")
 
 _REFUSED_KEY = Meaning(
     code="kapso_refused_key",
-    outcome=_("Kapso refused the API key, so nothing was done. The health page says more."),
+    outcome=format_lazy(
+        "{} {}", _("Kapso refused the API key, so nothing was done."), SEE_HEALTH_PAGE
+    ),
     cause=_("Kapso refused the API key."),
+    remedy=SEE_HEALTH_PAGE,
     finding="api-key-refused",
     found=_("Kapso refuses the API key (HTTP %(status)s)."),
     hint=_(
@@ -95,10 +110,13 @@ _UNCERTAIN = Meaning(
     code="outcome_uncertain",
     outcome=_("Kapso's answer did not arrive or cannot be read. Kapso may have done it."),
     cause=_("Kapso's answer did not arrive or cannot be read."),
+    remedy=_TRY_LATER,
+    passes=True,
     read_code="kapso_unusable_answer",
     read_outcome=_("Kapso's answer did not arrive or cannot be read. Nothing was changed."),
     finding="kapso-answer-unclear",
     found=_UNCLEAR_FOUND,
+    details="%(reason)s.",
     hint=_UNCLEAR_HINT,
 )
 
@@ -165,6 +183,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
             "Kapso, then try again."
         ),
         cause=_("The project's credits at Kapso are used up."),
+        remedy=_("Add credits in Kapso, then try again."),
         finding="credits-used-up",
         found=_("The project's credits at Kapso are used up (HTTP %(status)s)."),
         hint=_(
@@ -179,12 +198,15 @@ MEANINGS: dict[type[Exception], Meaning] = {
         read_code="kapso_unusable_answer",
         finding="kapso-answer-unclear",
         found=_UNCLEAR_FOUND,
+        details="%(reason)s.",
         hint=_UNCLEAR_HINT,
     ),
     RateLimitedError: Meaning(
         code="kapso_rate_limited",
         outcome=_("Kapso accepts no more requests in this minute, so nothing was done."),
         cause=_("Kapso accepts no more requests in this minute."),
+        remedy=_TRY_LATER,
+        passes=True,
         quotes_kapso=False,
         finding="rate-limit-used-up",
         level="warning",
@@ -198,8 +220,11 @@ MEANINGS: dict[type[Exception], Meaning] = {
         code="kapso_unreachable",
         outcome=_("Kapso could not be reached, so nothing was done. Try again in a moment."),
         cause=_("Kapso could not be reached."),
+        remedy=_TRY_LATER,
+        passes=True,
         finding="kapso-unreachable",
-        found=_("Kapso cannot be reached from this server. %(reason)s."),
+        found=_("Kapso cannot be reached from this server."),
+        details="%(reason)s.",
         hint=_(
             "Let this server make https connections to the address in BASE_URL. If it needs a "
             "proxy or certificates of its own, name them in PROXIES and CA_BUNDLE: the "

@@ -13,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from .kapso import UncertainError
-from .meanings import MEANINGS
+from .meanings import MEANINGS, Meaning
 from .models import InboxEmbed, ReasonCode, read_reason
 
 #: What stands for a value that is not set.
@@ -31,11 +31,12 @@ def format_time(when: datetime | None) -> str:
     return date_format(local, "DATETIME_FORMAT")
 
 
-def describe_reason(stored: str) -> str:
+def describe_reason(stored: str, *, names_answer: bool = True) -> str:
     """Return a stored reason in the active language.
 
     Args:
         stored: what `reason()` made. Any other text is returned as it is.
+        names_answer: whether an error of Kapso's is told with `answer_of`.
     """
     read = read_reason(stored)
     if not read:
@@ -44,10 +45,35 @@ def describe_reason(stored: str) -> str:
     if code == ReasonCode.CHANGED:
         return describe_changes(read.get("changes", {}))
     if code == ReasonCode.KAPSO_ERROR:
-        return _describe_error(read)
+        return _describe_error(read, answer_of(stored) if names_answer else "")
     if "differences" in read:
         read["differences"] = describe_differences(read["differences"])
     return str(code.label) % read if len(read) > 1 else str(code.label)
+
+
+def advise_on(stored: str) -> str:
+    """Return the error of Kapso's that a stored reason is about, and what to do about it.
+
+    This is for people without a log. A reason of another kind gives "".
+    """
+    meaning = meaning_of_reason(stored)
+    return _describe_error(read_reason(stored), remedy=str(meaning.remedy)) if meaning else ""
+
+
+def answer_of(stored: str) -> str:
+    """Return by what a log knows Kapso's answer that a stored reason is about, or "".
+
+    That is its status and its request ID.
+    """
+    read = read_reason(stored)
+    status = f"HTTP {read['status']}" if read.get("status") else ""
+    return ", ".join(filter(None, [status, read.get("request_id", "")]))
+
+
+def meaning_of_reason(stored: str) -> Meaning | None:
+    """Return what the error means that a stored reason is about; None if it is about none."""
+    read = read_reason(stored)
+    return _meaning_of(read) if read.get("code") == ReasonCode.KAPSO_ERROR else None
 
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
@@ -98,16 +124,20 @@ def _value(name: str, value: Any) -> str:
 _NAMES = frozenset(field.name for field in InboxEmbed._meta.get_fields())
 
 
-def _describe_error(facts: Mapping[str, Any]) -> str:
-    """Return an error of Kapso's client: its meaning, its status, and Kapso's own text."""
+def _meaning_of(facts: Mapping[str, Any]) -> Meaning:
     kinds = {kind.__name__: kind for kind in MEANINGS}
-    meaning = MEANINGS[kinds.get(facts.get("error", ""), UncertainError)]
+    return MEANINGS[kinds.get(facts.get("error", ""), UncertainError)]
+
+
+def _describe_error(facts: Mapping[str, Any], answer: str = "", remedy: str = "") -> str:
+    """Return an error of Kapso's client: its meaning, its answer, what to do, and Kapso's text."""
+    meaning = _meaning_of(facts)
     names = {"origin": "", "setting": "", **facts}
     names["inbox_origins"] = ", ".join(facts.get("inbox_origins", ()))
     text = str(meaning.cause or meaning.outcome) % names
-    known = [f"HTTP {facts['status']}" if facts.get("status") else "", facts.get("request_id", "")]
-    if any(known):
-        text = f"{text.rstrip('.')} ({', '.join(filter(None, known))})."
+    if answer:
+        text = f"{text.rstrip('.')} ({answer})."
+    quoted = ""
     if facts.get("detail") and meaning.quotes_kapso:
-        text += " " + _("Kapso says: “%(text)s”") % {"text": facts["detail"]}
-    return text
+        quoted = _("Kapso says: “%(text)s”") % {"text": facts["detail"]}
+    return " ".join(filter(None, [text, remedy, quoted]))

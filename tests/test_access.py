@@ -234,7 +234,7 @@ def test_where_users_are_not_in_djangos_groups_only_embeds_without_groups_open(
         "mine/launch/": 200,
         "mine/settings/": 302,
     }
-    assert "Only members of these groups may read it: Sales." in told["grouped"]
+    assert "Only members of these groups (Sales) may read it." in told["grouped"]
     assert list(told["checks"]) == ["kapso_inbox.W012"]
     what, hint = told["checks"]["kapso_inbox.W012"]
     assert f"strangers.{user_model}" in what

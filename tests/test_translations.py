@@ -114,6 +114,26 @@ def test_a_translation_ends_with_the_punctuation_of_its_text(locale: str) -> Non
     assert [text for text, translated in texts if end(text) != end(translated)] == []
 
 
+#: What a sentence may end with, because it never ends in a full stop: codes, addresses, counts and
+#: the names of files and settings.
+NEVER_END_IN_A_STOP = frozenset(
+    {
+        *("address", "answer", "choices", "email", "events", "failure", "features", "files"),
+        *("inbox_origins", "keys", "link", "missing", "most", "option", "origins", "page", "path"),
+        *("prefix", "projects", "reason", "tables", "value", "where"),
+    }
+)
+
+
+@each_language
+def test_no_sentence_ends_with_a_time_or_with_a_name_that_somebody_chose(locale: str) -> None:
+    """One can end in "p.m.", the other in "S.A.": the sentence would end with two full stops."""
+    ending = re.compile(r"%\((\w+)\)s\.(?=\s|$)")
+    texts = {text for entry in catalogue(locale) for pair in pairs(entry) for text in pair}
+    found = {(name, text) for text in texts for name in ending.findall(text)}
+    assert {(name, text) for name, text in found if name not in NEVER_END_IN_A_STOP} == set()
+
+
 @each_language
 def test_the_compiled_catalogue_is_up_to_date(locale: str) -> None:
     entries = catalogue(locale)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from django.db.models import TextChoices
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 
@@ -58,16 +57,8 @@ def describe_scope(embed: InboxEmbed) -> str:
 
 
 def is_open_to_any_site(embed: InboxEmbed) -> bool:
-    """Return whether any website may show the embed."""
+    """Return whether any site may show the embed."""
     return not embed.allowed_origins or "*" in embed.allowed_origins
-
-
-def describe_scope_and_sites(embed: InboxEmbed) -> str:
-    """Return whose conversations the embed shows, marked if any website may show them."""
-    shown = describe_scope(embed)
-    if not is_open_to_any_site(embed):
-        return shown
-    return format_html('{} <span class="kapso-badge">{}</span>', shown, _("On any site"))
 
 
 def label_in(choices: type[TextChoices], value: str) -> str:

@@ -28,7 +28,8 @@ from kapso_inbox.reasons import format_time
 from . import descriptions, submissions
 from .filters import ConditionFilter, ProjectFilter
 from .forms import AddEmbedForm, ChangeEmbedForm
-from .health import SYNC, health_view, may_look, sync_view
+from .health import health_view
+from .look import SYNC, may_look, sync_view
 from .lookup import lookup_view, or_of_number
 from .owners import name_owners
 from .pages import page_url, panel_of, redirect_to_embed, site_of, verb_url
@@ -167,7 +168,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list, with the button that looks for inboxes at Kapso."""
-        look_url = page_url(self, SYNC) if may_look(self, request) else ""
+        look_url = page_url(self, SYNC, request=request) if may_look(self, request) else ""
         return super().changelist_view(request, {"look_url": look_url, **(extra_context or {})})
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
@@ -187,8 +188,8 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description=gettext_lazy("shows"), ordering="scope_type")
     def shows(self, embed: InboxEmbed) -> str:
-        """Return whose conversations the embed shows, and whether any website may show it."""
-        return descriptions.describe_scope_and_sites(embed)
+        """Return whose conversations the embed shows."""
+        return descriptions.describe_scope(embed)
 
     @admin.display(description=gettext_lazy("expires"), ordering="expires_at")
     def expires(self, embed: InboxEmbed) -> str:
@@ -241,6 +242,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         """Return the fieldsets for a new embed or for an existing one."""
         ends, sites = ["expiry", "expires_at"], ["allowed_origins", "any_site"]
         readers, looks = ["groups"], ["default_mode", "language"]
+        slug = "slug_as_it_is" if obj is not None and obj.is_own_inbox else "slug"
         if obj is None:
             project = ["kapso_project"] if len(conf.project_aliases()) > 1 else []
             scope = [*project, "scope_type", "scope_id", "assigned_user_id"]
@@ -252,7 +254,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
                 ends, sites = ["expires"], ["sites_as_they_are"]
                 readers, looks = ["readers_as_they_are"], ["theme_as_it_is", "language_as_it_is"]
         return [
-            (None, {"fields": ["name", "slug"]}),
+            (None, {"fields": ["name", slug]}),
             (_("What it shows"), {"fields": scope}),
             (_("Who may open it"), {"fields": readers}),
             (_("Where it may be shown"), {"fields": sites}),

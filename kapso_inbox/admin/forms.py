@@ -44,7 +44,7 @@ class ExpiryFields(forms.Form):
 
     expiry = forms.ChoiceField(label=gettext_lazy("Expires"), choices=expiry_choices)
     expires_at = forms.SplitDateTimeField(
-        label=gettext_lazy("Date"), required=False, widget=AdminSplitDateTime
+        label=gettext_lazy("Expires on"), required=False, widget=AdminSplitDateTime
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -297,12 +297,7 @@ class ChangeEmbedForm(EmbedForm):
         if language is not None and self.instance.language:
             # The choice was left to Kapso, and Kapso has chosen: that cannot be undone.
             language.choices = [one for one in language.choices if one[0]]
-        if "slug" in self.fields and self.instance.personal_to:
-            text = _(
-                "The template tag finds this user's own inbox by its slug, so leave it unchanged."
-            )
-            self.fields["slug"].help_text = text
-        elif "slug" in self.fields:
+        if "slug" in self.fields and not self.instance.personal_to:
             self.fields["slug"].widget.attrs |= {
                 "data-kapso-was": self.instance.slug,
                 "data-kapso-warning": warning_of_new_slug(self.instance.slug),

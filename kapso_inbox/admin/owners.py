@@ -36,7 +36,7 @@ def why_only_the_owner(embed: InboxEmbed) -> str:
 
 def tag_for(embed: InboxEmbed) -> str:
     """Return the tag that shows the embed on a page, to be copied into a template."""
-    tag = "kapso_my_inbox" if embed.personal_to else f'kapso_inbox "{embed.slug}"'
+    tag = "kapso_my_inbox" if embed.is_own_inbox else f'kapso_inbox "{embed.slug}"'
     return f"{{% load kapso_inbox %}}{{% {tag} %}}"
 
 

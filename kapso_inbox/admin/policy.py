@@ -11,13 +11,14 @@ from django.db import router
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from kapso_inbox.access import get_policy, may_manage
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 from kapso_inbox.transactions import database
 
-from .descriptions import condition_of, describe_state
+from .descriptions import condition_of, describe_state, is_open_to_any_site
 from .records import links_to_records
 
 if TYPE_CHECKING:
@@ -116,7 +117,10 @@ class PolicyModelAdmin(EmbedModelAdmin):
 
     @admin.display(description=gettext_lazy("state"), ordering="condition")
     def state(self, embed: InboxEmbed) -> str:
-        """Return the embed's state, in words and colour."""
+        """Return the embed's state, in words and colour, marked if any site may show the embed."""
         value = condition_of(embed).value
         text = describe_state(embed)
-        return format_html('<span class="kapso-state kapso-state--{}">{}</span>', value, text)
+        state = format_html('<span class="kapso-state kapso-state--{}">{}</span>', value, text)
+        if not is_open_to_any_site(embed):
+            return state
+        return format_html('{} <span class="kapso-badge">{}</span>', state, _("On any site"))

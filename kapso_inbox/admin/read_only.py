@@ -12,8 +12,10 @@ from kapso_inbox.models import InboxEmbed, Language, Mode
 from . import descriptions
 from .policy import PolicyModelAdmin
 
-#: What is shown in a form and cannot be changed there: the last four only where nothing can be.
+#: What is shown in a form and cannot be changed there: the last four only where nothing can be, and
+#: the slug only of a user's own embed.
 AS_THEY_ARE = (
+    "slug_as_it_is",
     "scope_as_it_is",
     "expires",
     "readers_as_they_are",
@@ -25,6 +27,12 @@ AS_THEY_ARE = (
 
 class ReadOnlyModelAdmin(PolicyModelAdmin):
     """A ModelAdmin for embeds with the fields that are only shown."""
+
+    @admin.display(description=gettext_lazy("Slug"))
+    def slug_as_it_is(self, embed: InboxEmbed) -> str:
+        """Return the slug of a user's own embed, and why it cannot be changed."""
+        reason = _("This cannot be changed: the inbox of a user is found by its slug.")
+        return format_html('{}<br><span class="kapso-reason">{}</span>', embed.slug, reason)
 
     @admin.display(description=gettext_lazy("Who may open it"))
     def readers_as_they_are(self, embed: InboxEmbed) -> str:

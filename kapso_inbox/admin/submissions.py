@@ -25,6 +25,7 @@ from kapso_inbox.models import InboxChange, InboxEmbed
 from kapso_inbox.transactions import database
 
 from .forms import DAYS, AddEmbedForm, ChangeEmbedForm, warning_of_new_slug
+from .mentions import link_health_page
 from .pages import redirect_to_embed
 from .policy import PolicyModelAdmin
 from .verbs import VERBS
@@ -69,12 +70,13 @@ def submit_form(
         return _change(model_admin, request, embed, form)
     except DatabaseError as error:
         logger.exception("The database failed while an embed was saved.")
-        _refuse(request, refusals.explain(error))
+        _refuse(model_admin, request, refusals.explain(error))
     except refusals.REFUSALS as error:
         # A 404 to a change is about the link. Only to an addition can it be about the scope.
         wanted = form.instance if embed is None else None
         names_others = model_admin.sees_everything(request)
-        _refuse(request, refusals.explain(error, wanted, names_others=names_others))
+        refusal = refusals.explain(error, wanted, names_others=names_others)
+        _refuse(model_admin, request, refusal)
     return None
 
 
@@ -83,8 +85,12 @@ def refusal_of(request: HttpRequest) -> ValidationError | None:
     return getattr(request, "_kapso_inbox_refusal", None)
 
 
-def _refuse(request: HttpRequest, refusal: ValidationError) -> None:
-    request._kapso_inbox_refusal = refusal  # type: ignore[attr-defined]
+def _refuse(model_admin: PolicyModelAdmin, request: HttpRequest, refusal: ValidationError) -> None:
+    linked = {
+        field: [link_health_page(model_admin, request, text) for text in texts]
+        for field, texts in refusal.message_dict.items()
+    }
+    request._kapso_inbox_refusal = ValidationError(linked)  # type: ignore[attr-defined]
 
 
 def _add(model_admin: PolicyModelAdmin, request: HttpRequest, form: AddEmbedForm) -> HttpResponse:

@@ -23,6 +23,7 @@ from kapso_inbox import audit
 from kapso_inbox.models import InboxEmbed, InboxEmbedQuerySet
 
 from . import results
+from .mentions import link_health_page
 from .pages import page_url, redirect_to_embed, redirect_to_list, render_page, verb_url
 from .policy import PolicyModelAdmin
 from .results import Results, Row
@@ -182,12 +183,13 @@ def results_view(model_admin: PolicyModelAdmin, request: HttpRequest, key: str) 
         text = _("These results are no longer kept. The history of each inbox shows what was done.")
         model_admin.message_user(request, text, messages.WARNING)
         return redirect_to_list(model_admin, request)
-    verb = VERBS[kept["verb"]]
+    verb, resolve = VERBS[kept["verb"]], VERBS["resolve"]
     if request.method == "POST":
         return _continue(model_admin, request, verb, kept)
     ids = [row["id"] for row in kept["rows"]]
-    visible = model_admin.get_queryset(request).filter(pk__in=ids)
-    urls = {pk: page_url(model_admin, "change", pk, request=request) for pk in _ids_of(visible)}
+    visible = list(model_admin.get_queryset(request).filter(pk__in=ids).with_condition())
+    urls = {one.pk: page_url(model_admin, "change", one.pk, request=request) for one in visible}
+    uncertain = _uncertain_ids(model_admin, request, kept, visible)
     left = len(kept["rest"])
     return render_page(
         model_admin,
@@ -195,7 +197,22 @@ def results_view(model_admin: PolicyModelAdmin, request: HttpRequest, key: str) 
         "results",
         title=verb.label,
         verb=verb,
-        results=[{**row, "url": urls.get(row["id"], "")} for row in kept["rows"]],
+        results=[
+            {
+                **row,
+                "text": link_health_page(model_admin, request, row["text"]),
+                "url": urls.get(row["id"], ""),
+                # Some texts name that button themselves.
+                "is_uncertain": row["id"] in uncertain and str(resolve.label) not in row["text"],
+            }
+            for row in kept["rows"]
+        ],
+        resolve=resolve,
+        resolve_url=(
+            verb_url(model_admin, request, resolve.name, sorted(uncertain), "list")
+            if uncertain
+            else ""
+        ),
         rest=left,
         rest_text=ngettext(
             "Continue with the remaining one", "Continue with the remaining %(count)d", left
@@ -203,6 +220,23 @@ def results_view(model_admin: PolicyModelAdmin, request: HttpRequest, key: str) 
         % {"count": left},
         action_url=page_url(model_admin, "results", key, request=request),
     )
+
+
+def _uncertain_ids(
+    model_admin: PolicyModelAdmin, request: HttpRequest, kept: Results, embeds: list[InboxEmbed]
+) -> set[int]:
+    """Return which embeds of the results are still uncertain, and may be resolved by the user.
+
+    Args:
+        model_admin: whose page it is.
+        request: the current request.
+        kept: the results.
+        embeds: their embeds, read with their conditions.
+    """
+    resolve = VERBS["resolve"]
+    failed = {row["id"] for row in kept["rows"] if row["outcome"] == "failed"}
+    uncertain = [one for one in embeds if one.pk in failed and not why_not(resolve, one)]
+    return _manageable_ids(model_admin, request, resolve, uncertain)
 
 
 def _continue(
@@ -287,6 +321,7 @@ def _tell_of_one(
         key = embed.serializable_value(request.POST.get(TO_FIELD_VAR) or "pk")
         return model_admin.response_delete(request, str(embed), key)
     text = _("“%(name)s”: %(text)s") % {"name": embed.name, "text": result.text}
+    text = link_health_page(model_admin, request, text)
     model_admin.message_user(request, text, LEVELS[result.outcome])
     page = "preview" if _origin(request) == "preview" else "change"
     return redirect_to_embed(model_admin, request, embed, page)

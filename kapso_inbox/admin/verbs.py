@@ -307,7 +307,9 @@ class Delete(Verb):
             return _("It is revoked first: nobody can open it any more.")
         if not was_revoked(embed):
             return ""
-        return _("Without the record, its user or a program of this site can set it up again.")
+        if embed.personal_to:
+            return _("Without the record, its user can set it up again.")
+        return _("Without the record, a program of this site can create it again.")
 
     def button(self, embed: InboxEmbed) -> str:
         """Name both of what happens to an embed that may work."""

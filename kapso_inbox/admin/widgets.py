@@ -80,6 +80,7 @@ class PickerInput(TextInput):
             "search_customer": _("Search by name or ID"),
             "pick_phone_number": pick_from_list(lookups.Kind.PHONE_NUMBER),
             "pick_customer": pick_from_list(lookups.Kind.CUSTOMER),
+            "id_help": _("The ID at Kapso."),
         }
 
 
@@ -107,7 +108,7 @@ class OriginsInput(AdminTextareaWidget):
         """Add what admin.js reads to the attributes."""
         context = super().get_context(name, value, attrs)
         context["widget"]["attrs"] |= {
-            "data-kapso-origins": json.dumps(origin_warnings()),
+            "data-kapso-origins": json.dumps(origin_warnings(self.here)),
             "data-kapso-here": self.here,
         }
         return context
@@ -132,11 +133,16 @@ class OriginsField(forms.CharField):
         return bool(self.to_python(self.prepare_value(initial)) != self.to_python(data))
 
 
-def origin_warnings() -> dict[str, str]:
-    """Return the warnings about unwise origins; admin.js picks by key."""
+def origin_warnings(here: str = "") -> dict[str, str]:
+    """Return the warnings about unwise origins; admin.js picks by key.
+
+    Args:
+        here: the origin of this site, for the warning that it is missing.
+    """
+    missing = _("This site is not in the list, so the inbox would stay blank here. Add: %(here)s")
     return {
         "none": _("Any site can show this inbox."),
         "any": _("“*” means any site: the same as ticking “Any site may show it”."),
         "local": _("localhost is the reader's own computer. Use it only for development."),
-        "missing": _("This site is not in the list, so the inbox would stay blank here."),
+        "missing": missing % {"here": here},
     }

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib import admin
 from django.db.models import OuterRef, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.utils.translation import gettext_lazy
 
-from kapso_inbox import conf, refusals
-from kapso_inbox.access import get_policy, has_permission
-from kapso_inbox.kapso import KapsoError
+from kapso_inbox import conf
+from kapso_inbox.access import get_policy
 from kapso_inbox.models import InboxEmbed
 
 from .models import (
@@ -27,14 +23,7 @@ from .models import (
     WhatsAppNumber,
     of_same_people,
 )
-from .webhooks import (
-    Registered,
-    is_served_here,
-    read_webhooks,
-    remove_webhooks,
-    set_webhooks,
-    test_webhooks,
-)
+from .webhook_views import webhooks_view
 
 if TYPE_CHECKING:
     ConversationModelAdmin = admin.ModelAdmin[Conversation]
@@ -46,7 +35,8 @@ else:
 class WaitingFilter(admin.SimpleListFilter):
     """Filters conversations by what they wait for."""
 
-    title = gettext_lazy("waiting")
+    # Django shows it after the word "By", in other languages after "Por".
+    title = gettext_lazy("reason for waiting")
     parameter_name = "waiting"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -249,100 +239,5 @@ class WebhookDeliveryAdmin(DeliveryModelAdmin):
         return [path("webhooks/", view, name=name), *super().get_urls()]
 
     def webhooks_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the webhooks at Kapso, and create, update, test or remove those of this site.
-
-        It requires the permission to change embeds, and a policy that holds nothing back: a webhook
-        concerns a whole project.
-        """
-        may_change = has_permission(request.user, "kapso_inbox.change_inboxembed")
-        if not may_change or not get_policy().sees_everything(request.user):
-            raise PermissionDenied
-        if request.method == "POST":
-            return self._change_webhooks(request)
-        site = f"{request.scheme}://{request.get_host()}"
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": _("Webhooks at Kapso"),
-            "site": site,
-            "projects": [_state_of(alias) for alias in conf.project_aliases()],
-        }
-        return TemplateResponse(request, "admin/kapso_conversations/webhooks.html", context)
-
-    def _change_webhooks(self, request: HttpRequest) -> HttpResponse:
-        project, site = request.POST.get("project", ""), request.POST.get("site", "").strip()
-        verb = _VERBS.get(request.POST.get("verb", ""))
-        if verb is not None and project in conf.project_aliases():
-            try:
-                _check_is_this_site(site)
-                done = verb(project, site)
-            except ValidationError as error:
-                self.message_user(request, " ".join(error.messages), messages.ERROR)
-            except refusals.REFUSALS as error:
-                self.message_user(request, refusals.texts(error), messages.ERROR)
-            else:
-                self._report(request, done)
-        here = reverse("admin:kapso_conversations_webhooks", current_app=self.admin_site.name)
-        return HttpResponseRedirect(here)
-
-    def _report(self, request: HttpRequest, done: list[Registered]) -> None:
-        for change, text in _DONE.items():
-            count = sum(one.change == change for one in done)
-            if count:
-                self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        if not done:
-            self.message_user(request, _("This site has no webhooks at Kapso."), messages.WARNING)
-
-
-def _check_is_this_site(site: str) -> None:
-    """Check that Kapso is told to send only to this site: what it sends are people's messages.
-
-    Raises:
-        ValidationError: the site does not serve that host.
-    """
-    if not is_served_here(site):
-        text = _("“%(host)s” is not in ALLOWED_HOSTS, so it is not this site.")
-        raise ValidationError(text % {"host": site})
-
-
-_VERBS: dict[str, Callable[[str, str], list[Registered]]] = {
-    "set": set_webhooks,
-    "test": test_webhooks,
-    "remove": remove_webhooks,
-}
-#: What was done -> in words, with `count` for how many.
-_DONE: dict[str, Any] = {
-    "created": ngettext_lazy(
-        "%(count)d webhook was created.", "%(count)d webhooks were created.", "count"
-    ),
-    "updated": ngettext_lazy(
-        "%(count)d webhook was updated.", "%(count)d webhooks were updated.", "count"
-    ),
-    "removed": ngettext_lazy(
-        "%(count)d webhook was removed.", "%(count)d webhooks were removed.", "count"
-    ),
-    "tested": ngettext_lazy(
-        "Kapso sent %(count)d test event.", "Kapso sent %(count)d test events.", "count"
-    ),
-}
-
-
-def _state_of(project: str) -> dict[str, Any]:
-    """Return the webhooks of a project, each with its state in words, or why Kapso did not tell."""
-    try:
-        registered = list(read_webhooks(project, conf.project(project).client()))
-    except (KapsoError, *refusals.REFUSALS) as error:
-        return {"alias": project, "rows": [], "error": refusals.texts(error)}
-    rows = [{"name": one.place.name, "webhook": one.webhook, **_words(one)} for one in registered]
-    return {"alias": project, "rows": rows, "error": ""}
-
-
-def _words(one: Registered) -> dict[str, Any]:
-    if one.webhook is None:
-        return {"is_fine": False, "state": _("Missing")}
-    if not one.webhook.active:
-        return {"is_fine": False, "state": _("Paused by Kapso, because deliveries failed")}
-    if one.missing_events:
-        text = _("Does not deliver: %(events)s")
-        return {"is_fine": False, "state": text % {"events": ", ".join(one.missing_events)}}
-    return {"is_fine": True, "state": _("Delivers")}
+        """Show the webhooks at Kapso, and change those of this site."""
+        return webhooks_view(self, request)

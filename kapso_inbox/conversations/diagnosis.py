@@ -7,19 +7,28 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 
 from django.core.cache import cache
-from django.db.models import Count, Max, Q
+from django.db.models import Count, Max, Min, Q
+from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.clock import is_stamped_within, lately, stamp
-from kapso_inbox.diagnosis.findings import Finding, info, list_in_words, warning, without_secrets
+from kapso_inbox.diagnosis.findings import (
+    AdminPage,
+    Finding,
+    info,
+    list_in_words,
+    warning,
+    without_secrets,
+)
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.reasons import format_time
 
 from .models import Conversation, WebhookDelivery
 from .secrets import webhook_secrets
+from .sync import DELIVERIES_KEPT
 from .webhooks import Registered, is_served_here, path_of, read_webhooks
 
 _Outcome = WebhookDelivery.Outcome
@@ -27,6 +36,15 @@ _Outcome = WebhookDelivery.Outcome
 #: If Kapso's list has a conversation that was active so much later than the last delivery, webhooks
 #: are missing.
 SILENT_FOR = timedelta(hours=1)
+
+
+def _page(hint: str) -> AdminPage:
+    """Return the page of the webhooks, for those who have no shell.
+
+    Args:
+        hint: what to do there.
+    """
+    return AdminPage("kapso_conversations_webhooks", _("Webhooks at Kapso"), hint)
 
 
 def webhook_findings(project: str, *, network: bool, remembered_for: int = 0) -> Iterator[Finding]:
@@ -50,13 +68,24 @@ def _findings(project: str, network: bool, remembered_for: int) -> Iterator[Find
 
 
 def _delivery_findings(project: str) -> Iterator[Finding]:
+    """Report what arrived, and whether a message came of which no webhook told.
+
+    A message proves that only if a webhook could have told of it, and if that would be on record
+    still. So it has to be `SILENT_FOR` later than all of these:
+
+    - the last delivery;
+    - the first conversation that this site stored: the first sync brings what people wrote before;
+    - what `kapso_sync` has already deleted of the record of deliveries.
+    """
     deliveries = WebhookDelivery.objects.filter(project=project)
     accepted = ~Q(outcome=_Outcome.REFUSED)
     last = deliveries.aggregate(
         accepted=Max("received_at", filter=accepted),
         refused=Max("received_at", filter=~accepted),
     )
-    active = Conversation.objects.filter(project=project).aggregate(last=Max("last_active_at"))
+    stored = Conversation.objects.filter(project=project).aggregate(
+        active=Max("last_active_at"), first=Min("created_at")
+    )
     if last["refused"] and (not last["accepted"] or last["accepted"] < last["refused"]):
         yield warning(
             "webhook-signatures-refused",
@@ -66,19 +95,34 @@ def _delivery_findings(project: str) -> Iterator[Finding]:
                 "Give Kapso the secret of this site: manage.py kapso_webhooks --set. If another "
                 "project's webhook leads here, correct its address at Kapso."
             ),
+            page=_page(
+                _(
+                    "Open “Webhooks at Kapso”, and press “Create or update” there: it gives Kapso "
+                    "the secret of this site. If another project's webhook leads here, correct its "
+                    "address at Kapso."
+                )
+            ),
         )
-    if active["last"] and (not last["accepted"] or last["accepted"] < active["last"] - SILENT_FOR):
+    oldest = timezone.now() - DELIVERIES_KEPT
+    told_since = max(filter(None, (last["accepted"], stored["first"], oldest)))
+    if stored["active"] and stored["active"] > told_since + SILENT_FOR:
         yield warning(
             "webhooks-silent",
             _("The last message arrived at %(time)s, but no webhook told this site about it.")
-            % {"time": format_time(active["last"])},
+            % {"time": format_time(stored["active"])},
             _(
                 "Run: manage.py kapso_webhooks. It says which webhook is missing or paused. Until "
                 "then, badges are as old as the last kapso_sync."
             ),
+            page=_page(
+                _(
+                    "“Webhooks at Kapso” shows which webhook is missing or paused. Until it is "
+                    "fixed, badges are as old as the last kapso_sync."
+                )
+            ),
         )
     elif last["accepted"]:
-        text = _("The last webhook arrived at %(time)s.")
+        text = _("At %(time)s the last webhook arrived.")
         yield info("webhooks-arrive", text % {"time": format_time(last["accepted"])})
     unrecognised = deliveries.filter(
         outcome=_Outcome.UNRECOGNISED, received_at__range=lately(timedelta(days=7))
@@ -110,13 +154,15 @@ def _remembered(project: str, remembered_for: int) -> Iterator[Finding]:
 
 def _registered_findings(project: str, registered: list[Registered]) -> Iterator[Finding]:
     mend = _("Run: manage.py kapso_webhooks --set https://crm.example.com")
+    page = _page(_("Open “Webhooks at Kapso”, and press “Create or update” there."))
     missing = [one.place.name for one in registered if one.webhook is None]
     if missing:
         yield warning(
             "webhooks-missing",
-            _("Kapso has no webhook with the path %(path)s for: %(names)s.")
+            _("For %(names)s: Kapso has no webhook with the path %(path)s.")
             % {"path": path_of(project), "names": list_in_words(missing)},
             mend,
+            page=page,
         )
     for one in registered:
         if one.webhook is None:
@@ -131,6 +177,7 @@ def _registered_findings(project: str, registered: list[Registered]) -> Iterator
                 "webhook-paused",
                 _("Kapso has paused the webhook of %(name)s, because deliveries failed.") % said,
                 mend,
+                page=page,
             )
         elif one.missing_events:
             yield warning(
@@ -138,4 +185,5 @@ def _registered_findings(project: str, registered: list[Registered]) -> Iterator
                 _("The webhook of %(name)s does not deliver: %(events)s.")
                 % {**said, "events": list_in_words(one.missing_events)},
                 mend,
+                page=page,
             )

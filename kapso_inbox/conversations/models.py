@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from kapso_inbox.exceptions import ConfigurationError
 if not apps.is_installed("kapso_inbox"):
     raise ConfigurationError('Add "kapso_inbox" to INSTALLED_APPS.')
 
+from kapso_inbox.inbox.phone import EXTRA_DIGITS
 from kapso_inbox.models import InboxEmbed, InboxQuerySet, ScopeType
 
 if TYPE_CHECKING:
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 #: How long a conversation waits for a human after a workflow asked for one. Kapso has no event for
 #: the end of a hand-off.
 HANDOFF_LASTS = timedelta(days=1)
-
-
-#: What a number begins and ends with, and the digit that may stand between: Brazil, Mexico and
-#: Argentina.
-_EXTRA_DIGITS = (
-    (re.compile(r"(55\d\d)9?(\d{8})"), "9"),
-    (re.compile(r"(52)1?(\d{10})"), "1"),
-    (re.compile(r"(54)9?(\d{10})"), "9"),
-)
 
 
 class ConversationQuerySet(InboxQuerySet["Conversation"]):
@@ -100,7 +91,7 @@ def forms_of(phone: str) -> list[str]:
     """
     digits = digits_of(phone)
     forms = {digits} - {""}
-    for pattern, extra in _EXTRA_DIGITS:
+    for pattern, extra in EXTRA_DIGITS:
         if match := pattern.fullmatch(digits):
             forms |= {match[1] + match[2], match[1] + extra + match[2]}
     return sorted(forms)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http.request import split_domain_port, validate_host
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from kapso_inbox import conf
 from kapso_inbox.exceptions import ConfigurationError
 from kapso_inbox.kapso import KapsoClient, Webhook
-from kapso_inbox.origins import is_inbox_origin
+from kapso_inbox.origins import is_inbox_origin, is_local, origin_of
 from kapso_inbox.secret import hides_frames
 
 from .events import (
@@ -27,6 +28,12 @@ from .events import (
     MessageSent,
 )
 from .secrets import webhook_secrets
+
+#: What was done to a webhook; `moved` is to have another address of this site now.
+Change = Literal["created", "updated", "moved", "removed", "tested", ""]
+
+#: The hosts that Django allows while ALLOWED_HOSTS is empty.
+_HOSTS_OF_DEVELOPMENT = [".localhost", "127.0.0.1", "[::1]"]
 
 #: What a webhook of a number is asked to deliver.
 EVENTS_OF_NUMBER = tuple(
@@ -43,7 +50,7 @@ class Place:
 
     Attributes:
         phone_number_id: the number, or "" for the whole project.
-        name: what people call it.
+        name: what people call it, in the active language.
         events: the events that it should deliver.
     """
 
@@ -64,12 +71,12 @@ class Registered:
     Attributes:
         place: what it is for.
         webhook: the webhook, or None if there is none.
-        change: what was done to it: `created`, `updated`, `removed`, `tested`, or "".
+        change: what was done to it, or "".
     """
 
     place: Place
     webhook: Webhook | None
-    change: Literal["created", "updated", "removed", "tested", ""] = ""
+    change: Change = ""
 
     @property
     def missing_events(self) -> list[str]:
@@ -95,14 +102,54 @@ def address_of(project: str, site: str) -> str:
     """
     site = site.rstrip("/")
     if not is_inbox_origin(site):
-        raise ValidationError(f"{site!r} is not an address such as https://crm.example.com.")
+        text = _("“%(site)s” is not an address such as https://crm.example.com.")
+        raise ValidationError(text % {"site": site})
     return site + path_of(project)
+
+
+def host_and_path(address: str) -> tuple[str, str]:
+    """Return the host of an address, without its port, and its path; both are "" if it has none."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "", ""
+    return split_domain_port(parts.netloc)[0], parts.path
 
 
 def is_served_here(address: str) -> bool:
     """Return whether this site serves the host of an address, by `ALLOWED_HOSTS`."""
-    host = split_domain_port(urlsplit(address).netloc)[0]
-    return validate_host(host, settings.ALLOWED_HOSTS or [".localhost", "127.0.0.1", "[::1]"])
+    host = host_and_path(address)[0]
+    return validate_host(host, settings.ALLOWED_HOSTS or _HOSTS_OF_DEVELOPMENT)
+
+
+def is_of_this_site(address: str, site: str) -> bool:
+    """Return whether an address certainly leads to this site, and not to another deployment.
+
+    That is so if its host is the one of `site`, if `ALLOWED_HOSTS` names it in full, or if both
+    are this machine. A pattern (`*`, `.example.com`) is not enough: a deployment for trials often
+    has the same one, and its webhooks have to stay its own.
+
+    Args:
+        address: the address of a webhook.
+        site: an origin of this site.
+    """
+    host, own = host_and_path(address)[0], host_and_path(site)[0]
+    if not host:
+        return False
+    named = {name.lower() for name in settings.ALLOWED_HOSTS if name[:1] not in (".", "*")}
+    return host == own or host in named or (is_local(host) and is_local(own))
+
+
+def registered_site(registered: Iterable[Registered], site: str) -> str:
+    """Return the origin with which this site is registered at Kapso.
+
+    Args:
+        registered: the webhooks of a project.
+        site: an origin of this site. It is preferred, and returned if there is no webhook of it.
+    """
+    addresses = [one.webhook.url for one in registered if one.webhook]
+    origins = [origin_of(one) for one in addresses if is_of_this_site(one, site)]
+    return site if site in origins else next(filter(None, origins), site)
 
 
 def read_webhooks(project: str, client: KapsoClient) -> Iterator[Registered]:
@@ -122,7 +169,7 @@ def read_webhooks(project: str, client: KapsoClient) -> Iterator[Registered]:
         ours = [
             one
             for one in client.webhooks.list(place.phone_number_id)
-            if urlsplit(one.url).path == path
+            if host_and_path(one.url)[1] == path
         ]
         yield from (Registered(place, webhook) for webhook in ours)
         if not ours:
@@ -132,6 +179,11 @@ def read_webhooks(project: str, client: KapsoClient) -> Iterator[Registered]:
 @hides_frames
 def set_webhooks(project: str, site: str) -> list[Registered]:
     """Create this site's webhooks at Kapso, or update them. Repeating it changes nothing.
+
+    Afterwards one webhook of each number and of the project leads to this site. One that has
+    another address of this site gets the new one, and what is left over is removed: otherwise Kapso
+    would tell this site everything twice. Webhooks of other deployments stay as they are, see
+    `is_of_this_site`.
 
     Kapso then signs with the first of the project's secrets. The others are accepted as well.
 
@@ -151,31 +203,28 @@ def set_webhooks(project: str, site: str) -> list[Registered]:
             f'KAPSO_INBOX["WEBHOOK_SECRETS"] has no secret for the project {project!r}.'
         )
     client = conf.project(project).client()
-    done = []
+    done: list[Registered] = []
     for place in _places(client):
-        ours = [one for one in client.webhooks.list(place.phone_number_id) if one.url == url]
+        # The one that has the address already comes first, and is kept.
+        ours = sorted(_ours(project, site, place, client), key=lambda one: one.url != url)
+        # The secret in Kapso's answers is never read, so it cannot be compared.
+        wanted: dict[str, Any] = {"url": url, "secret_key": secrets[0], "events": place.events}
         if ours:
-            # The secret in Kapso's answers is never read, so it cannot be compared.
-            wanted = {
-                "secret_key": secrets[0],
-                "events": place.events,
-                "active": True,
-                "payload_version": "v2",
-            }
+            change: Change = "updated" if ours[0].url == url else "moved"
+            wanted |= {"active": True, "payload_version": "v2"}
             webhook = client.webhooks.update(ours[0].id, wanted, place.phone_number_id)
-            done.append(Registered(place, webhook, "updated"))
         else:
-            webhook = client.webhooks.create(
-                place.phone_number_id, url=url, secret_key=secrets[0], events=place.events
-            )
-            done.append(Registered(place, webhook, "created"))
+            change = "created"
+            webhook = client.webhooks.create(place.phone_number_id, **wanted)
+        done.append(Registered(place, webhook, change))
         for surplus in ours[1:]:
             client.webhooks.delete(surplus.id, place.phone_number_id)
+            done.append(Registered(place, surplus, "removed"))
     return done
 
 
 def remove_webhooks(project: str, site: str) -> list[Registered]:
-    """Remove this site's webhooks at Kapso. Repeating it changes nothing.
+    """Remove the webhooks that lead to one address of this site. Repeating it changes nothing.
 
     Args:
         project: the alias of the project.
@@ -216,6 +265,14 @@ def test_webhooks(project: str, site: str) -> list[Registered]:
     return done
 
 
+def _ours(project: str, site: str, place: Place, client: KapsoClient) -> Iterator[Webhook]:
+    """Yield the webhooks of a place that lead to this site, at any of its addresses."""
+    path = path_of(project)
+    for webhook in client.webhooks.list(place.phone_number_id):
+        if host_and_path(webhook.url)[1] == path and is_of_this_site(webhook.url, site):
+            yield webhook
+
+
 def _webhooks_at(url: str, client: KapsoClient) -> Iterator[tuple[Place, Webhook]]:
     for place in _places(client):
         # All of them first: the caller may delete them.
@@ -225,7 +282,7 @@ def _webhooks_at(url: str, client: KapsoClient) -> Iterator[tuple[Place, Webhook
 
 
 def _places(client: KapsoClient) -> Iterator[Place]:
-    yield Place("", "the project", EVENTS_OF_PROJECT)
+    yield Place("", _("the whole project"), EVENTS_OF_PROJECT)
     for number in list(client.phone_numbers.list()):
         name = number.name or number.display_phone_number or number.phone_number_id
         yield Place(number.phone_number_id, name, EVENTS_OF_NUMBER)

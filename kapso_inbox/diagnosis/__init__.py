@@ -12,6 +12,7 @@ from kapso_inbox.models import InboxEmbedQuerySet
 
 from . import database, embeds, host, launches, links, permissions, project, site
 from .findings import (
+    AdminPage,
     Finding,
     Level,
     group_by_code,
@@ -22,7 +23,7 @@ from .findings import (
 from .samples import Selection
 from .totals import ProjectTotals
 
-__all__ = ["Finding", "Level", "diagnose"]
+__all__ = ["AdminPage", "Finding", "Level", "diagnose"]
 
 
 @sensitive_variables()

@@ -15,7 +15,13 @@ from django.utils.translation import gettext as _
 from kapso_inbox import conf
 from kapso_inbox.models import SOON, AccessLink, Condition, InboxEmbed
 from kapso_inbox.origins import Origin, covers, host_of, is_local, parse_origin
-from kapso_inbox.reasons import describe_differences, describe_reason, format_time
+from kapso_inbox.reasons import (
+    answer_of,
+    describe_differences,
+    describe_reason,
+    format_time,
+    meaning_of_reason,
+)
 
 from .findings import Finding, error, info, list_in_words, warning
 from .samples import Selection, some_of_each_fault
@@ -121,17 +127,22 @@ def _link_findings(embed: InboxEmbed) -> Iterator[Finding]:
     link = embed.current_link
     if link is None or link.state not in AccessLink.LIVE | {_State.REVOKED}:
         what = _("The inbox “%(embed)s” does not open: it has no working link.")
-        reason = describe_reason(embed.newest_reason or "")  # type: ignore[attr-defined]
+        stored = embed.newest_reason or ""  # type: ignore[attr-defined]
+        reason = describe_reason(stored, names_answer=False)
         if reason:
             what += " " + _("The last one failed: %(reason)s")
+        meaning = meaning_of_reason(stored)
+        # Most reasons have passed, or are Kapso's: nobody here could fix anything.
+        can_be_fixed = meaning is not None and not meaning.passes
         yield error(
             "embed-without-link",
             what % {"embed": embed.slug, "reason": reason},
             _("Fix why that failed, then rotate the link of the inbox, which creates a new one.")
-            if reason
+            if can_be_fixed
             else _("Rotate its link, which creates a new one."),
             project=embed.project,
             embed=embed.slug,
+            details=answer_of(stored),
         )
     elif link.state in (_State.REVOKING, _State.REVOKED):
         yield info(
@@ -211,11 +222,7 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
     """Check which pages may show the inbox. Kapso makes browsers enforce that."""
     listed = embed.allowed_origins if isinstance(embed.allowed_origins, list) else []
     allowed = [origin for origin in listed if isinstance(origin, str)]
-    texts = {
-        "embed": embed.slug,
-        "origins": list_in_words(allowed),
-        "site": list_in_words(map(str, here)),
-    }
+    texts = {"embed": embed.slug, "origins": list_in_words(allowed)}
     narrow = _(
         "Set its allowed origins to those of this site only, such as https://crm.example.com."
     )
@@ -250,9 +257,8 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
         yield make(
             "origins-miss-site",
             _(
-                "The inbox “%(embed)s” stays blank on this site: it may be shown by "
-                "%(origins)s, and this site is %(site)s, according to ALLOWED_HOSTS, "
-                "CSRF_TRUSTED_ORIGINS or its domains."
+                "The inbox “%(embed)s” stays blank on this site: it may only be shown by "
+                "%(origins)s."
             )
             % texts,
             _(
@@ -263,4 +269,9 @@ def _origin_findings(embed: InboxEmbed, here: list[Origin]) -> Iterator[Finding]
             else _("Add the origin of this site to its allowed origins."),
             project=embed.project,
             embed=embed.slug,
+            details=_(
+                "This site is %(site)s, according to ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS or its "
+                "domains."
+            )
+            % {"site": list_in_words(map(str, here))},
         )

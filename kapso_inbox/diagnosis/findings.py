@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import django
 from django.utils.translation import gettext as _
@@ -28,6 +28,23 @@ _DJANGO = Path(django.__file__).parent
 MANY = 20
 
 
+class AdminPage(NamedTuple):
+    """A page of the admin on which a finding can be fixed.
+
+    An app that brings its own findings names its own page here, so that the health page can lead
+    there without knowing the app.
+
+    Attributes:
+        name: the name of its address, without the namespace `admin`.
+        title: its title.
+        hint: what to do there, in place of the finding's own hint.
+    """
+
+    name: str
+    title: str
+    hint: str
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that the diagnosis found.
@@ -40,6 +57,11 @@ class Finding:
         hint: what to do about it, in words; "" if there is nothing to do.
         project: the alias of the Kapso project that it is about, or "".
         embed: the slug of the embed that it is about, or "".
+        page: the page of the admin on which it can be fixed, if that is one of an app's own. Only
+            for the health page; programs do not get it.
+        details: what a developer should know of it besides, such as names of settings and IDs; "".
+        more: how many more findings of this code and project there are than are listed, if it
+            stands for those; 0 = it is one itself.
     """
 
     code: str
@@ -48,13 +70,23 @@ class Finding:
     hint: str = ""
     project: str = ""
     embed: str = ""
+    page: AdminPage | None = None
+    details: str = ""
+    more: int = 0
 
 
 def _of_level(level: Level) -> Callable[..., Finding]:
     def make(
-        code: str, what: str, hint: str = "", *, project: str = "", embed: str = ""
+        code: str,
+        what: str,
+        hint: str = "",
+        *,
+        project: str = "",
+        embed: str = "",
+        page: AdminPage | None = None,
+        details: str = "",
     ) -> Finding:
-        return Finding(code, level, what, hint, project, embed)
+        return Finding(code, level, what, hint, project, embed, page, details)
 
     return make
 
@@ -86,7 +118,7 @@ def limit_each_kind(
     for key, finding in last.items():
         more = max(counts[key], known.get(key, 0)) - MANY
         what = ngettext("And %(more)d more like this.", "And %(more)d more like these.", more)
-        yield replace(finding, what=what % {"more": more}, embed="")
+        yield replace(finding, what=what % {"more": more}, embed="", details="", more=more)
 
 
 def group_by_code(findings: Iterable[Finding]) -> list[Finding]:
@@ -152,6 +184,7 @@ def without_secrets(finding: Finding) -> Finding:
         finding,
         what=clean(finding.what),
         hint=clean(finding.hint),
+        details=clean(finding.details),
         project=clean(finding.project),
         embed=clean(finding.embed),
     )

@@ -221,13 +221,10 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
             "link-unknown",
             _("Kapso may have created a link for the inbox “%(embed)s” that is not known here.")
             % names,
-            _(
-                "manage.py kapso_sync looks for it and revokes it. In Kapso its name ends "
-                "in %(link)s."
-            )
-            % names,
+            _("manage.py kapso_sync looks for it and revokes it."),
             project=project,
             embed=slug,
+            details=_("In Kapso its name ends in %(link)s.") % names,
         )
     elif link.state == _State.REVOKING:
         what = (
@@ -237,26 +234,24 @@ def _state_findings(link: AccessLink) -> Iterator[Finding]:
             )
             % names
         )
-        hint = _(
-            "Run manage.py kapso_sync, or revoke it in Kapso. Its ID there is %(id)s, and "
-            "if it was created here its name ends in %(link)s."
+        hint = _("Run manage.py kapso_sync, or revoke it in Kapso.")
+        details = _(
+            "Its ID in Kapso is %(id)s, and if it was created here its name ends in %(link)s."
         ) % {"id": link.kapso_id, "link": link}
+        about = {"project": project, "embed": slug, "details": details}
         if long:
-            yield error("revocation-stuck", what, hint, project=project, embed=slug)
+            yield error("revocation-stuck", what, hint, **about)
         else:
-            yield warning("revocation-unconfirmed", what, hint, project=project, embed=slug)
+            yield warning("revocation-unconfirmed", what, hint, **about)
     elif link.state == _State.CREATING and long:
         yield warning(
             "creation-stuck",
             _("The creation of a link for the inbox “%(embed)s” was started and never finished.")
             % names,
-            _(
-                "manage.py kapso_sync looks for it and revokes it. In Kapso its name ends "
-                "in %(link)s."
-            )
-            % names,
+            _("manage.py kapso_sync looks for it and revokes it."),
             project=project,
             embed=slug,
+            details=_("In Kapso its name ends in %(link)s.") % names,
         )
 
 
@@ -278,12 +273,16 @@ def _absence_findings(link: AccessLink) -> Iterator[Finding]:
 
 def _unmanaged(link: AccessLink) -> Finding:
     """Return what it means that a link at Kapso was not made here."""
-    names = {"name": link.embed.name, "embed": link.embed.slug}
-    about = {"project": link.embed.project, "embed": link.embed.slug}
+    names = {"embed": link.embed.slug}
+    about = {
+        "project": link.embed.project,
+        "embed": link.embed.slug,
+        "details": _("Its name at Kapso is “%(name)s”.") % {"name": link.embed.name},
+    }
     if reason_code(link.reason) != ReasonCode.MADE_ELSEWHERE:
         return warning(
             "link-unmanaged",
-            _("“%(name)s” works at Kapso and was not created here (%(embed)s).") % names,
+            _("The inbox “%(embed)s” works at Kapso and was not created here.") % names,
             _(
                 "Anyone who has its address can read conversations. Find out who uses it, "
                 "and revoke it if nobody does."
@@ -291,7 +290,7 @@ def _unmanaged(link: AccessLink) -> Finding:
             **about,
         )
     what = _(
-        "“%(name)s” works at Kapso. This app created it, but not from this database (%(embed)s)."
+        "The inbox “%(embed)s” works at Kapso. This app created it, but not from this database."
     )
     if conf.is_read_only():
         return info(

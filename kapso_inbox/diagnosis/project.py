@@ -133,7 +133,7 @@ def _ask(client: KapsoClient, sample: SampleLink | None) -> Iterator[Finding]:
             numbers = _numbers(client)
             yield info(
                 "api-key-accepted",
-                _("Kapso accepts the API key. It sees these numbers: %(numbers)s.")
+                _("Kapso accepts the API key, which sees these numbers (%(numbers)s).")
                 % {"numbers": numbers},
             )
             return
@@ -184,7 +184,7 @@ def _another_project(client: KapsoClient, sample: SampleLink) -> Finding:
         "api-key-of-another-project",
         _(
             "Kapso does not know the inbox “%(embed)s” under this API key. The key "
-            "probably belongs to another Kapso project. It sees these numbers: %(numbers)s."
+            "probably belongs to another Kapso project: it sees these numbers (%(numbers)s)."
         )
         % {"embed": sample.slug, "numbers": numbers},
         _(
@@ -199,8 +199,13 @@ def _another_project(client: KapsoClient, sample: SampleLink) -> Finding:
 def _failure(failure: KapsoError) -> Finding:
     """Return what a failed request means to an administrator."""
     meaning = meaning_of(failure)
-    found, hint = fill_in(meaning.found, failure), fill_in(meaning.hint, failure)
-    return Finding(meaning.finding, meaning.level, found, hint)
+    return Finding(
+        meaning.finding,
+        meaning.level,
+        fill_in(meaning.found, failure),
+        fill_in(meaning.hint, failure),
+        details=fill_in(meaning.details, failure),
+    )
 
 
 def _rate_limit(client: KapsoClient) -> Iterator[Finding]:

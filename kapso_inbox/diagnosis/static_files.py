@@ -45,10 +45,7 @@ def static_findings(handler: TracingHandler | None, host: str) -> Iterator[Findi
         # A manifest lacks the file, or STATIC_URL is missing.
         yield error(
             "static-files-missing",
-            _(
-                "Every page with an inbox fails, because the inbox's stylesheet has no "
-                "address (%(kind)s)."
-            )
+            _("Pages with an inbox fail: its stylesheet has no address (%(kind)s).")
             % {"kind": type(failure).__name__},
             _("Run manage.py collectstatic after each installation, and look at STATIC_URL."),
         )

@@ -152,7 +152,7 @@ def open_inbox(
     merged = merge_params(
         params,
         valid_params("a saved preference", getattr(embed, "preference", None)),
-        _user_params(request, embed),
+        params_of_host(request, embed),
         _reader_language(request),
     )
     if not _try_to_record(request, slug, Outcome.OPENED, embed):
@@ -233,8 +233,13 @@ def _is_allowed_on(embed: InboxEmbed, page: Origin | None) -> bool:
     return page is None or not allowed or any(covers(entry, page) for entry in allowed)
 
 
-def _user_params(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
-    """Return what the host's `USER_PARAMS` says. If it fails, log that and return nothing."""
+def params_of_host(request: HttpRequest, embed: InboxEmbed) -> dict[str, str]:
+    """Return what the host's `USER_PARAMS` says. If it fails, log that and return nothing.
+
+    Args:
+        request: the current request, which has a user.
+        embed: the embed that the user opens.
+    """
     try:
         function = conf.user_params()
         return valid_params("USER_PARAMS", function(request, embed)) if function else {}

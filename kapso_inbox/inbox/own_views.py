@@ -19,9 +19,9 @@ from kapso_inbox import audit, conf, refusals
 from kapso_inbox.access import get_policy, has_permission
 from kapso_inbox.models import MINE, InboxEmbed, Outcome
 
-from . import outcomes, own
+from . import outcomes, own, preferences
 from .launch import LaunchRefusedError, record_refusal
-from .params import PARAMETERS, clean_query, with_params
+from .params import ParameterError, clean_known, clean_query, with_params
 from .views import (
     RedirectToLaunch,
     has_badges,
@@ -29,6 +29,7 @@ from .views import (
     refusal_page,
     render_bare_page,
     require_frame_of_this_site,
+    theme_around,
 )
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,19 @@ def my_inbox_view(request: HttpRequest) -> HttpResponse:
     if not get_policy().may_have_own(request.user):
         record_refusal(request, own.slug_for(request.user), Outcome.NOT_AVAILABLE)
         return refusal_page(request, MINE, Outcome.NOT_AVAILABLE, back="./")
-    params = {name: request.GET.get(name) for name in PARAMETERS}
-    theme = outcomes.page_theme(params["mode"])
+    try:
+        params = clean_known(request.GET)
+    except ParameterError as error:
+        record_refusal(request, own.slug_for(request.user), Outcome.BAD_PARAMETER)
+        return refusal_page(
+            request, MINE, Outcome.BAD_PARAMETER, detail=str(error), wrong=error.name, back="./"
+        )
+    embed = own.own_embed(request.user)
+    if embed is None:
+        theme = outcomes.page_theme(params.get("mode"))
+    else:
+        saved = preferences.saved(request.user, embed)
+        theme = theme_around(request, embed, params, saved)
     context = {"params": params, "theme": theme, "has_badges": has_badges()}
     return render(request, "kapso_inbox/my_inbox.html", context)
 

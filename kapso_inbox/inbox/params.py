@@ -132,11 +132,13 @@ def opening_view(params: Mapping[str, str], saved: Mapping[str, str]) -> dict[st
     Args:
         params: what the page's address asks for, cleaned. Where that is a view, a search or one
             conversation, it stays as it is.
-        saved: the user's saved parameters.
+        saved: the user's saved parameters. Of several filters the first one counts, since a page
+            shows one view at a time.
     """
     if not {*FLAGS, "search", "conversation_id"}.isdisjoint(params):
         return dict(params)
-    return {**params, **{name: saved[name] for name in FLAGS if name in saved}}
+    view = [name for name in FLAGS if name in saved][:1]
+    return {**params, **{name: saved[name] for name in view}}
 
 
 def clean_query(query: QueryDict) -> dict[str, str]:
@@ -149,6 +151,20 @@ def clean_query(query: QueryDict) -> dict[str, str]:
         if len(values) > 1:
             raise ParameterError(name, _("may be given only once"))
     return clean_requested(query.dict())
+
+
+def clean_known(query: QueryDict) -> dict[str, str]:
+    """Return what the address of a whole page asks for, as `clean_query` does.
+
+    Other names are ignored, since people arrive from mails and campaigns.
+
+    Raises:
+        ParameterError: a parameter has a wrong value, or occurs more than once.
+    """
+    known = query.copy()
+    for name in known.keys() - PARAMETERS.keys():
+        del known[name]
+    return clean_query(known)
 
 
 def merge_params(*sources: Mapping[str, str]) -> dict[str, str]:
@@ -220,6 +236,8 @@ def _uuid_or(*words: str) -> Callable[[str, str], str]:
         try:
             return str(uuid.UUID(value))
         except ValueError:
+            if not words:
+                raise ParameterError(name, _("must be a UUID")) from None
             expected = ", ".join([_("a UUID"), *words])
             raise ParameterError(name, _("must be one of: %s") % expected) from None
 

@@ -18,6 +18,14 @@ MIN_DIGITS, MAX_DIGITS = 6, 15
 
 #: How WhatsApp names people whose number it does not show: a business-scoped id, or a user name.
 _HIDDEN = re.compile(r"[A-Za-z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}|@[\w.]{1,64}")
+#: What WhatsApp's own ID of a mobile number begins and ends with in Brazil, Mexico and Argentina,
+#: and the digit that may stand between. The ID can have it where the number that people dial lacks
+#: it, and the other way round.
+EXTRA_DIGITS = (
+    (re.compile(r"(55\d\d)9?(\d{8})"), "9"),
+    (re.compile(r"(52)1?(\d{10})"), "1"),
+    (re.compile(r"(54)9?(\d{10})"), "9"),
+)
 _BEGINS_AS_NUMBER = re.compile(r"(?:tel:)?[\s(\[]*(?:[+\N{FULLWIDTH PLUS SIGN}][\s(\[]*)?\d")
 
 
@@ -91,7 +99,9 @@ def _parsed(library: ModuleType, given: str, region: str | None) -> str:
     possible = library.ValidationResult.IS_POSSIBLE
     if number and library.is_possible_number_with_reason(number) == possible:
         return _e164(library, number)
-    return ""
+    # The library knows the numbers that people dial, and WhatsApp's IDs can differ from them.
+    digits = _digits_as_written(given)
+    return digits if any(id_.fullmatch(digits) for id_, _extra in EXTRA_DIGITS) else ""
 
 
 def _parse(library: ModuleType, given: str, region: str | None) -> Any:

@@ -35,10 +35,11 @@ from .launch import (
     admit,
     open_inbox,
     openable,
+    params_of_host,
     record_refusal,
     require_admission,
 )
-from .params import PARAMETERS, ParameterError, clean_query, opening_view, with_params
+from .params import ParameterError, clean_known, clean_query, opening_view, with_params
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def preferences_view(request: HttpRequest, slug: str) -> HttpResponse:
         "back": back,
         "numbers_unknown": numbers is None,
         "has_notifications": has_badges(),
-        "theme": outcomes.page_theme(asked.get("mode"), saved.get("mode"), embed.default_mode),
+        "theme": theme_around(request, embed, asked, saved),
     }
     return render_bare_page(request, "settings", context, has_form=True, has_script=has_badges())
 
@@ -231,25 +232,37 @@ def inbox_view(request: HttpRequest, slug: str) -> HttpResponse:
     if embed is None:
         record_refusal(request, slug, Outcome.NOT_AVAILABLE)
         return refusal_page(request, slug, Outcome.NOT_AVAILABLE, back="./")
-    query = request.GET.copy()
-    for name in query.keys() - PARAMETERS.keys():
-        del query[name]
     try:
-        params = clean_query(query)
+        params = clean_known(request.GET)
     except ParameterError as error:
         record_refusal(request, slug, Outcome.BAD_PARAMETER)
         return refusal_page(
             request, slug, Outcome.BAD_PARAMETER, detail=str(error), wrong=error.name, back="./"
         )
     saved = preferences.saved(request.user, embed)
-    theme = outcomes.page_theme(params.get("mode"), saved.get("mode"), embed.default_mode)
     context = {
         "embed": embed,
         "params": opening_view(params, saved),
-        "theme": theme,
+        "theme": theme_around(request, embed, params, saved),
         "has_badges": has_badges(),
     }
     return render(request, "kapso_inbox/inbox.html", context)
+
+
+def theme_around(
+    request: HttpRequest, embed: InboxEmbed, asked: Mapping[str, str], saved: Mapping[str, str]
+) -> str:
+    """Return the theme of a page of ours that belongs to an embed: the one that the inbox gets.
+
+    Args:
+        request: the current request, which has a user.
+        embed: the embed, which the user may open.
+        asked: what the page's address asks for.
+        saved: what the user saved for this embed.
+    """
+    of_host = params_of_host(request, embed)
+    wishes = (source.get("mode") for source in (asked, saved, of_host))
+    return outcomes.page_theme(*wishes, embed.default_mode)
 
 
 def has_badges() -> bool:

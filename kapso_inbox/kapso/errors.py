@@ -194,6 +194,7 @@ def error_for(
     *,
     api_key: str,
     sent: Mapping[str, Any] | None = None,
+    method: str = "",
 ) -> KapsoError:
     """Return the error for an answer that is not a 2xx.
 
@@ -204,6 +205,7 @@ def error_for(
         data: the body as JSON, or None if it is something else (a proxy's HTML page).
         api_key: the key, which is removed from every text of the error.
         sent: the body of the request. Its secrets are removed as well: Kapso may quote them.
+        method: the method of the request: a GET changes nothing, whatever its answer is.
     """
     text, code, field_errors = _read_body(body, data)
     secrets = known_secrets(api_key, data, sent)
@@ -236,7 +238,8 @@ def error_for(
     if 300 <= status < 400:
         # requests would send X-API-Key on to whatever host Location names (measured).
         return UncertainError("Kapso answered with a redirect, which is not followed", **known)
-    return UncertainError(**known)
+    is_read = method == "GET"
+    return UncertainError("Kapso's answer is missing or unreadable" if is_read else "", **known)
 
 
 def _read_body(body: bytes, data: Any) -> tuple[str, str, dict[str, list[str]]]:

@@ -262,7 +262,7 @@ class Transport:
         except KapsoError as error:
             return without_frames(error)
         except (exceptions.RequestException, HTTPError, OSError) as failure:
-            return _failure(failure)
+            return _failure(failure, method)
         except BaseException as failure:  # noqa: BLE001 (it is raised again)
             # Such as the SystemExit of a worker that is stopped while it waits for Kapso.
             raise without_frames(failure)  # noqa: B904 (it is the same one)
@@ -302,7 +302,9 @@ class Transport:
             logger.debug("%s %s: %s in %.0f ms", method, path, status or "failed", milliseconds)
         data = _parse(body)
         if not 200 <= status < 300:
-            raise error_for(status, headers, body, data, api_key=self._api_key, sent=payload)
+            raise error_for(
+                status, headers, body, data, api_key=self._api_key, sent=payload, method=method
+            )
         if not is_plain:
             raise UncertainError("Kapso's answer is compressed, and must not be", status=status)
         if data is None and body.strip() not in (b"", b"null"):
@@ -395,10 +397,11 @@ def _parse(body: bytes) -> Any:
         return None
 
 
-def _failure(failure: BaseException) -> KapsoError:
+def _failure(failure: BaseException, method: str) -> KapsoError:
     """Return the error for a failed request: certainly not sent, or perhaps received by Kapso."""
     cause = _cause(failure)
-    broken = UncertainError("The connection to Kapso broke; Kapso may have carried out the request")
+    outcome = "" if method == "GET" else "; Kapso may have carried out the request"
+    broken = UncertainError(f"The connection to Kapso broke{outcome}")
     if isinstance(failure, exceptions.ProxyError):
         # A ProxyError need not be about the proxy: urllib3 2.8 also raises it if the connection
         # breaks after the request has passed the proxy.
@@ -414,9 +417,7 @@ def _failure(failure: BaseException) -> KapsoError:
     if isinstance(cause, _UNSENT):
         return UnreachableError()
     if isinstance(failure, (exceptions.Timeout, ReadTimeoutError, TimeoutError)):
-        return UncertainError(
-            "Kapso did not answer in time; Kapso may have carried out the request"
-        )
+        return UncertainError(f"Kapso did not answer in time{outcome}")
     return broken
 
 

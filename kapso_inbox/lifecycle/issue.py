@@ -213,7 +213,7 @@ def _fault_in(
         )
     if values.outlives(expires_at, created.embed):
         return (
-            "Kapso created a link that lives longer than was asked for",
+            "Kapso created a link that lasts longer than was asked for",
             reason(ReasonCode.ANSWER_OUTLIVES),
         )
     return None

@@ -144,6 +144,9 @@ def _different(embed: InboxEmbed, changes: Mapping[str, Any]) -> dict[str, Any]:
         different["groups"] = groups
     if {"personal_to", "assigned_user_id"} & different.keys():
         values.refuse_own_for_nobody({**vars(embed), **different})
+    if "slug" in different and "personal_to" not in different and embed.is_own_inbox:
+        text = _("This user's own inbox is found by its slug, which cannot be changed.")
+        raise ValidationError({"slug": text})
     if {"slug", "personal_to"} & different.keys():
         values.refuse_slug_of_own({**vars(embed), **different})
     return different

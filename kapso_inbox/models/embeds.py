@@ -194,6 +194,11 @@ class InboxEmbed(models.Model):
             self.restricted = restricted
             InboxEmbed.objects.for_write().filter(pk=self.pk).update(restricted=restricted)
 
+    @property
+    def is_own_inbox(self) -> bool:
+        """Whether its user finds it as their own: by its slug, and because it is for them alone."""
+        return bool(self.personal_to) and self.slug == own_slug(self.personal_to)
+
     def obstacle(self) -> Outcome | None:
         """Return what keeps this inbox from opening for anyone, or None."""
         link = self.current_link

@@ -25,7 +25,7 @@ class ReasonCode(models.TextChoices):
     )
     ANSWER_DIFFERENT = (
         "answer_different",
-        _("Kapso created something different from what was asked for: %(differences)s."),
+        _("Kapso created something different from what was asked for (%(differences)s)."),
     )
     ANSWER_LONG = (
         "answer_long",
@@ -85,7 +85,7 @@ class ReasonCode(models.TextChoices):
     )
     SHOWS_OTHERS = (
         "shows_others",
-        _("At Kapso it shows conversations that it was not created for: %(differences)s."),
+        _("At Kapso it shows conversations that it was not created for (%(differences)s)."),
     )
     SHOWS_RIGHT = (
         "shows_right",

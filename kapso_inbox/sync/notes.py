@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from kapso_inbox.kapso import KapsoError
 from kapso_inbox.lifecycle.links import reason_of
 from kapso_inbox.models import ReasonCode, read_reason, reason
-from kapso_inbox.reasons import describe_differences, describe_reason
+from kapso_inbox.reasons import advise_on, describe_differences, describe_reason
 
 
 class NoteCode(models.TextChoices):
@@ -161,6 +161,9 @@ _WITH_TEXT = frozenset({"UncertainError", "UnreachableError"})
 class Note:
     """Something that a sync tells. Its text is in the language that is active when it is read.
 
+    `str` is for operators and programs: it says what exactly went wrong on the way to Kapso or
+    back. `what` and `why` are for an administrator.
+
     Attributes:
         code: what it is about.
         values: what its text names: texts and numbers. `error` is a stored reason.
@@ -170,9 +173,20 @@ class Note:
     values: Mapping[str, Any]
 
     def __str__(self) -> str:
-        values = dict(self.values)
-        if "error" in values:
-            values["error"] = _tell_error(values["error"])
+        return self._told(_tell_error(self.values.get("error", "")))
+
+    @property
+    def what(self) -> str:
+        """What happened, without the error that it came from."""
+        return self._told("").rstrip()
+
+    @property
+    def why(self) -> str:
+        """The error that it came from, and what to do about it; "" if it came from none."""
+        return advise_on(self.values.get("error", ""))
+
+    def _told(self, error: str) -> str:
+        values = {**self.values, "error": error}
         if "differences" in values:
             values["differences"] = describe_differences(values["differences"])
         return str(self.code.label) % values

@@ -41,8 +41,6 @@ register = template.Library()
 
 #: Short name of a parameter in a tag -> the parameter.
 SHORT = {"conversation": "conversation_id"}
-#: Short name of a parameter in a tag -> the parameter.
-SHORT = {"conversation": "conversation_id"}
 #: Parameters of every tag that can search for a contact.
 CONTACT = (*PARAMETERS, *SHORT, "contact")
 

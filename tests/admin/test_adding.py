@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Answer, Sandbox
 from tests.hosts.database import connection, in_default
+from tests.hosts.people import User
 
 from .cases import live, make, results
 from .conftest import url
@@ -233,6 +235,23 @@ def test_whatever_kapso_does_the_administrator_is_told_and_nothing_is_created_tw
         assert "Do not add it again" in text
 
 
+@pytest.mark.parametrize(("has", "leads_there"), [(("add", "view"), True), (("add",), False)])
+def test_a_refused_key_leads_whoever_may_see_it_to_the_health_page(
+    client: Client,
+    make_administrator: Callable[..., User],
+    filled_in: dict[str, Any],
+    kapso_sandbox: Sandbox,
+    has: tuple[str, ...],
+    leads_there: bool,
+) -> None:
+    client.force_login(make_administrator("staff", *has))
+    kapso_sandbox.fail_next(method="POST", answer=Answer(401, {"error": "You & I"}))
+    page = client.post(url("add"), filled_in).text
+    assert "The health page says more." in page
+    assert (f'<a href="{url("health")}">The health page says more.</a>' in page) is leads_there
+    assert "Kapso says: “You &amp; I”" in page
+
+
 def test_an_address_at_an_origin_that_the_settings_lack_is_told_with_what_to_do(
     admin: Client, filled_in: dict[str, Any], kapso_sandbox: Sandbox
 ) -> None:
@@ -242,7 +261,7 @@ def test_an_address_at_an_origin_that_the_settings_lack_is_told_with_what_to_do(
     assert response.redirect_chain == [(url("change", embed.pk), 302)]
     [told] = map(str, get_messages(response.wsgi_request))
     assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in told
-    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in told
+    assert "has only https://inbox.kapso.ai. So the new link was revoked at once" in told
     assert told.endswith("Do not add the inbox again: press “Rotate the link” here.")
     # The page keeps saying so when the message is gone.
     assert "is at https://inbox.kapso.example" in admin.get(url("change", embed.pk)).text
@@ -338,7 +357,7 @@ def test_a_message_warns_of_origins_that_open_the_embed_to_the_whole_web(
     kapso_sandbox.fail_next(method="POST", answer=Answer(201, {"data": made}))
     response = admin.post(url("add"), filled_in | sites, follow=True)
     told = " ".join(str(message) for message in get_messages(response.wsgi_request))
-    assert "Any website can show this inbox" in response.text + told
+    assert "Any site can show this inbox" in response.text + told
 
 
 def test_a_hostile_name_is_shown_as_text(

@@ -324,7 +324,7 @@ def test_whatever_kapso_answers_nothing_is_half_changed_and_the_form_keeps_what_
     ("fault", "said"),
     [
         ("401", "refused the API key"),
-        ("404", "Kapso does not know this under the API key"),
+        ("404", "Kapso does not know this ID under the API key"),
         ("422", "Kapso says: “is odd”"),
         ("429", "Try again in 60 seconds."),
         ("500", "Kapso may have done it"),
@@ -472,7 +472,7 @@ def test_the_scope_is_shown_with_the_reason_why_it_cannot_be_changed(
     admin: Client, embed: InboxEmbed, kapso_sandbox: Sandbox
 ) -> None:
     text = admin.get(url("change", embed.pk)).text
-    assert "Kapso cannot change it. Add another inbox" in text
+    assert "To show another number or customer, add another inbox" in text
     assert 'name="scope_id"' not in text
     assert 'name="scope_type"' not in text
 
@@ -503,7 +503,7 @@ def test_a_user_who_may_only_view_sees_every_setting_and_changes_none(
         assert f'<div class="readonly">{words}</div>' in page.text
     assert "[&quot;" not in page.text
     update_embed(embed, allowed_origins=[])
-    assert '<div class="readonly">Any website</div>' in client.get(url("change", embed.pk)).text
+    assert '<div class="readonly">Any site</div>' in client.get(url("change", embed.pk)).text
     assert client.post(url("change", embed.pk), {"name": "x"}).status_code == 403
 
 

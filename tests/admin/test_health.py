@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,12 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.utils import timezone
 
+from kapso_inbox.admin.entries import by_cause
 from kapso_inbox.admin.health import FIXES
 from kapso_inbox.admin.verbs import VERBS
-from kapso_inbox.lifecycle import create_embed, refresh_embed
+from kapso_inbox.diagnosis.findings import MANY, Finding
+from kapso_inbox.kapso import KapsoError
+from kapso_inbox.lifecycle import create_embed, refresh_embed, rotate_embed
 from kapso_inbox.models import AccessLink, InboxChange, InboxEmbed
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.conftest import age_cache
@@ -183,9 +187,9 @@ def test_a_project_is_not_taken_for_an_inbox_of_the_same_slug(
 @pytest.mark.parametrize(
     ("language", "told"),
     [
-        ("en", "Kapso's list could not be read. Kapso refused the API key (HTTP 401"),
-        ("es", "Kapso rechazó la clave de API (HTTP 401"),
-        ("pt-br", "O Kapso recusou a chave de API (HTTP 401"),
+        ("en", "Kapso's list could not be read. Kapso refused the API key. The health page says"),
+        ("es", "Kapso rechazó la clave de API. La página de diagnóstico dice más."),
+        ("pt-br", "O Kapso recusou a chave de API. A página de diagnóstico diz mais."),
     ],
 )
 def test_what_fails_at_kapso_is_told_in_the_readers_language(
@@ -200,8 +204,35 @@ def test_what_fails_at_kapso_is_told_in_the_readers_language(
     kapso_sandbox.fail_next(**FAULTS["401"], times=99)
     [said] = told_by(admin)
     assert told in said
+    assert "HTTP" not in said
     # What operators search for in a log is always in English.
-    assert "Kapso's list could not be read. Kapso refused the API key" in caplog.text
+    assert "Kapso's list could not be read. Kapso refused the API key (HTTP 401" in caplog.text
+
+
+def test_a_cause_of_several_failures_is_told_once_with_what_to_do(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    make("waits to be revoked", kapso_sandbox)
+    kapso_sandbox.fail_next(drop="after", times=99)
+    link = AccessLink.objects.get()
+    assert told_by(admin) == [
+        f"Kapso's list could not be read. {link} of the inbox “The sales inbox” is not revoked "
+        "yet. Kapso's answer did not arrive or cannot be read. Try again in a few minutes."
+    ]
+    # What went wrong on the way is for operators, in English.
+    assert "The connection to Kapso broke" in caplog.text
+    settings.LANGUAGE_CODE = "es"
+    [said] = told_by(admin)
+    assert said.count("La respuesta de Kapso no llegó") == 1
+    assert said.endswith("Vuelva a intentarlo dentro de unos minutos.")
+    assert "Kapso may" not in said
+
+
+def test_what_refers_to_the_health_page_leads_there(admin: Client, kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(**FAULTS["401"], times=99)
+    response = admin.post(url("sync"), {"back": "changelist"})
+    [said] = get_messages(response.wsgi_request)
+    assert f'<a href="{url("health")}">The health page says more.</a>' in str(said)
 
 
 def test_a_problem_of_an_inbox_leads_to_it_by_name(admin: Client, kapso_sandbox: Sandbox) -> None:
@@ -211,7 +242,7 @@ def test_a_problem_of_an_inbox_leads_to_it_by_name(admin: Client, kapso_sandbox:
     response = admin.post(url("sync"))
     [said, *_rest] = [str(one) for one in get_messages(response.wsgi_request)]
     link = f'<a href="{url("change", embed.pk)}">Sales &amp; more</a>'
-    assert f"the link of the inbox “{link}” shows other conversations" in said
+    assert f"the link of the inbox “{link}” shows conversations that it was not created for" in said
 
 
 def test_a_cause_that_several_inboxes_share_has_one_instruction(
@@ -258,6 +289,80 @@ def test_codes_and_commands_are_folded_where_a_button_does_it(
     assert "manage.py kapso_sync looks for it" not in before
     assert "link-unknown" not in before
     assert "Technical details" in folded
+
+
+def folded(page: Any) -> str:
+    """Return what is folded under “Technical details”."""
+    return " ".join(re.findall("<details.*?</details>", html.unescape(page.text), re.DOTALL))
+
+
+def unfolded(page: Any) -> str:
+    """Return what is not folded, without the links around the names of embeds."""
+    return re.sub("<details.*?</details>", "", without_links(page), flags=re.DOTALL)
+
+
+def test_several_links_of_one_inbox_with_one_cause_are_one_entry_with_their_number(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embed = make("works", kapso_sandbox)
+    for _ in range(2):
+        kapso_sandbox.fail_next(method="POST", drop="after")
+        with suppress(KapsoError):
+            rotate_embed(embed)
+    page = admin.get(url("health"))
+    told = "Kapso may have created a link for the inbox “The sales inbox” that is not known here."
+    assert unfolded(page).count(told) == 1
+    assert f"{told} There are 2 such links." in unfolded(page)
+    assert unfolded(page).count("Find out what became of it") == 1
+    for link in AccessLink.objects.filter(state="unknown"):
+        assert f"In Kapso its name ends in {link}." in folded(page)
+
+
+def test_findings_about_no_inbox_are_each_an_entry_of_their_own() -> None:
+    alike = [Finding("kapso_inbox.W001", "warning", "The same."), *[Finding("a", "info", "b")] * 2]
+    assert [len(together) for together in by_cause(alike)] == [1, 1, 1]
+
+
+def test_names_of_settings_and_codes_are_folded(
+    admin: Client, kapso_sandbox: Sandbox, settings: Any
+) -> None:
+    settings.ALLOWED_HOSTS = ["crm.example.com", "testserver"]
+    make("works", kapso_sandbox, name="Sales", allowed_origins=["https://other.example"])
+    elsewhere = make("unmanaged", kapso_sandbox, name="Made elsewhere")
+    page = admin.get(url("health"))
+    assert (
+        "The inbox “Sales” stays blank on this site: it may only be shown by https://other.example."
+        in unfolded(page)
+    )
+    assert "The inbox “Made elsewhere” works at Kapso and was not created here." in unfolded(page)
+    for technical in ("ALLOWED_HOSTS", elsewhere.slug):
+        assert technical not in unfolded(page)
+        assert technical in folded(page)
+
+
+def test_more_than_are_listed_come_last_of_their_kind_and_lead_to_the_list_of_all(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    for number in range(MANY + 3):
+        InboxEmbed.objects.create(slug=f"inbox-{number:02}", name=f"Inbox {number:02}")
+    page = admin.get(url("health"))
+    assert ("Several inboxes", ["embed-without-link"] * (MANY + 1)) in groups(page)
+    assert "3 more inboxes have the state “No link”." in unfolded(page)
+    address = f"{url('changelist')}?state=no_link"
+    assert f'<a href="{address}">No link</a>' in page.text
+    assert admin.get(address).context["cl"].result_count == MANY + 3
+
+
+def test_more_than_are_listed_are_one_group_even_if_each_has_a_button(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    for number in range(MANY + 1):
+        one = InboxEmbed.objects.create(slug=f"inbox-{number:02}", name=f"Inbox {number:02}")
+        AccessLink.objects.create(embed=one, state="unknown")
+    page = admin.get(url("health"))
+    assert ("Several inboxes", ["link-unknown"] * (MANY + 1)) in groups(page)
+    assert "And 1 more like this." in unfolded(page)
+    assert unfolded(page).count("Find out what became of it") == MANY
 
 
 def test_a_button_checks_again(admin: Client, kapso_sandbox: Sandbox) -> None:
@@ -313,6 +418,16 @@ def test_it_answers_whatever_the_settings_are(
     page = admin.get(url("health"))
     assert page.status_code == 200
     assert page.context["wrong"]
+
+
+def test_looking_for_inboxes_keeps_the_filters_of_the_list(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    filtered = f"{url('changelist')}?q=sales&state=works"
+    address = re.search(r'<form method="post" action="([^"]*sync[^"]*)"', admin.get(filtered).text)
+    assert address is not None
+    done = admin.post(html.unescape(address[1]), {"back": "changelist"})
+    assert done["Location"] == filtered
 
 
 def test_looking_again_and_again_asks_kapso_every_ten_seconds(

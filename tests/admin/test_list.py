@@ -110,7 +110,7 @@ def test_it_shows_the_state_of_each_in_words_and_colour(
     }
     for condition, (value, text) in expected.items():
         state = f'<span class="kapso-state kapso-state--{value}">{text}</span>'
-        assert said[embeds[condition].pk] == state
+        assert said[embeds[condition].pk].startswith(state)
         assert state in page.text
     assert kapso_sandbox.requests == []
 

@@ -68,7 +68,7 @@ PANELS: dict[str, tuple[str, str, bool]] = {
     ),
     "expired": (
         "Change the expiry",
-        "Its time is over, so nobody can open it. Press “Change the expiry” to open it again.",
+        "It has expired, so nobody can open it. Press “Change the expiry” to open it again.",
         False,
     ),
     "revoked": (
@@ -92,7 +92,7 @@ PANELS: dict[str, tuple[str, str, bool]] = {
     "works, an older one waits": (
         "Find out what became of it",
         "Another link of it may still work at Kapso. "
-        "Press “Find out what became of it” to end that one.",
+        "Press “Find out what became of it” to revoke that one.",
         True,
     ),
     "secret lost": (
@@ -203,8 +203,8 @@ def _end_and_expire(embed: InboxEmbed) -> None:
 @pytest.mark.parametrize(
     ("happens", "button", "told"),
     [
-        (_differ, "Rotate the link", "other conversations than it was created for"),
-        (_unassign, "Revoke", "does not limit it to its user's conversations any more"),
+        (_differ, "Rotate the link", "conversations that it was not created for"),
+        (_unassign, "Revoke", "no longer limits it to its user's conversations"),
         (
             _lose_groups,
             "Choose its groups",
@@ -336,7 +336,7 @@ def test_a_preview_is_a_launch_like_any_other(
     embed = make("works", kapso_sandbox)
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" not in page.text
-    assert "not read its conversations" in page.text
+    assert "You cannot read the conversations of this inbox" in page.text
     administrator.user_permissions.add(Permission.objects.get(codename="open_inboxembed"))
     page = admin.get(url("preview", embed.pk))
     assert "<iframe" in page.text
@@ -539,7 +539,7 @@ def test_an_embed_whose_end_kapso_does_not_confirm_is_not_deleted(
     kapso_sandbox.fail_next(method="DELETE", **FAULTS[fault], times=9)
     _asked, response = delete(admin, embed)
     assert response.redirect_chain == [(url("change", embed.pk), 302)]
-    assert "Kapso has not confirmed its end" in response.text
+    assert "Kapso has not confirmed that it is revoked" in response.text
     assert InboxEmbed.objects.get().obstacle() == Outcome.REVOKED
     assert_all_is_accounted_for(kapso_sandbox)
 

@@ -241,7 +241,7 @@ def test_after_adding_one_lands_where_one_may_be_and_is_told_what_was_added(
         assert "press “Find out what became of it” here" in page.text
     else:
         assert page.redirect_chain == [(reverse("admin:index"), 302)]
-        assert "Do not add “Lost” again: somebody who may change inboxes must look" in page.text
+        assert "Do not add “Lost” again: ask somebody who may change inboxes" in page.text
 
 
 @pytest.mark.usefixtures("hides_one")

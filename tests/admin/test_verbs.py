@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from html import unescape
@@ -53,7 +53,7 @@ EXPECTED: dict[str, dict[str, tuple[str, int | None]]] = {
     "rotate": {
         "works": ("new link, and the old one is revoked", 1),
         "expires soon": ("new link, and the old one is revoked", 1),
-        "expired": ("Extend its expiry", None),
+        "expired": ("Change its expiry", None),
         "revoked": ("new link", 1),
         "waits to be made": ("new link", 2),
         "waits to be revoked": ("new link", 1),
@@ -257,7 +257,7 @@ def test_a_rotation_names_the_origin_that_the_settings_lack(
     [(outcome, text)] = results(confirmed(admin, "rotate", embed)[1])
     assert outcome == "failed"
     assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in text
-    assert "has only https://inbox.kapso.ai. So the new link was revoked again" in text
+    assert "has only https://inbox.kapso.ai. So the new link was revoked at once" in text
     assert len(live(kapso_sandbox)) == 1
 
 
@@ -271,6 +271,50 @@ def test_a_link_that_somebody_else_began_stops_a_rotation(
     [(outcome, text)] = results(admin.post(url("verb", "rotate"), sent))
     assert (outcome, "in the meantime" in text) == ("nothing", True)
     assert counted(kapso_sandbox, "POST") == 2
+
+
+def test_of_several_that_are_uncertain_the_results_lead_to_what_became_of_them(
+    admin: Client, kapso_sandbox: Sandbox
+) -> None:
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b", "c")]
+    kapso_sandbox.fail_next(method="POST", answer=Answer(503, {}), times=2)
+    _sent, done = confirmed(admin, "rotate", *embeds)
+    page = admin.get(done["Location"])
+    assert page.text.count("Kapso may have done it. Press “Find out what became of it” below.") == 2
+    asked = admin.get(page.context["resolve_url"])
+    assert asked.context["title"] == "Find out what became of it"
+    assert [row["embed"].slug for row in asked.context["rows"]] == ["a", "b"]
+    assert asked.context["possible"] == 2
+    # Once that is known, nothing is left to press.
+    AccessLink.objects.filter(state="unknown").update(state="failed")
+    page = admin.get(done["Location"])
+    assert "Press “" not in page.text
+    assert page.context["resolve_url"] == ""
+
+
+def test_whoever_may_only_revoke_is_not_told_to_press_what_they_may_not(
+    client: Client, kapso_sandbox: Sandbox, make_administrator: Callable[..., User]
+) -> None:
+    client.force_login(make_administrator("revoker", "view", "delete"))
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    kapso_sandbox.fail_next(method="DELETE", answer=Answer(503, {}), times=9)
+    _sent, done = confirmed(client, "revoke", *embeds)
+    page = client.get(done["Location"])
+    assert page.context["resolve_url"] == ""
+    assert "Press “" not in page.text
+
+
+def test_a_refused_key_leads_to_the_health_page(admin: Client, kapso_sandbox: Sandbox) -> None:
+    link = f'<a href="{url("health")}">The health page says more.</a>'
+    embeds = [make("works", kapso_sandbox, slug) for slug in ("a", "b")]
+    kapso_sandbox.fail_next(**FAULTS["401"], times=9)
+    _sent, done = confirmed(admin, "rotate", embeds[0])
+    assert (
+        f"Kapso refused the API key, so nothing was done. {link}"
+        in admin.get(done["Location"]).text
+    )
+    _sent, done = confirmed(admin, "rotate", *embeds)
+    assert admin.get(done["Location"]).text.count(link) == 2
 
 
 def test_an_action_of_the_list_asks_first_and_then_applies_to_each(
@@ -664,7 +708,7 @@ def test_rotating_one_that_was_revoked_says_before_and_after_that_it_opens_again
     [
         ("extend", "expired", "It has expired, and opens again."),
         ("revoke", "unmanaged", "anyone who uses that address loses the inbox"),
-        ("delete", "revoked", "can set it up again"),
+        ("delete", "revoked", "a program of this site can create it again"),
     ],
 )
 def test_what_undoes_or_ends_what_somebody_else_did_is_said_beside_each(
@@ -713,7 +757,7 @@ def test_the_confirmation_of_an_expiry_has_a_calendar_and_accessible_names(
     for name, label in (("expires_at_0", "Date"), ("expires_at_1", "Time")):
         [tag] = re.findall(rf'<input[^>]* name="{name}"[^>]*>', page.text)
         assert f'aria-label="{label}"' in tag
-    assert 'role="group" aria-label="Date"' in page.text
+    assert 'role="group" aria-label="Expires on"' in page.text
     _sent, refused = confirmed(admin, "extend", embed, expiry="date")
     [described] = re.findall(r'role="group"[^>]* aria-describedby="([^"]*)"', refused.text)
     assert f'id="{described}"' in refused.text
@@ -815,7 +859,7 @@ def test_what_became_of_several_has_an_address_that_can_be_reloaded_and_gone_bac
     for address in (addresses[0], url("results", "unknown")):
         for page in (admin.get(address, follow=True), admin.post(address, follow=True)):
             assert page.redirect_chain == [(url("changelist"), 302)]
-            assert "These results are not kept any more." in page.text
+            assert "These results are no longer kept." in page.text
     # An embed that is gone since is only named.
     revoke_embed(embeds[0])
     delete_embed(embeds[0])
@@ -881,5 +925,5 @@ def test_the_forms_of_a_verb_say_that_kapso_is_asked(
     asked = admin.get(url("verb", "rotate"), {"id": [embed.pk for embed in embeds]})
     _sent, done = confirmed(admin, "rotate", *embeds)
     for page in (asked, admin.get(done["Location"])):
-        assert 'data-kapso-busy="Working… Kapso is being asked."' in page.text
+        assert 'data-kapso-busy="Working… Waiting for Kapso."' in page.text
         assert "data-kapso-slow=" in page.text

@@ -795,7 +795,7 @@ def test_saved_settings_are_said_to_be_saved(show: Show, variant: str) -> None:
     expect_state(page, "ready")
     page.get_by_role("link", name="Inbox settings").click()
     frame = frame_of(page)
-    expect(frame.get_by_text("For now this page or its tab decides.")).to_have_count(2)
+    expect(frame.get_by_text("For now, this page or its tab decides.")).to_have_count(2)
     frame.get_by_role("button", name="Save").click()
     expect_conversations(page)
     expect_state(page, "saved")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
 #: The sizes of two phones, of a tablet upright and in landscape, and of a laptop.
-WINDOWS = [(320, 640), (390, 844), (768, 1024), (1000, 700), (1440, 900)]
+WINDOWS = [(320, 640), (390, 844), (768, 1024), (1000, 700), (1090, 800), (1440, 900)]
 # A conversation in the sandbox's inbox
 ROW = "[data-conversation]"
 
@@ -529,6 +529,22 @@ def test_each_page_fits_its_window_and_leaves_room_for_the_inbox(
             assert box["height"] >= 400, path
 
 
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (683, 384), (1280, 400)])
+def test_a_zoomed_page_leaves_room_for_a_few_conversations(
+    demo: Demo, sign_in: SignIn, width: int, height: int
+) -> None:
+    page = sign_in("ana", viewport={"width": width, "height": height})
+    for path in ("/contacts/1/", "/inbox/", "/teams/sales/"):
+        page.goto(f"{demo.url}{path}")
+        frame = page.locator(".kapso-inbox iframe")
+        box = frame.bounding_box()
+        assert box is not None
+        assert box["height"] >= 240, path
+        row = frame_of(page).locator(ROW).first
+        row.scroll_into_view_if_needed()
+        expect(row).to_be_in_viewport(ratio=0.5)
+
+
 @pytest.mark.parametrize(("width", "height"), WINDOWS)
 def test_each_cell_of_the_contacts_is_below_its_heading(
     demo: Demo, sign_in: SignIn, width: int, height: int
@@ -544,6 +560,7 @@ def test_each_cell_of_the_contacts_is_below_its_heading(
     else:
         assert headings
         assert all(row == headings for row in rows)
+        assert page.locator(".card").evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
 @pytest.mark.parametrize(

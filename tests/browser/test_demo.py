@@ -8,12 +8,14 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from .conftest import (
+    MANAGE,
     STOP_SECONDS,
     Demo,
     demo_command,
@@ -69,6 +71,30 @@ def test_busy_ports_are_reported_together_with_free_ones(tmp_path: Path, places:
     proposed = dict(re.findall(r"(--[\w-]+) (\d+)", ended.stderr))
     assert [*proposed] == [options[place] for place in places]
     assert all(is_free(int(port)) for port in proposed.values())
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--port=0"], "a port is a number from 1 to 65535"),
+        (["--inbox-port=80000"], "a port is a number from 1 to 65535"),
+        (["--data-dir=/dev/null/demo"], "--data-dir: [Errno 20] Not a directory"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_by_their_name(
+    options: list[str], told: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(MANAGE), "demo", *options],
+        env=demo_environment(),
+        capture_output=True,
+        text=True,
+        timeout=STOP_SECONDS,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert told in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

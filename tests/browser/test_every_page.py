@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 LIST = "/admin/kapso_inbox/inboxembed/"
+WEBHOOKS = "/admin/kapso_conversations/webhookdelivery/webhooks/"
 VERBS = ("rotate", "adopt", "revoke", "extend", "refresh", "resolve", "delete")
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
@@ -99,6 +100,12 @@ def send_nothing(page: Page) -> None:
 def search(page: Page) -> None:
     page.locator("#id_scope_id").fill("s")
     page.locator("#id_scope_id_list [role=option]").first.wait_for()
+
+
+def type_a_refused_address(page: Page) -> None:
+    page.locator("[name=site]").fill("crm")
+    follow("[name=verb][value=set]")(page)
+    page.locator(".errorlist").wait_for()
 
 
 def refused(slug: str, query: str = "") -> Callable[[Page], None]:
@@ -180,7 +187,10 @@ VISITS = {
         "/admin/kapso_conversations/conversation/", follow("#result_list th.field-person a")
     ),
     "webhook deliveries": Visit("/admin/kapso_conversations/webhookdelivery/"),
-    "webhooks": Visit("/admin/kapso_conversations/webhookdelivery/webhooks/"),
+    "webhooks": Visit(WEBHOOKS),
+    "webhooks with another address": Visit(f"{WEBHOOKS}?project=default&site=http://[::1]:8000"),
+    "webhooks with a refused address": Visit(WEBHOOKS, type_a_refused_address),
+    "webhooks to remove": Visit(WEBHOOKS, follow("[name=verb][value=remove]")),
 }
 
 

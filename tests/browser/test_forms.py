@@ -56,8 +56,8 @@ def test_warnings_of_unwise_origins_appear_while_they_are_typed(
     page.goto(f"{demo.url}{LIST}add/")
     any_site = page.get_by_label("Any site may show it")
     for origins, told in (
-        ("", "Any website can show this inbox"),
-        ("*", "“*” means any website"),
+        ("", "Any site can show this inbox"),
+        ("*", "“*” means any site"),
         ("https://elsewhere.example", "would stay blank here"),
     ):
         page.get_by_label("Allowed origins:").fill(origins)
@@ -65,6 +65,30 @@ def test_warnings_of_unwise_origins_appear_while_they_are_typed(
         expect(page.locator(".kapso-hint").get_by_text(told)).to_be_visible()
     page.get_by_label("Allowed origins:").fill("")
     expect(page.locator(".kapso-hint")).to_be_hidden()  # It is refused, so it opens nothing.
+
+
+def test_ticking_any_site_is_enough_and_unticking_brings_the_origins_back(
+    own_demo: Demo, new_page: NewPage
+) -> None:
+    page = new_page()
+    enter(page, own_demo, "admin")
+    page.goto(f"{own_demo.url}{LIST}1/change/")
+    origins = page.get_by_label("Allowed origins:")
+    typed = origins.input_value()
+    assert typed
+    any_site = page.get_by_label("Any site may show it")
+    any_site.check()
+    expect(origins).to_be_disabled()
+    expect(page.locator(".kapso-hint").get_by_text("Any site can show this inbox")).to_be_visible()
+    assert violations(page) == []
+    any_site.uncheck()
+    expect(origins).to_be_enabled()
+    expect(origins).to_have_value(typed)
+    any_site.check()
+    page.get_by_role("button", name="Save and continue editing").click()
+    expect(page.locator(".kapso-panel .kapso-badge")).to_have_text("On any site")
+    expect(any_site).to_be_checked()
+    expect(origins).to_have_value("")
 
 
 def test_the_first_hit_is_highlighted_and_enter_or_tab_takes_it(

@@ -267,7 +267,7 @@ def test_preferences_are_set_in_the_frame_by_keyboard_and_lead_back_into_the_inb
     frame = frame_of(page)
     expect(frame.get_by_role("heading", name="Your settings for this inbox")).to_be_visible()
     expect(frame.get_by_role("group", name="Appearance")).to_be_visible()
-    expect(frame.get_by_text("This page asks for")).to_be_visible()
+    expect(frame.get_by_text("This page is set to")).to_be_visible()
     assert is_dark(frame) == (theme == "dark")
     assert axe(page) == []
     assert fits(page)

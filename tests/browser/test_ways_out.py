@@ -130,7 +130,7 @@ def complaints(page: Page) -> list[str]:
     return said
 
 
-AWAY = "Kapso, where the inbox is, does not answer at the moment."
+AWAY = "Kapso, which holds the inbox, does not answer at the moment."
 
 
 @pytest.mark.pictures

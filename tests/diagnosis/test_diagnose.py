@@ -149,6 +149,7 @@ def test_many_findings_of_a_kind_are_cut_to_a_few_and_a_count() -> None:
     found = [one for one in diagnose(network=False) if one.code == "origins-none"]
     assert len(found) == findings.MANY + 1
     assert (found[-1].what, found[-1].embed) == ("And 3 more like these.", "")
+    assert [one.more for one in found] == [*[0] * findings.MANY, 3]
     assert found[0].embed == "inbox-00"
 
 

@@ -14,9 +14,19 @@ from django.utils import timezone
 
 from kapso_inbox.diagnosis import this_site
 from kapso_inbox.diagnosis.this_site import host_for_requests
-from kapso_inbox.kapso import InboxOriginError
+from kapso_inbox.kapso import (
+    CredentialsError,
+    InboxOriginError,
+    InvalidRequestError,
+    NotFoundError,
+    PaymentRequiredError,
+    RateLimitedError,
+    UncertainError,
+    UnreachableError,
+)
 from kapso_inbox.lifecycle import create_embed
-from kapso_inbox.models import AccessLink, InboxEmbed
+from kapso_inbox.lifecycle.links import reason_of
+from kapso_inbox.models import AccessLink, InboxEmbed, ReasonCode, reason
 from kapso_inbox.sandbox.engine import Sandbox
 from tests.hosts.database import connection
 
@@ -39,7 +49,7 @@ def test_an_inbox_that_shows_other_conversations_at_kapso_is_found() -> None:
     AccessLink.objects.update(differences="scope_type=project, scope_id=")
     found = the("embed-different", network=False)
     assert (found.level, found.embed) == ("error", "sales")
-    assert "Shows: Whole project" in found.what
+    assert "What it shows: Whole project" in found.what
 
 
 @pytest.mark.parametrize("current", [True, False])
@@ -102,6 +112,41 @@ def test_why_an_inbox_has_no_link_is_told(kapso_sandbox: Sandbox) -> None:
     found = the("embed-without-link", network=False)
     assert "is at https://inbox.kapso.example, but KAPSO_INBOX" in found.what
     assert "Fix why that failed" in found.hint
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_to_be_fixed"),
+    [
+        (reason(ReasonCode.CREATED_AFTER_ALL), False),
+        (reason(ReasonCode.NEVER_CREATED), False),
+        (reason(ReasonCode.NOT_STORED), False),
+        (reason(ReasonCode.REVOKED_MEANWHILE), False),
+        (reason(ReasonCode.ANSWER_UNSAFE), False),
+        (reason_of(UncertainError(status=503)), False),
+        (reason_of(UnreachableError()), False),
+        (reason_of(RateLimitedError()), False),
+        (reason_of(CredentialsError(status=401)), True),
+        (reason_of(PaymentRequiredError()), True),
+        (reason_of(InvalidRequestError(detail="is odd")), True),
+        (reason_of(NotFoundError()), True),
+    ],
+)
+def test_only_what_somebody_here_can_fix_is_to_be_fixed_before_a_new_link(
+    stored: str, is_to_be_fixed: bool
+) -> None:
+    store(state=State.FAILED, reason=stored)
+    found = the("embed-without-link", network=False)
+    assert "The last one failed: " in found.what
+    assert ("Fix why that failed" in found.hint) == is_to_be_fixed
+    assert is_to_be_fixed or found.hint == "Rotate its link, which creates a new one."
+
+
+def test_by_what_a_log_knows_the_answer_is_in_the_details() -> None:
+    stored = reason_of(CredentialsError(status=401, request_id="a-request"))
+    store(state=State.FAILED, reason=stored)
+    found = the("embed-without-link", network=False)
+    assert "HTTP" not in found.what
+    assert found.details == "HTTP 401, a-request"
 
 
 def test_a_revoked_inbox_is_reported() -> None:
@@ -177,8 +222,8 @@ def test_origins_that_do_not_cover_this_site_are_found(allowed: str) -> None:
     allow(allowed)
     found = the("origins-miss-site", network=False)
     assert (found.level, found.embed) == ("error", "sales")
-    assert allowed in found.what
-    assert "crm.example.com" in found.what
+    assert found.what.endswith(f"stays blank on this site: it may only be shown by {allowed}.")
+    assert found.details.startswith("This site is crm.example.com, according to ALLOWED_HOSTS,")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +262,7 @@ def test_a_site_of_unknown_origin_is_reported_and_not_guessed(settings: Any) -> 
 def test_in_development_this_machine_is_the_site(settings: Any) -> None:
     settings.DEBUG, settings.ALLOWED_HOSTS = True, []
     store()
-    assert "http://localhost" not in the("origins-miss-site", network=False).what
+    assert "http://localhost" not in the("origins-miss-site", network=False).details
     allow("http://localhost:8000")
     assert not [code for code in codes(network=False) if code.startswith("origins-")]
 
@@ -261,7 +306,9 @@ def test_a_database_whose_inboxes_are_for_another_site_looks_copied(
 def test_a_read_only_deployment_cannot_add_its_own_origin(change_settings: ChangeSettings) -> None:
     store(embed={"allowed_origins": ["https://crm.example.org"]})
     change_settings(READ_ONLY=True)
-    assert "where the inbox belongs" in the("origins-miss-site", network=False).hint
+    assert (
+        "the deployment that the inbox belongs to" in the("origins-miss-site", network=False).hint
+    )
 
 
 def test_a_site_that_only_its_trusted_origins_name_is_not_surely_that_site(settings: Any) -> None:
@@ -271,7 +318,7 @@ def test_a_site_that_only_its_trusted_origins_name_is_not_surely_that_site(setti
     allow("https://crm.example.com")
     found = the("origins-miss-site", network=False)
     assert found.level == "warning"
-    assert "CSRF_TRUSTED_ORIGINS" in found.what
+    assert "CSRF_TRUSTED_ORIGINS" in found.details
 
 
 class Tenant:

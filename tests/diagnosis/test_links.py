@@ -6,11 +6,11 @@ import pytest
 
 from kapso_inbox import conf
 from kapso_inbox.encryption import generate_key
-from kapso_inbox.models import AccessLink
+from kapso_inbox.models import AccessLink, ReasonCode, reason
 from kapso_inbox.sandbox.engine import Sandbox
 from kapso_inbox.sync import sync_project
 
-from .helpers import ChangeSettings, State, ago, codes, store, the
+from .helpers import ChangeSettings, State, ago, codes, diagnose, store, the
 
 pytestmark = pytest.mark.django_db
 
@@ -99,7 +99,7 @@ def test_a_stuck_link_is_found(code: str, state: AccessLink.State, level: str) -
     AccessLink.objects.update(state_changed_at=ago(minutes=11))
     found = the(code, network=False)
     assert (found.level, found.embed) == (level, "sales")
-    assert str(link) in found.hint
+    assert str(link) in found.details
 
 
 def test_a_revocation_that_kapso_has_not_confirmed_is_not_in_order() -> None:
@@ -127,11 +127,22 @@ def test_a_link_that_may_work_for_somebody_is_found(code: str, state: AccessLink
     assert "embed-without-link" not in codes(network=False)
 
 
+@pytest.mark.parametrize("why", ["", reason(ReasonCode.MADE_ELSEWHERE, reference="0123456789")])
+def test_an_inbox_that_was_made_elsewhere_is_named_by_its_slug_and_by_its_name_at_kapso(
+    why: str,
+) -> None:
+    store("kapso-7a1f21a8", state=State.UNMANAGED, embed={"name": "Made elsewhere"}, reason=why)
+    [found] = [one for one in diagnose(network=False) if one.level == "warning"]
+    assert found.what.startswith("The inbox “kapso-7a1f21a8” works at Kapso")
+    assert "(" not in found.what
+    assert found.details == "Its name at Kapso is “Made elsewhere”."
+
+
 def test_an_unmanaged_link_that_is_not_revoked_yet_is_named_by_its_id() -> None:
     link = store(state=State.UNMANAGED)
     link.move(State.REVOKING, expected=[State.UNMANAGED])
     AccessLink.objects.update(state_changed_at=ago(minutes=11))
-    assert f"Its id there is {link.kapso_id}" in the("revocation-stuck", network=False).hint
+    assert f"Its ID in Kapso is {link.kapso_id}" in the("revocation-stuck", network=False).details
 
 
 def test_a_sync_that_does_not_run_is_found() -> None:

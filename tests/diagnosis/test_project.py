@@ -70,7 +70,7 @@ def test_an_accepted_key_is_reported_with_the_numbers_that_it_sees(
     for number in kapso_sandbox.project().phone_numbers:
         assert number["display_phone_number"] in found.what
     kapso_sandbox.project().phone_numbers.clear()
-    assert "these numbers: none." in the("api-key-accepted").what
+    assert "these numbers (none)." in the("api-key-accepted").what
 
 
 def test_the_key_of_another_project_is_found_and_its_numbers_are_listed(
@@ -171,7 +171,10 @@ def test_a_wrong_base_url_is_found(
 def test_a_kapso_that_cannot_be_reached_is_found(kapso_sandbox: Sandbox, error: Exception) -> None:
     assert "kapso-unreachable" not in codes()
     kapso_sandbox.fail_next(error=error)
-    assert the("kapso-unreachable").level == "error"
+    found = the("kapso-unreachable")
+    assert found.level == "error"
+    assert "nothing was sent" in found.details
+    assert "nothing was sent" not in found.what
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,11 @@ def test_an_answer_that_cannot_be_used_is_found(
 ) -> None:
     assert "kapso-answer-unclear" not in codes()
     kapso_sandbox.fail_next(**fault)
-    assert the("kapso-answer-unclear").level == "error"
+    found = the("kapso-answer-unclear")
+    assert found.level == "error"
+    assert found.what == "Kapso's answer cannot be used, so nothing is known of the API key."
+    assert found.details
+    assert "may have carried out" not in found.details
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_a_permissions_policy_that_withholds_what_the_inbox_needs_is_found(
 ) -> None:
     settings.PERMISSIONS_POLICY = policy
     found = [one for one in diagnose(network=False) if one.code == "permissions-policy-withholds"]
-    assert [f"{withheld}. Recording" in one.what for one in found] == [True] * bool(withheld)
+    assert [f"{withheld}. Voice messages" in one.what for one in found] == [True] * bool(withheld)
 
 
 @pytest.mark.parametrize("policy", ["no-referrer", "same-origin", None])

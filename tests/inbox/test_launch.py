@@ -214,7 +214,7 @@ def test_a_user_who_has_signed_in_is_told_to_go_on_where_they_were(
     client.force_login(ana)
     response: Any = client.get(address)
     assert links(response) == {}
-    assert "go on where you were" in response.content.decode()
+    assert "continue where you were" in response.content.decode()
     assert response["X-Frame-Options"] == "SAMEORIGIN"
     assert response["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self'")
 
@@ -380,7 +380,7 @@ FIXABLE = {
     ),
     "secret_lost": (
         lambda: AccessLink.objects.update(state=AccessLink.State.SECRET_LOST, sealed_url=""),
-        "encryption key back",
+        "Put back the encryption key",
     ),
 }
 
@@ -443,7 +443,7 @@ def test_a_user_who_may_add_embeds_is_told_that_the_slug_is_wrong(
     client.force_login(user)
     response = client.get("/kapso-inbox/suport/launch/", **FRAME)
     assert response.status_code == 404
-    assert "You manage no inbox with the slug “suport”" in response.text
+    assert "None of the inboxes that you manage has the slug “suport”" in response.text
     add = reverse("admin:kapso_inbox_inboxembed_add")
     assert links(response)["Add it in the admin"] == f"{add}?slug=suport"
 
@@ -469,7 +469,7 @@ def test_a_manager_who_may_not_read_is_told_what_is_missing(
     mona.groups.clear()
     said = launch(manager).content.decode()
     assert "You may manage this inbox, but not read it" in said
-    assert "Only members of these groups may read it: Sales" in said
+    assert "Only members of these groups (Sales) may read it." in said
     assert "kapso_inbox.open_inboxembed" not in said
     mona.user_permissions.remove(permission)
     response = launch(manager)

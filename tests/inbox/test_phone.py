@@ -92,6 +92,33 @@ def test_an_international_number_is_its_digits(
     assert search_text(value) == digits
 
 
+@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.parametrize("code", [None, "US", "MX", "BR", "AR"])
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [
+        ("5215555550107", "5215555550107"),
+        ("+52 1 55 5555 0107", "5215555550107"),
+        ("553187654321", "553187654321"),
+        ("+55 31 8765-4321", "553187654321"),
+        ("5491123456789", "5491123456789"),
+        ("+54 9 11 2345-6789", "5491123456789"),
+    ],
+)
+def test_whatsapps_own_id_of_a_mobile_number_finds_its_conversations(
+    value: str,
+    digits: str,
+    code: str | None,
+    has_library: bool,
+    region: Callable[[str | None], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    if not has_library:
+        request.getfixturevalue("no_library")
+    region(code)
+    assert search_text(value) == digits
+
+
 @pytest.mark.parametrize(
     ("code", "value", "digits"),
     [

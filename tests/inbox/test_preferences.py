@@ -136,8 +136,8 @@ def test_a_choice_is_for_one_user_and_one_embed(
 def test_the_pages_own_wishes_are_shown_and_go_back_to_the_launch(agent: Client) -> None:
     query = "?mode=dark&unread=1&search=%2B55"
     shown = show(agent, query)
-    assert "This page asks for “Dark”. Your choice counts on others." in page(shown)
-    assert page(shown).count("Your choice counts") == 2
+    assert "This page is set to “Dark”. Your choice applies on other pages." in page(shown)
+    assert page(shown).count("Your choice applies") == 2
     assert f'<a href="../launch/{query}">Back</a>' in page(shown)
     assert save(agent, query, mode="light")["Location"] == f"../launch/{query}"
     assert saved() == {"mode": "light"}
@@ -203,7 +203,7 @@ def test_without_an_answer_from_kapso_everything_but_the_number_can_be_chosen(
     InboxPreference.objects.create(user=ana, embed=embed, params=params)
     kapso_sandbox.fail_next(**fault)
     text = page(show(agent))
-    assert "Kapso could not be asked for its numbers" in text
+    assert "numbers could not be read" in text
     assert 'name="whatsapp_config_id"' not in text
     kapso_sandbox.fail_next(**fault)
     assert save(agent, "", mode="dark").status_code == 303
@@ -310,7 +310,7 @@ def test_a_malformed_answer_from_kapso_does_not_break_the_page(
     agent: Client, kapso_sandbox: Sandbox
 ) -> None:
     kapso_sandbox.fail_next(answer=Answer(200, "not json"), times=9)
-    assert "Kapso could not be asked" in page(show(agent))
+    assert "numbers could not be read" in page(show(agent))
 
 
 def test_the_secret_address_is_not_in_the_page(agent: Client, kapso_sandbox: Sandbox) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -76,6 +78,49 @@ def test_one_conversation_is_passed_on_and_no_filter_hides_it(
     opened = client.get(f"/kapso-inbox/sales/launch/?{query}", **frame)  # type: ignore[arg-type]
     asked = parse_qs(urlsplit(opened["Location"]).query)
     assert asked == {"conversation_id": [key], "assignee": ["me"]}
+
+
+def test_of_several_saved_filters_one_view_is_opened(
+    client: Client, ana: User, embed: InboxEmbed
+) -> None:
+    both = {"unread": "1", "handoff": "1"}
+    InboxPreference.objects.create(user=ana, embed=embed, params=both)
+    client.force_login(ana)
+    page = client.get("/kapso-inbox/sales/").content.decode()
+    assert 'src="/kapso-inbox/sales/launch/?unread=1&amp;handoff=0"' in page
+
+
+@pytest.mark.parametrize("path", ["/kapso-inbox/sales/", "/kapso-inbox/mine/"])
+def test_a_wrong_parameter_is_reported_on_every_whole_page(
+    client: Client, ana: User, embed: InboxEmbed, path: str
+) -> None:
+    client.force_login(ana)
+    page = client.get(f"{path}?mode=pink&conversation_id=7&utm_source=mail")
+    assert page.status_code == 400
+    assert "mode: must be one of system, light, dark" in page.text
+    page = client.get(f"{path}?conversation_id=7&utm_source=mail")
+    assert "conversation_id: must be a UUID" in page.text
+    assert client.get(f"{path}?utm_source=mail").status_code == 200
+
+
+def _dark(request: Any, embed: InboxEmbed) -> dict[str, str]:
+    return {"mode": "dark"}
+
+
+def test_a_whole_page_has_the_theme_that_the_inbox_in_it_gets(
+    client: Client, ana: User, embed: InboxEmbed, settings: Any
+) -> None:
+    def theme(query: str = "") -> str:
+        page = client.get(f"/kapso-inbox/sales/{query}").text
+        [found] = re.findall(r"kapso-inbox-message--(\w+)", page)
+        return str(found)
+
+    client.force_login(ana)
+    settings.KAPSO_INBOX = {**settings.KAPSO_INBOX, "USER_PARAMS": f"{__name__}._dark"}
+    assert theme() == "dark"
+    InboxPreference.objects.create(user=ana, embed=embed, params={"mode": "light"})
+    assert theme() == "light"
+    assert theme("?mode=system") == "system"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,27 @@ def test_a_request_that_may_have_been_sent_is_uncertain(
 
 
 @pytest.mark.parametrize(
+    "broken",
+    [
+        {"body": exceptions.ReadTimeout()},
+        {"body": exceptions.ConnectionError("unknown")},
+        {"status": 500},
+    ],
+)
+def test_only_of_a_write_is_it_said_that_kapso_may_have_carried_it_out(
+    kapso: responses.RequestsMock, client: KapsoClient, broken: dict[str, Any]
+) -> None:
+    kapso.get(ONE, **broken)
+    kapso.post(LIST, **broken)
+    with pytest.raises(UncertainError) as reading:
+        read(client)
+    with pytest.raises(UncertainError) as writing:
+        client.inbox_embeds.create(name="Support")
+    assert "may have carried out" not in str(reading.value)
+    assert "may have carried out the request" in str(writing.value)
+
+
+@pytest.mark.parametrize(
     "key",
     [
         "",

@@ -115,7 +115,7 @@ def test_a_link_that_outlives_what_was_asked_for_is_taken_back(
     kapso_sandbox: Sandbox, answered: str | None
 ) -> None:
     answer_with(kapso_sandbox, "POST", expires_at=answered)
-    with pytest.raises(UncertainError, match="lives longer"):
+    with pytest.raises(UncertainError, match="lasts longer"):
         create_embed(slug="a", name="A", expires_at=datetime(2099, 1, 1, tzinfo=dt_timezone.utc))
     assert kapso_sandbox.project().active_embeds() == []
 
@@ -195,7 +195,7 @@ def test_an_embed_that_was_widened_at_kapso_is_closed_until_it_is_rotated(
     AccessLink.objects.update(state_changed_at=timezone.now() - timedelta(minutes=1))
     InboxEmbed.objects.update(updated_at=timezone.now() - timedelta(minutes=1))
     report = sync_project()
-    assert "shows other conversations" in str(report.problems[0])
+    assert "shows conversations that it was not created for" in str(report.problems[0])
     narrow.refresh_from_db()
     assert (narrow.scope_type, narrow.scope_id) == ("customer", CUSTOMER)
     assert narrow.assigned_user_id == MEMBER
@@ -261,7 +261,9 @@ def test_a_sync_that_only_looks_reports_a_difference_and_stores_nothing(
 ) -> None:
     at_kapso(kapso_sandbox, narrow).update(scope_type="project", scope_id=None)
     InboxEmbed.objects.update(updated_at=timezone.now() - timedelta(minutes=1))
-    assert "shows other conversations" in str(sync_project(dry_run=True).problems[0])
+    assert "shows conversations that it was not created for" in str(
+        sync_project(dry_run=True).problems[0]
+    )
     narrow.refresh_from_db()
     assert narrow.obstacle() is None
 

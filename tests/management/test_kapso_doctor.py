@@ -85,7 +85,7 @@ def test_warnings_alone_do_not_fail_the_command() -> None:
     store(embed={"allowed_origins": []})
     status, output = run("--offline")
     assert status == 0
-    assert "  ! Any page of the web may show the inbox “sales”" in output
+    assert "  ! Any site can show the inbox “sales”" in output
     assert "[origins-none]\n    → Set its allowed origins" in output
     assert output.endswith("0 errors, 1 warning\n")
 
@@ -108,6 +108,13 @@ def test_a_terminal_with_a_small_encoding_gets_plain_characters(encoding: str) -
     _, output = run("--offline", encoding=encoding)
     assert '  x The inbox "sales" does not open' in output
     assert "    > Rotate" in output
+
+
+def test_what_a_developer_should_know_follows_what_was_found(kapso_sandbox: Sandbox) -> None:
+    kapso_sandbox.fail_next(drop="after")
+    _status, output = run()
+    told = "nothing is known of the API key. The connection to Kapso broke. [kapso-answer-unclear]"
+    assert told in output
 
 
 def test_json_is_for_programs(kapso_sandbox: Sandbox) -> None:

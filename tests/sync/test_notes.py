@@ -41,6 +41,12 @@ def test_every_note_can_be_told(code: NoteCode, language: str) -> None:
 def test_an_error_is_told_with_what_went_wrong_on_the_way() -> None:
     with translation.override("es"):
         told = str(Note(NoteCode.LIST_UNREAD, VALUES))
+        note = Note(NoteCode.LIST_UNREAD, VALUES)
+        assert note.what == "La lista de Kapso no se pudo leer."
+        # What went wrong on the way is for operators, in English. A person is told what to do.
+        assert note.why.startswith("No se pudo conectar con Kapso. ")
+        assert "The connection was refused" not in note.why
+        assert note.why.endswith("Vuelva a intentarlo dentro de unos minutos.")
     assert "No se pudo conectar con Kapso. (The connection was refused)" in told
 
 
@@ -51,6 +57,7 @@ def test_one_report_is_told_in_every_language(kapso_sandbox: Sandbox) -> None:
     [note] = report.problems
     assert note.code == NoteCode.LIST_UNREAD
     assert "Kapso refused the API key (HTTP 401" in str(note)
+    assert note.why == "Kapso refused the API key. The health page says more."
     with translation.override("es"):
         assert "Kapso rechazó la clave de API (HTTP 401" in report.in_words()["problems"][0]
         assert json.loads(json.dumps(report.in_words()))["complete"] is False

@@ -191,7 +191,7 @@ def test_under_the_key_of_another_project_a_sync_changes_nothing(
     with with_settings(API_KEY="another-projects-key"):
         report = sync_project()
     assert not report.complete
-    assert "another project's" in str(report.problems[0])
+    assert "the key belongs to another project" in str(report.problems[0])
     assert link_of(embed).state == State.ACTIVE
     assert InboxEmbed.objects.count() == 1
 
@@ -595,8 +595,9 @@ def test_the_exit_status_tells_cron_about_a_problem(
     kapso_sandbox.project().embeds[link_of(embed).kapso_id]["scope_type"] = "customer"
     _out, err = run(status=1)
     assert (
-        f"default: At Kapso the link of the inbox “{embed.slug}” shows other conversations" in err
-    )
+        f"default: At Kapso the link of the inbox “{embed.slug}” shows conversations that it "
+        "was not created for"
+    ) in err
 
 
 @pytest.mark.parametrize(

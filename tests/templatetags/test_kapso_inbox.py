@@ -81,11 +81,12 @@ def test_the_tag_renders_a_frame_that_starts_from_the_launch() -> None:
         'than usual. Check your connection.</span> <a href="/kapso-inbox/support/launch/" '
         'target="kapso-inbox-support" data-retry>Try again</a></div>\n'
         '<div class="kapso-inbox__notice" data-notice="failed" hidden><span>Something else in the '
-        "CRM answered in place of the inbox. If it stays so, tell an administrator.</span> "
+        "CRM answered in place of the inbox. If this continues, tell an administrator.</span> "
         '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Try again'
         "</a></div>\n"
-        '<div class="kapso-inbox__notice" data-notice="unreachable" hidden><span>Kapso, where the '
-        "inbox is, does not answer at the moment. If it stays so, tell an administrator.</span> "
+        '<div class="kapso-inbox__notice" data-notice="unreachable" hidden><span>Kapso, which '
+        "holds the inbox, does not answer at the moment. If this continues, tell an administrator."
+        "</span> "
         '<a href="/kapso-inbox/support/launch/" target="kapso-inbox-support" data-retry>Reload'
         "</a></div>\n"
         '<div class="kapso-inbox__notice" data-notice="saved" hidden><span>Your settings are saved.'
@@ -423,9 +424,9 @@ def test_a_wrong_value_at_run_time_is_left_out_logged_and_shown_in_debug(
     with override_settings(DEBUG=debug):
         html = render('{% kapso_inbox "support" mode=mode unread=1 %}', mode="<black>")
     assert 'src="/kapso-inbox/support/launch/?unread=1"' in html
-    assert ("mode: is one of system, light, dark" in html) is debug
+    assert ("mode: must be one of system, light, dark" in html) is debug
     assert "<black>" not in html
-    assert "mode: is one of system, light, dark" in caplog.text
+    assert "mode: must be one of system, light, dark" in caplog.text
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -44,7 +44,7 @@ class Command(InboxCommand):
         network = not options["offline"]
         findings = diagnose(options["project"], network=network, sends_launch=True)
         failed = any(finding.level == "error" for finding in findings)
-        self.parts["findings"] = [dataclasses.asdict(finding) for finding in findings]
+        self.parts["findings"] = [_as_json(finding) for finding in findings]
         if not options["json"]:
             self._print(findings)
         if failed:
@@ -63,8 +63,9 @@ class Command(InboxCommand):
             # A hint that several findings share is printed once.
             for hint, same in groupby(group, key=lambda finding: finding.hint):
                 for finding in same:
-                    mark = f"{_MARKS[finding.level]} {finding.what}"
-                    self._line(f"  {mark} [{finding.code}]", styles[finding.level])
+                    found = f"{finding.what} {finding.details}".rstrip()
+                    line = f"  {_MARKS[finding.level]} {found} [{finding.code}]"
+                    self._line(line, styles[finding.level])
                 if hint:
                     self._line(f"    → {hint}")
         levels = [finding.level for finding in findings]
@@ -85,3 +86,9 @@ class Command(InboxCommand):
         except UnicodeEncodeError:
             text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
         self.stdout.write(text, style)
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    told = dataclasses.asdict(finding)
+    del told["page"]  # of the admin, where the command is not run
+    return told

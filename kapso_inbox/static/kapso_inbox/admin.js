@@ -128,7 +128,11 @@
         input.setAttribute("aria-required", "true");
       }
       list.setAttribute("aria-label", label?.textContent || input.placeholder);
-      if (help && data.kapsoKindFrom) show(help, byHand);
+      if (help && data.kapsoKindFrom) {
+        // The text of the server is for a form without a script, which has the field for all scopes.
+        (help.firstElementChild || help).textContent = texts.id_help;
+        show(help, byHand);
+      }
     }
 
     function choose(choice) {
@@ -459,7 +463,7 @@
     }
 
     function update() {
-      const entries = textarea.value.split(/[\s,]+/).filter(Boolean);
+      const entries = textarea.disabled ? [] : textarea.value.split(/[\s,]+/).filter(Boolean);
       const split = entries.map(parts);
       const found = [];
       if (!entries.length && anySite?.checked) found.push(texts.none);
@@ -483,8 +487,13 @@
       clearTimeout(timer);
       timer = setTimeout(tell, PAUSE);
     });
-    anySite?.addEventListener("change", tell);
-    tell();
+    // With any site, no list counts: what is disabled is not sent, and comes back with a second click.
+    function allow() {
+      textarea.disabled = Boolean(anySite?.checked);
+      tell();
+    }
+    anySite?.addEventListener("change", allow);
+    allow();
   }
 
   // ---------------------------------------------------------------- the rest

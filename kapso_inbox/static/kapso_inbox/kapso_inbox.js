@@ -168,7 +168,7 @@
     }
 
     comeBack() {
-      const isClosed = /signed_out|not_admitted|failed|offline/.test(this.dataset.state);
+      const isClosed = /signed_out|not_admitted|failed|offline|unreach/.test(this.dataset.state);
       if (document.visibilityState === "visible" && isClosed) this.load();
     }
 

@@ -6,7 +6,7 @@
   if (navigator.serviceWorker?.controller) return;
   const TRIES = 3;
   const PAUSE = 1000; // ms
-  const LATELY = 24 * 60 * 60 * 1000; // ms
+  const LATELY = 30 * 24 * 60 * 60 * 1000; // ms: longer than a holiday
 
   const { origins } = document.documentElement.dataset;
   const key = `kapso-inbox-answered ${origins}`;

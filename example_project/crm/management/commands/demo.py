@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -38,12 +39,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for the ports and the directory."""
-        parser.add_argument("--port", type=int, default=8000, help="port of the CRM")
+        parser.add_argument("--port", type=_port, default=8000, help="port of the CRM")
         parser.add_argument(
-            "--sandbox-port", type=int, default=8801, help="port of the sandbox's API"
+            "--sandbox-port", type=_port, default=8801, help="port of the sandbox's API"
         )
         parser.add_argument(
-            "--inbox-port", type=int, default=8802, help="port of the sandbox's inbox"
+            "--inbox-port", type=_port, default=8802, help="port of the sandbox's inbox"
         )
         parser.add_argument(
             "--data-dir",
@@ -56,7 +57,10 @@ class Command(BaseCommand):
         """Run until ctrl-C, SIGTERM, a closed terminal, or the end of a child process."""
         data_dir: Path = options["data_dir"].absolute()
         port: int = options["port"]
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(f"--data-dir: {error}") from None
         env = configuration.read(data_dir)
         if not env.bool("DEBUG", default=True):
             raise CommandError("The demo's passwords are public, so it requires DEBUG.")
@@ -290,6 +294,14 @@ def write_missing_secrets(data_dir: Path, env: Any) -> None:
         file = os.open(data_dir / ".env", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(file, "w") as lines:
             lines.writelines(f"{name}={generated[name]}\n" for name in missing)
+
+
+def _port(text: str) -> int:
+    """Return a port that a process can listen on."""
+    port = int(text)
+    if not 0 < port < 2**16:
+        raise ArgumentTypeError("a port is a number from 1 to 65535")
+    return port
 
 
 def _require_free(ports: dict[str, int]) -> None:

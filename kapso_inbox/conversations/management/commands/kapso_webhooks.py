@@ -35,9 +35,9 @@ class Command(InboxCommand):
     """Bring the webhooks at Kapso into agreement with this site. No secret is ever printed."""
 
     help = (
-        "List the webhooks at Kapso that lead to this site, or create, update, test or remove "
-        "them: one for each WhatsApp number, and one for the project. Exit status: 0 all is well, "
-        "1 a webhook is missing, paused or incomplete, 2 the command failed for a project."
+        "List the webhooks at Kapso that lead to this site, or create, update, move, test or "
+        "remove them: one for each WhatsApp number, and one for the project. Exit status: 0 all is "
+        "well, 1 a webhook is missing, paused or incomplete, 2 the command failed for a project."
     )
     repeat = "What was done stays so. Run the command again to continue."
 
@@ -49,7 +49,8 @@ class Command(InboxCommand):
             "--set",
             metavar="ADDRESS",
             help="create the webhooks of the site at this address, such as "
-            "https://crm.example.com, or update them",
+            "https://crm.example.com, or update them; one with another address of this site (a "
+            "host that ALLOWED_HOSTS names) is moved there, so that Kapso tells nothing twice",
         )
         verbs.add_argument(
             "--test", metavar="ADDRESS", help="let Kapso send a made-up event to that site"
@@ -74,7 +75,7 @@ class Command(InboxCommand):
                 failures.append(f"{alias}: {error}. Run the command again.")
                 continue
             found += [_as_json(alias, one) for one in registered]
-            incomplete |= not options["remove"] and any(map(_problem, registered))
+            incomplete |= any(map(_problem, registered))
             if not options["json"] and options["verbosity"] > 0:
                 self._print(alias, registered)
         if failures:
@@ -99,6 +100,8 @@ class Command(InboxCommand):
 
 def _problem(one: Registered) -> str:
     """Return what is wrong with a webhook, in words, or ""."""
+    if one.change == "removed":
+        return ""
     if one.webhook is None:
         return "missing. Create it with --set"
     if not one.webhook.active:
