@@ -118,7 +118,17 @@ def test_a_translation_ends_with_the_punctuation_of_its_text(locale: str) -> Non
 #: the names of files and settings.
 NEVER_END_IN_A_STOP = frozenset(
     {
-        *("address", "answer", "choices", "email", "events", "failure", "features", "files"),
+        *(
+            "address",
+            "answer",
+            "choices",
+            "done",
+            "email",
+            "events",
+            "failure",
+            "features",
+            "files",
+        ),
         *("inbox_origins", "keys", "link", "missing", "most", "option", "origins", "page", "path"),
         *("prefix", "projects", "reason", "tables", "value", "where"),
     }

@@ -943,17 +943,31 @@ def test_the_number_of_queries_does_not_depend_on_the_page_or_the_readers_langua
     assert len(own_queries(captured.captured_queries)) == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "queries"),
+    [
+        ("Sales inbox", 5),
+        # A setting that was changed at Kapso is recorded, with its old and its new value.
+        ("Renamed at Kapso", 8),
+    ],
+)
 def test_a_launch_that_asks_kapso_makes_five_queries_on_our_own_tables(
-    agent: Client, kapso_sandbox: Sandbox, django_assert_max_num_queries: Any
+    agent: Client,
+    kapso_sandbox: Sandbox,
+    django_assert_max_num_queries: Any,
+    name: str,
+    queries: int,
 ) -> None:
     stale()
     embed_id = AccessLink.objects.get().kapso_id
-    kapso_sandbox.project().find(embed_id)["name"] = "Renamed at Kapso"
+    found = kapso_sandbox.project().find(embed_id)
+    found.update(name=name, scope_name="Told by Kapso")
     with django_assert_max_num_queries(100) as captured:
         assert launch(agent).status_code == 302
     ours = [sql for sql in own_queries(captured.captured_queries) if "kapso_inbox_" in sql]
-    assert len(ours) == 5
-    assert InboxEmbed.objects.get().name == "Renamed at Kapso"
+    assert len(ours) == queries
+    embed = InboxEmbed.objects.get()
+    assert (embed.name, embed.scope_name) == (name, "Told by Kapso")
 
 
 # Verified launches

@@ -618,10 +618,10 @@ def test_an_own_inbox_keeps_the_slug_that_its_user_finds_it_by(
     }
     assert the_embed().slug == own.slug_for(bruno)
     # Another embed for one user alone is found by its own slug.
-    lifecycle.update_embed(the_embed(), personal_to="", slug="all")
-    lifecycle.update_embed(the_embed(), personal_to=str(bruno.pk))
-    assert not the_embed().is_own_inbox
-    lifecycle.update_embed(the_embed(), slug="brunos")
+    embed = lifecycle.update_embed(the_embed(), personal_to="", slug="all")
+    embed = lifecycle.update_embed(embed, personal_to=str(bruno.pk))
+    assert not embed.is_own_inbox
+    assert lifecycle.update_embed(embed, slug="brunos").slug == "brunos"
 
 
 def test_an_embed_that_already_has_such_a_slug_can_be_renamed(

@@ -211,7 +211,7 @@ def test_another_kapso_that_takes_the_same_key_ends_nothing(
     with with_settings(BASE_URL="https://kapso.example.com/v1"), intercepted():
         for _ in range(3):
             report = sync_project()
-            assert "another project's" in str(report.problems[0])
+            assert "the key belongs to another project" in str(report.problems[0])
             pass_time()
     assert all_work()
     assert sync_project().problems == []
