@@ -533,14 +533,16 @@ def test_each_page_fits_its_window_and_leaves_room_for_the_inbox(
 def test_a_zoomed_page_leaves_room_for_a_few_conversations(
     demo: Demo, sign_in: SignIn, width: int, height: int
 ) -> None:
-    page = sign_in("ana", viewport={"width": width, "height": height})
+    page = sign_in("admin", viewport={"width": width, "height": height})
     for path in ("/contacts/1/", "/inbox/", "/teams/sales/"):
         page.goto(f"{demo.url}{path}")
-        frame = page.locator(".kapso-inbox iframe")
+        frame = page.locator(".kapso-inbox iframe").first
+        frame.scroll_into_view_if_needed()
         box = frame.bounding_box()
         assert box is not None
         assert box["height"] >= 240, path
         row = frame_of(page).locator(ROW).first
+        expect(row).to_be_attached()
         row.scroll_into_view_if_needed()
         expect(row).to_be_in_viewport(ratio=0.5)
 

@@ -60,9 +60,11 @@ def test_warnings_of_unwise_origins_appear_while_they_are_typed(
         ("*", "“*” means any site"),
         ("https://elsewhere.example", "would stay blank here"),
     ):
+        any_site.set_checked(False)
         page.get_by_label("Allowed origins:").fill(origins)
         any_site.set_checked(not origins)
         expect(page.locator(".kapso-hint").get_by_text(told)).to_be_visible()
+    any_site.set_checked(False)
     page.get_by_label("Allowed origins:").fill("")
     expect(page.locator(".kapso-hint")).to_be_hidden()  # It is refused, so it opens nothing.
 

@@ -187,6 +187,21 @@ def test_where_the_host_cannot_be_asked_nothing_is_said_of_it(
     expect_state(agent, "ready")
 
 
+def test_a_browser_that_keeps_nothing_for_the_site_is_no_error(agent: Page, crm: Demo) -> None:
+    errors: list[str] = []
+    agent.on("pageerror", lambda error: errors.append(str(error)))
+    # What Chromium does where site data is blocked, in a frame of the site.
+    agent.add_init_script(
+        "if (location.pathname.endsWith('/reach/')) Object.defineProperty(window, 'localStorage', "
+        "{ get() { throw new DOMException('Access is denied', 'SecurityError'); } })"
+    )
+    with agent.expect_response("**/reach*.js"):
+        agent.goto(address(crm, inbox()))
+    expect_state(agent, "ready")
+    expect(agent.locator("iframe[src$='/reach/']")).to_have_count(0)
+    assert errors == []
+
+
 def test_a_host_that_never_lets_itself_be_asked_is_not_called_away(agent: Page, crm: Demo) -> None:
     """Such as one that answers with Cross-Origin-Resource-Policy, which pages cannot tell."""
     agent.route("**/favicon.ico", lambda route: route.abort("blockedbyresponse"))

@@ -35,4 +35,7 @@
   else if (hasAnsweredLately && !isForbidden && navigator.onLine) {
     frameElement.dispatchEvent(new Event("error"));
   }
-})().finally(() => frameElement.remove());
+})()
+  // A browser may keep nothing for this site, or the page was left meanwhile: then nothing is known.
+  .catch(() => {})
+  .finally(() => frameElement?.remove());
