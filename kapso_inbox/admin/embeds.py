@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from types import MethodType
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from django.db.models.functions import Coalesce, Greatest
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -198,8 +202,16 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
 
     @admin.display(description=gettext_lazy("last used"), ordering="last_use")
     def last_used(self, embed: InboxEmbed) -> str:
-        """Return when the embed was last opened here, or used as Kapso last said, if later."""
-        return format_time(embed.last_use)  # type: ignore[attr-defined]
+        """Return when the embed was last opened here, or used as Kapso last said, if later.
+
+        The day is enough, and leaves room for the other columns.
+        """
+        when: datetime | None = embed.last_use  # type: ignore[attr-defined]
+        if when is None:
+            return ""
+        local = timezone.localtime(when) if timezone.is_aware(when) else when
+        day = date_format(local, "DATE_FORMAT")
+        return format_html('<span title="{}">{}</span>', format_time(when), day)
 
     @admin.display(description=gettext_lazy("who may open it"))
     def openable_by(self, embed: InboxEmbed) -> str:
