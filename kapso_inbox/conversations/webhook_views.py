@@ -153,8 +153,16 @@ def _show(
         # A field that was filled in wrongly stands for no address.
         wanted = "" if own.errors or not is_inbox_origin(site) else address_of(alias, site)
         rows = list(_rows(registered, wanted, site))
-        moves = wanted and any(row["is_other"] for row in rows)
-        projects.append({"alias": alias, "rows": rows, "error": error, "form": own, "moves": moves})
+        projects.append(
+            {
+                "alias": alias,
+                "rows": rows,
+                "error": error,
+                "form": own,
+                "moves": wanted and any(row["is_other"] for row in rows),
+                "may_double": any(row["may_double"] for row in rows),
+            }
+        )
     context = {"projects": projects, "names_projects": len(aliases) > 1}
     return _render(model_admin, request, "webhooks", _("Webhooks at Kapso"), **context)
 
@@ -249,6 +257,7 @@ def _row(one: Registered, address: str, wanted: str, site: str) -> dict[str, Any
     """
     is_own = bool(address) and is_of_this_site(address, site)
     is_here = address == wanted
+    may_double = bool(address) and not is_own and is_served_here(address)
     state, is_fine = _state(one)
     tone = "" if address and not is_own else "works" if is_fine else "secret_lost"
     if not address:
@@ -257,6 +266,8 @@ def _row(one: Registered, address: str, wanted: str, site: str) -> dict[str, Any
         whose = _("The address in the field below")
     elif is_own:
         whose = _("Another address of this site")
+    elif may_double:
+        whose = _("Another address that ALLOWED_HOSTS allows")
     else:
         whose = _("Another site: ALLOWED_HOSTS does not name it")
     return {
@@ -267,6 +278,7 @@ def _row(one: Registered, address: str, wanted: str, site: str) -> dict[str, Any
         "whose": whose,
         "is_own": is_own,
         "is_other": is_own and not is_here,
+        "may_double": may_double,
     }
 
 

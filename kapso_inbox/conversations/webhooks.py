@@ -125,19 +125,16 @@ def is_served_here(address: str) -> bool:
 def is_of_this_site(address: str, site: str) -> bool:
     """Return whether an address certainly leads to this site, and not to another deployment.
 
-    That is so if its host is the one of `site`, if `ALLOWED_HOSTS` names it in full, or if both
-    are this machine. A pattern (`*`, `.example.com`) is not enough: a deployment for trials often
-    has the same one, and its webhooks have to stay its own.
+    That is so if it has the host and the port of `site`; the names of this machine count as one.
+    `ALLOWED_HOSTS` proves nothing: deployments often share it, on a developer's machine too, and
+    the webhooks of each have to stay its own.
 
     Args:
         address: the address of a webhook.
         site: an origin of this site.
     """
-    host, own = host_and_path(address)[0], host_and_path(site)[0]
-    if not host:
-        return False
-    named = {name.lower() for name in settings.ALLOWED_HOSTS if name[:1] not in (".", "*")}
-    return host == own or host in named or (is_local(host) and is_local(own))
+    own = _host_and_port(site)
+    return own is not None and _host_and_port(address) == own
 
 
 def registered_site(registered: Iterable[Registered], site: str) -> str:
@@ -263,6 +260,19 @@ def test_webhooks(project: str, site: str) -> list[Registered]:
         client.webhooks.test(webhook.id, place.test_event, place.phone_number_id)
         done.append(Registered(place, webhook, "tested"))
     return done
+
+
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """Return the host and the port of an address, in one spelling; None if it has none."""
+    host = host_and_path(address)[0]
+    try:
+        port = urlsplit(address).port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    # A proxy may end https: both ports that browsers leave out count as one.
+    return "localhost" if is_local(host) else host, 443 if port in (None, 80) else port
 
 
 def _ours(project: str, site: str, place: Place, client: KapsoClient) -> Iterator[Webhook]:

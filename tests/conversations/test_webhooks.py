@@ -75,36 +75,44 @@ def test_the_webhooks_of_another_site_are_left_alone(kapso_sandbox: Sandbox) -> 
     assert "no webhook of that site" in run("--remove", SITE)[1]
 
 
+HERE, THE_SAME = "http://localhost:8100", "http://127.0.0.1:8100"
+
+
 def test_a_webhook_with_another_address_of_this_site_is_moved_and_not_doubled(
-    kapso_sandbox: Sandbox, settings: Any
+    kapso_sandbox: Sandbox,
 ) -> None:
-    settings.ALLOWED_HOSTS = ["crm.example.com", "www.example.com"]
-    run("--set", "https://www.example.com")
+    run("--set", THE_SAME)
     ids = {row["id"] for row in webhooks(kapso_sandbox)}
-    status, output = run("--set", SITE)
+    status, output = run("--set", HERE)
     assert (status, output.count("moved")) == (0, 4)
     assert {row["id"] for row in webhooks(kapso_sandbox)} == ids
-    assert {row["url"] for row in webhooks(kapso_sandbox)} == {ADDRESS}
+    assert {row["url"].split("/")[2] for row in webhooks(kapso_sandbox)} == {"localhost:8100"}
 
 
-def test_where_this_site_was_told_twice_one_webhook_is_left(
-    kapso_sandbox: Sandbox, settings: Any
-) -> None:
-    run("--set", "https://www.example.com")
-    run("--set", SITE)
+def test_another_port_is_another_deployment(kapso_sandbox: Sandbox) -> None:
+    run("--set", "http://localhost:8200")
+    run("--set", HERE)
     assert len(webhooks(kapso_sandbox)) == 8
-    webhooks(kapso_sandbox)[0]["active"] = False
-    settings.ALLOWED_HOSTS = ["crm.example.com", "www.example.com"]
-    status, output = run("--set", SITE)
+
+
+def test_where_this_site_was_told_twice_one_webhook_is_left(kapso_sandbox: Sandbox) -> None:
+    run("--set", "http://localhost:8200")
+    run("--set", HERE)
+    for row in webhooks(kapso_sandbox):
+        row["url"] = row["url"].replace("localhost:8200", "127.0.0.1:8100")
+    status, output = run("--set", HERE)
     assert (status, output.count("updated"), output.count("removed")) == (0, 4, 4)
-    assert {row["url"] for row in webhooks(kapso_sandbox)} == {ADDRESS}
+    assert {row["url"].split("/")[2] for row in webhooks(kapso_sandbox)} == {"localhost:8100"}
 
 
-@pytest.mark.parametrize("pattern", ["*", ".example.com"])
-def test_a_pattern_does_not_make_another_deployments_webhooks_this_sites(
-    kapso_sandbox: Sandbox, settings: Any, pattern: str
+@pytest.mark.parametrize(
+    "hosts",
+    [["*"], [".example.com"], ["crm.example.com", "staging.example.com"]],
+)
+def test_allowed_hosts_do_not_make_another_deployments_webhooks_this_sites(
+    kapso_sandbox: Sandbox, settings: Any, hosts: list[str]
 ) -> None:
-    settings.ALLOWED_HOSTS = [pattern]
+    settings.ALLOWED_HOSTS = hosts
     run("--set", "https://staging.example.com")
     run("--set", SITE)
     assert len(webhooks(kapso_sandbox)) == 8

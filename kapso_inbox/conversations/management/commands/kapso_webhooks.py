@@ -49,8 +49,8 @@ class Command(InboxCommand):
             "--set",
             metavar="ADDRESS",
             help="create the webhooks of the site at this address, such as "
-            "https://crm.example.com, or update them; one with another address of this site (a "
-            "host that ALLOWED_HOSTS names) is moved there, so that Kapso tells nothing twice",
+            "https://crm.example.com, or update them; one with another address of this site (the "
+            "same host and port) is moved there, so that Kapso tells nothing twice",
         )
         verbs.add_argument(
             "--test", metavar="ADDRESS", help="let Kapso send a made-up event to that site"
