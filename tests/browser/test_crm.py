@@ -565,6 +565,31 @@ def test_each_cell_of_the_contacts_is_below_its_heading(
         assert page.locator(".card").evaluate("card => card.scrollWidth <= card.clientWidth")
 
 
+def test_the_way_back_from_a_contact_keeps_the_filter_of_the_list(
+    demo: Demo, sign_in: SignIn
+) -> None:
+    page = sign_in("ana")
+    filtered = f"{demo.url}/?q=a&stage=customer"
+    page.goto(filtered)
+    page.locator(".row-link").first.click()
+    page.get_by_role("link", name="Contacts").last.click()
+    expect(page).to_have_url(filtered)
+
+
+def test_a_contact_without_any_number_has_a_dash(demo: Demo) -> None:
+    told = in_the_crm(
+        demo,
+        "ana",
+        """
+with transaction.atomic():
+    Contact.objects.filter(name="Priya Raman").update(phone="")
+    print(contacts(q="Priya"))
+    transaction.set_rollback(True)
+""",
+    )
+    assert '<td class="number">\N{EN DASH}</td>' in told
+
+
 @pytest.mark.parametrize(
     ("username", "next_step"),
     [

@@ -161,6 +161,17 @@ def test_an_inbox_whose_host_does_not_answer_says_so_and_can_be_reloaded(
     expect(agent.locator("iframe")).to_have_count(1)
 
 
+def test_an_inbox_comes_back_by_itself_once_its_host_does(agent: Page, crm: Demo) -> None:
+    open_an_inbox_that_answers(agent, crm)
+    with down(agent, crm):
+        agent.reload()
+        expect_state(agent, "unreachable")
+    # As when the reader comes back to the tab.
+    agent.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect_conversations(agent)
+    expect_state(agent, "ready")
+
+
 def test_an_inbox_whose_host_answers_is_never_called_away(agent: Page, crm: Demo) -> None:
     said = complaints(agent)
     agent.goto(address(crm, inbox()))
