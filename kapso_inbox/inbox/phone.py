@@ -88,6 +88,12 @@ def _library() -> ModuleType | None:
 
 def _parsed(library: ModuleType, given: str, region: str | None) -> str:
     """Return the digits of the whole number, or "" if the text is not a number."""
+    digits = _digits_as_written(given)
+    is_whole = given.isdecimal() or given.removeprefix("tel:").startswith("+")
+    ids = [(match, extra) for id_, extra in EXTRA_DIGITS if (match := id_.fullmatch(digits))]
+    if is_whole and any(digits == match[1] + extra + match[2] for match, extra in ids):
+        # Some versions of the library take the digit away, as people do who dial the number.
+        return digits
     number = _parse(library, given, region)
     if number and library.is_valid_number(number):
         return _e164(library, number)
@@ -100,8 +106,7 @@ def _parsed(library: ModuleType, given: str, region: str | None) -> str:
     if number and library.is_possible_number_with_reason(number) == possible:
         return _e164(library, number)
     # The library knows the numbers that people dial, and WhatsApp's IDs can differ from them.
-    digits = _digits_as_written(given)
-    return digits if any(id_.fullmatch(digits) for id_, _extra in EXTRA_DIGITS) else ""
+    return digits if ids else ""
 
 
 def _parse(library: ModuleType, given: str, region: str | None) -> Any:
