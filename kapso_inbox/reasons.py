@@ -20,15 +20,19 @@ from .models import InboxEmbed, ReasonCode, read_reason
 NOTHING = "—"
 
 
-def format_time(when: datetime | None) -> str:
+def format_time(when: datetime | None, form: str = "DATETIME_FORMAT") -> str:
     """Return a time in the reader's time zone and language; "" for None.
 
     In some languages it ends in a full stop ("p.m."): no sentence should end with it.
+
+    Args:
+        when: the time.
+        form: the name of a format of Django's, such as `DATE_FORMAT`.
     """
     if when is None:
         return ""
     local = timezone.localtime(when) if timezone.is_aware(when) else when
-    return date_format(local, "DATETIME_FORMAT")
+    return date_format(local, form)
 
 
 def describe_reason(stored: str, *, names_answer: bool = True) -> str:

@@ -18,8 +18,6 @@ from django.db.models.functions import Coalesce, Greatest
 from django.forms import CheckboxSelectMultiple, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -209,8 +207,7 @@ class InboxEmbedAdmin(ReadOnlyModelAdmin):
         when: datetime | None = embed.last_use  # type: ignore[attr-defined]
         if when is None:
             return ""
-        local = timezone.localtime(when) if timezone.is_aware(when) else when
-        day = date_format(local, "DATE_FORMAT")
+        day = format_time(when, "DATE_FORMAT")
         return format_html('<span title="{}">{}</span>', format_time(when), day)
 
     @admin.display(description=gettext_lazy("who may open it"))

@@ -69,7 +69,7 @@ def search_text(value: Any) -> str:
     if not _BEGINS_AS_NUMBER.match(given) or "@" in given:
         digits = ""
     elif library and (region or is_international):
-        digits = _parsed(library, given, region)
+        digits = _parsed(library, given, region, is_whole=is_international or given.isdecimal())
     else:
         digits = _digits_as_written(given)
     if not MIN_DIGITS <= len(digits) <= MAX_DIGITS:
@@ -86,10 +86,9 @@ def _library() -> ModuleType | None:
     return phonenumbers
 
 
-def _parsed(library: ModuleType, given: str, region: str | None) -> str:
+def _parsed(library: ModuleType, given: str, region: str | None, *, is_whole: bool) -> str:
     """Return the digits of the whole number, or "" if the text is not a number."""
     digits = _digits_as_written(given)
-    is_whole = given.isdecimal() or given.removeprefix("tel:").startswith("+")
     ids = [(match, extra) for id_, extra in EXTRA_DIGITS if (match := id_.fullmatch(digits))]
     if is_whole and any(digits == match[1] + extra + match[2] for match, extra in ids):
         # Some versions of the library take the digit away, as people do who dial the number.

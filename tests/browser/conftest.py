@@ -191,6 +191,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         yield running
 
 
+@pytest.fixture
+def own_demo(tmp_path: Path) -> Iterator[Demo]:
+    """Run a demo whose embeds this test changes; a module may override this."""
+    with running_demo(tmp_path) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def crm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """Run the demo with the pages of hosts; a module may override this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +40,6 @@ PAGES = {
     "openings": "/admin/kapso_inbox/launchattempt/",
     "changes": "/admin/kapso_inbox/inboxchange/",
 }
-
-
-@pytest.fixture
-def own_demo(tmp_path: Path) -> Iterator[Demo]:
-    """Run a demo whose embeds this test changes."""
-    with running_demo(tmp_path) as running:
-        yield running
 
 
 def alive(demo: Demo) -> list[dict[str, object]]:

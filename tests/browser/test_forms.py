@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from .axe import violations
-from .conftest import Demo, enter, expect, running_demo
+from .conftest import Demo, enter, expect
 from .test_admin import LIST, OPTION
 
 if TYPE_CHECKING:
@@ -20,13 +19,6 @@ if TYPE_CHECKING:
     NewPage = Callable[..., Page]
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def own_demo(tmp_path: Path) -> Iterator[Demo]:
-    """Run a demo whose embeds this test changes."""
-    with running_demo(tmp_path) as running:
-        yield running
 
 
 def test_a_save_button_that_is_pressed_twice_creates_one_embed(
