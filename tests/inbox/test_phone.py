@@ -33,6 +33,13 @@ def region() -> Iterator[Callable[[str | None], None]]:
         override.disable()
 
 
+@pytest.fixture(params=["with the library", "without"])
+def either_library(request: pytest.FixtureRequest) -> None:
+    """Run the test with the library, and again without it."""
+    if request.param == "without":
+        request.getfixturevalue("no_library")
+
+
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate a host that did not install the extra `phone`."""
@@ -76,23 +83,19 @@ NO_NUMBER = [
         ("+1 555 010 0123", "15550100123"),
     ],
 )
-@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("code", [None, "BR", "US"])
 def test_an_international_number_is_its_digits(
     value: str,
     digits: str,
-    has_library: bool,
     code: str | None,
     region: Callable[[str | None], None],
-    request: pytest.FixtureRequest,
 ) -> None:
-    if not has_library:
-        request.getfixturevalue("no_library")
     region(code)
     assert search_text(value) == digits
 
 
-@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("code", [None, "US", "MX", "BR", "AR"])
 @pytest.mark.parametrize(
     ("value", "digits"),
@@ -109,12 +112,8 @@ def test_whatsapps_own_id_of_a_mobile_number_finds_its_conversations(
     value: str,
     digits: str,
     code: str | None,
-    has_library: bool,
     region: Callable[[str | None], None],
-    request: pytest.FixtureRequest,
 ) -> None:
-    if not has_library:
-        request.getfixturevalue("no_library")
     region(code)
     assert search_text(value) == digits
 
@@ -187,12 +186,10 @@ def test_a_local_number_without_its_area_code_is_an_error(region: Callable[..., 
         ("123456789012345", "123456789012345"),
     ],
 )
-@pytest.mark.parametrize("has_library", [True, False])
+@pytest.mark.usefixtures("either_library")
 def test_a_number_of_an_unknown_country_is_its_digits_without_leading_zeros(
-    value: Any, digits: str, has_library: bool, request: pytest.FixtureRequest
+    value: Any, digits: str
 ) -> None:
-    if not has_library:
-        request.getfixturevalue("no_library")
     assert search_text(value) == digits
 
 
